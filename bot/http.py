@@ -1,0 +1,68 @@
+"""HTTP out. The only file that imports httpx, so that its successor can take over in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from bot.errors import NetworkError
+
+TIMEOUT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; NetworkError when it is something else (a proxy's page, a cut answer)."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise NetworkError(f"not JSON, HTTP status {self.status}") from None
+
+
+class Http:
+    """A pooled client for one service. Its errors never hold a URL: tokens travel there."""
+
+    def __init__(self, base_url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._client = httpx.Client(base_url=base_url, timeout=timeout_seconds, follow_redirects=False)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        json_body: object | None = None,
+        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """
+        Send and wait for the whole answer, whatever its status.
+
+        JSON goes out as raw UTF-8: WeCom answers 40033 to `\\uXXXX`. Raises NetworkError without an answer.
+        """
+        content = None if json_body is None else json.dumps(json_body, ensure_ascii=False).encode()
+        sent = dict(headers or {})
+        if content is not None:
+            sent["Content-Type"] = "application/json; charset=utf-8"
+        try:
+            answer = self._client.request(
+                method, path, params=dict(query or {}), content=content, files=files and dict(files), headers=sent
+            )
+        except httpx.HTTPError as error:
+            raise NetworkError(type(error).__name__) from None
+        return Answer(answer.status_code, answer.headers, answer.content)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()

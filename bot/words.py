@@ -1,0 +1,70 @@
+"""
+What the bot says, in the reader's language.
+
+Every sentence stands in `bot/catalogue/*.toml` under a key, once in English and once in Chinese, so that the two
+can be read side by side and checked for completeness. Code passes `Words` around, a key with its values; only who
+knows the reader turns them into text.
+"""
+
+from __future__ import annotations
+
+import string
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence of the catalogue with its values; values that are `Words` themselves are rendered with it."""
+
+    key: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def text(self, language: Language) -> str:
+        """The sentence for a reader of `language`."""
+        values = {name: rendered(value, language) for name, value in self.values.items()}
+        return catalogue()[self.key][language].format(**values)
+
+    def __str__(self) -> str:
+        return self.text("en")
+
+
+def say(key: str, /, **values: object) -> Words:
+    """The sentence under `key`; a key or a value the catalogue does not know is an error here, not at the reader's."""
+    if missing := fields(key) - values.keys():
+        raise KeyError(f"{key} lacks {', '.join(sorted(missing))}")
+    return Words(key, values)
+
+
+def fields(key: str) -> set[str]:
+    """The names a sentence wants values for, in either language."""
+    sentence = catalogue()[key]
+    return {name for text in sentence.values() for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def rendered(value: object, language: Language) -> object:
+    """A value as it stands in a sentence: Words become text, lists are joined the way the language joins them."""
+    if isinstance(value, Words):
+        return value.text(language)
+    if isinstance(value, (list, tuple)):
+        return ("、" if language == "zh" else ", ").join(str(rendered(item, language)) for item in value)
+    return value
+
+
+@cache
+def catalogue() -> dict[str, dict[str, str]]:
+    """All sentences by key (`file.name`), each a mapping of language to text."""
+    sentences: dict[str, dict[str, str]] = {}
+    folder = resources.files("bot") / "catalogue"
+    for file in sorted(folder.iterdir(), key=lambda each: each.name):
+        if file.name.endswith(".toml"):
+            for name, sentence in tomllib.loads(file.read_text("utf-8")).items():
+                sentences[f"{file.name.removesuffix('.toml')}.{name}"] = sentence
+    return sentences
