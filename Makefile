@@ -1,0 +1,51 @@
+# `make demo` and `make test` each work as the first and only command on a machine with Python 3.11+ and make.
+# VENV=… puts the virtual environment elsewhere, PYTHON=… names the interpreter to make it with, ARGS=… is passed on.
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+WORKERS ?= 2
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+INSTALLER := pyproject.toml scripts/install
+
+.PHONY: help setup demo test lint bench soak lock
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 12
+
+setup: $(DEV) ## the virtual environment with everything that serving, testing and linting need
+
+demo: $(RUNTIME) ## the sandbox: a simulated WeCom and Exmail, the bot, and a page to chat on; no account needed
+	$(BIN)/exmail-bot sandbox $(ARGS)
+
+test: $(DEV) ## lint, then every test; installs Dovecot, PostgreSQL and Chromium when it may (Debian, root)
+	scripts/test-servers
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+lint: $(DEV) ## format, lint, types, imports: what a test run checks first
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(DEV) ## the copy against other tools, on loopback
+	@test -f tests/bench/__main__.py || { echo "make bench runs tests/bench/__main__.py, which this version does not have yet." >&2; exit 1; }
+	scripts/test-servers bench
+	$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(DEV) ## the bot under load, crashes and clock jumps for a while
+	@test -f tests/soak.py -o -f tests/soak/__main__.py || { echo "make soak runs tests/soak, which this version does not have yet." >&2; exit 1; }
+	scripts/test-servers
+	$(BIN)/python -m tests.soak $(ARGS)
+
+lock: $(DEV) ## write the lock files anew after a change of pyproject.toml (needs uv)
+	scripts/lock $(ARGS)
+
+$(RUNTIME): requirements.lock $(INSTALLER)
+	VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/install runtime
+
+$(DEV): requirements-dev.lock requirements.lock $(INSTALLER)
+	VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/install dev
