@@ -1,0 +1,74 @@
+"""The audit chain: append-only, each entry's hash covers the one before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from storage.asking import Asking
+from storage.models import AuditEntry, AuditHead
+
+GENESIS = "0" * 64
+
+
+class Audit(Asking):
+    """
+    Questions asked of `audit`.
+
+    `add` only remembers; `seal`, called by the store just before the commit, locks the head row and writes. So the
+    lock that serialises replicas is the last one taken and is held for the shortest time.
+    """
+
+    def __init__(self, session: Session, now: datetime) -> None:
+        super().__init__(session, now)
+        self._waiting: list[AuditEntry] = []
+
+    def add(self, who: str, what: str, subject: str, **detail: object) -> None:
+        """Who did what to which mailbox; never mail content, never a secret."""
+        self._waiting.append(AuditEntry(at=self.now, who=who, what=what, subject=subject, detail=detail))
+
+    def seal(self) -> None:
+        """Write what was added, behind the last entry of the chain."""
+        if not self._waiting:
+            return
+        head = self.session.get(AuditHead, 1, with_for_update=True, populate_existing=True)
+        if head is None:
+            head = AuditHead(id=1, hash=GENESIS)
+            self.session.add(head)
+            self.session.flush()
+        for entry in self._waiting:
+            entry.prev_hash = head.hash
+            entry.hash = head.hash = entry_hash(entry)
+            self.session.add(entry)
+            self.session.flush()
+        self._waiting = []
+
+    def entries(self) -> Iterator[AuditEntry]:
+        """The chain from its beginning."""
+        yield from self.session.scalars(select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=500))
+
+    def broken_at(self) -> int | None:
+        """The id of the first entry that does not follow from the one before it; None: the chain holds."""
+        last = GENESIS
+        for entry in self.entries():
+            if entry.prev_hash != last or entry.hash != entry_hash(entry):
+                return entry.id
+            last = entry.hash
+        head = self.session.get(AuditHead, 1)
+        if last != (head.hash if head is not None else GENESIS):
+            return 0  # entries are missing at the end
+        return None
+
+
+def entry_hash(entry: AuditEntry) -> str:
+    """SHA-256 over the entry and the hash before it."""
+    fields: Mapping[str, object] = {
+        "at": entry.at.isoformat(timespec="microseconds"), "who": entry.who, "what": entry.what,
+        "subject": entry.subject, "detail": entry.detail, "prev": entry.prev_hash,
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(fields, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

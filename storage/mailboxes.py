@@ -1,0 +1,143 @@
+"""Mailboxes, who owns them, how we know, and what a look-up said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from storage.asking import Asking
+from storage.models import BackupRoot, Json, LookUp, Mailbox, MailboxKind
+
+
+class Mailboxes(Asking):
+    """Questions asked of `mailboxes`, `look_ups` and `backup_roots`."""
+
+    def get(self, mailbox_id: int) -> Mailbox:
+        """The mailbox; it must exist."""
+        return self.session.get_one(Mailbox, mailbox_id)
+
+    def at(self, address: str) -> Mailbox | None:
+        """The mailbox that has this address now, as its own or as an alias."""
+        wanted = address.casefold()
+        row = self.session.scalar(select(Mailbox).where(Mailbox.address == wanted, Mailbox.ended_at.is_(None)))
+        if row is not None:
+            return row
+        return next((box for box in self.all() if wanted in box.aliases), None)
+
+    def of(self, userid: str) -> Mailbox | None:
+        """A member's mailbox, if its address is known."""
+        return self.session.scalar(
+            select(Mailbox).where(
+                Mailbox.owner == userid.casefold(), Mailbox.kind == MailboxKind.MEMBER, Mailbox.ended_at.is_(None)
+            )
+        )
+
+    def all(self) -> Sequence[Mailbox]:
+        """Every mailbox that still is one."""
+        return self.session.scalars(select(Mailbox).where(Mailbox.ended_at.is_(None)).order_by(Mailbox.address)).all()
+
+    def public(self) -> Sequence[Mailbox]:
+        """The public mailboxes that are known."""
+        return [box for box in self.all() if box.kind == MailboxKind.PUBLIC]
+
+    def member_has(self, userid: str, address: str, source: str) -> Mailbox:
+        """
+        A look-up or an import says that the address is the member's.
+
+        The same owner: the same mailbox, confirmed anew. Another owner: the old one ended, this is a new incarnation.
+        """
+        box = self.at(address)
+        if box is not None and box.kind == MailboxKind.MEMBER and box.owner == userid.casefold():
+            box.confirmed_at, box.source = self.now, source
+            return box
+        if box is not None:
+            box.ended_at = self.now
+        return self.added(
+            Mailbox(
+                address=address.casefold(), kind=MailboxKind.MEMBER, owner=userid.casefold(), source=source,
+                confirmed_at=self.now, readers={}, aliases=[], managed=False,
+            )
+        )  # fmt: skip
+
+    def public_is(
+        self, public_id: int, address: str, *, name: str, readers: Json, aliases: Sequence[str], managed: bool
+    ) -> Mailbox:
+        """A public mailbox as WeCom just showed it."""
+        box = self.session.scalar(select(Mailbox).where(Mailbox.public_id == public_id, Mailbox.ended_at.is_(None)))
+        if box is None:
+            box = self.at(address)
+            if box is not None and box.kind != MailboxKind.UNSEEN:
+                box.ended_at, box = self.now, None
+        if box is None:
+            box = self.added(
+                Mailbox(
+                    address=address.casefold(), kind=MailboxKind.PUBLIC, public_id=public_id, source="api", readers={},
+                    aliases=[], managed=managed,
+                )
+            )  # fmt: skip
+        box.kind, box.public_id, box.address, box.name = MailboxKind.PUBLIC, public_id, address.casefold(), name
+        box.readers, box.aliases, box.managed = readers, [each.casefold() for each in aliases], managed
+        box.confirmed_at, box.source = self.now, "api"
+        return box
+
+    def unseen(self, address: str) -> Mailbox:
+        """An address of our domain that neither a look-up nor the mail API shows."""
+        return self.at(address) or self.added(
+            Mailbox(
+                address=address.casefold(),
+                kind=MailboxKind.UNSEEN,
+                source="typed",
+                readers={},
+                aliases=[],
+                managed=False,
+            )
+        )
+
+    def ended(self, box: Mailbox) -> None:
+        """It is no mailbox any more; backups made of it keep pointing here."""
+        box.ended_at = self.now
+
+    def looked_up(self, address: str, userid: str | None) -> None:
+        """What a look-up said."""
+        self.session.add(LookUp(address=address.casefold(), at=self.now, userid=userid and userid.casefold()))
+
+    def last_look_up(self, address: str, *, within: timedelta) -> LookUp | None:
+        """The latest answer about an address that is not older than `within`."""
+        return self.session.scalar(
+            select(LookUp)
+            .where(LookUp.address == address.casefold(), LookUp.at > self.now - within)
+            .order_by(LookUp.id.desc())
+            .limit(1)
+        )
+
+    def failed_look_ups(self, *, within: timedelta) -> int:
+        """How many look-ups found nobody: too many block the API for a day."""
+        return (
+            self.session.scalar(
+                select(func.count()).select_from(LookUp).where(LookUp.userid.is_(None), LookUp.at > self.now - within)
+            )
+            or 0
+        )
+
+    def root(self, source: Mailbox, target: Mailbox) -> str | None:
+        """Where mail of this source lies in the target, if it was ever copied there."""
+        return self.session.scalar(
+            select(BackupRoot.root).where(BackupRoot.source_id == source.id, BackupRoot.target_id == target.id)
+        )
+
+    def choose_root(self, source: Mailbox, target: Mailbox, wanted: str) -> str:
+        """The root for this pair, chosen now if it never was; a former owner's mail under the same name is not mixed in."""
+        if (known := self.root(source, target)) is not None:
+            return known
+        taken = set(self.session.scalars(select(BackupRoot.root).where(BackupRoot.target_id == target.id)))
+        root, number = wanted, 2
+        while root in taken:
+            root, number = f"{wanted} ({number})", number + 1
+        self.added(BackupRoot(source_id=source.id, target_id=target.id, root=root))
+        return root
+
+    def roots_in(self, target: Mailbox) -> list[str]:
+        """All our roots in a mailbox: an earlier backup is not backed up again."""
+        return list(self.session.scalars(select(BackupRoot.root).where(BackupRoot.target_id == target.id)))
