@@ -24,7 +24,8 @@ class Inbox(Asking):
         }  # fmt: skip
         # rowcount is -1 on PostgreSQL for ON CONFLICT (SQLAlchemy 2.1): only RETURNING tells
         statement = self._insert(InboxMessage).values(**values).on_conflict_do_nothing(index_elements=["key"])
-        return self.session.scalar(statement.returning(InboxMessage))
+        row: InboxMessage | None = self.session.scalar(statement.returning(InboxMessage))
+        return row
 
     def get(self, inbox_id: int) -> InboxMessage:
         """The row, locked until the end of the transaction."""

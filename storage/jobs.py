@@ -81,14 +81,12 @@ class Jobs(Asking):
 
     def open_on(self, mailbox_ids: Sequence[int], *, kind: str | None = None) -> list[Job]:
         """Open jobs that read or write one of the mailboxes."""
-        rows = self.session.scalars(select(Job).where(Job.state.in_(OPEN)))
         wanted = set(mailbox_ids)
+        rows = self.session.scalars(select(Job).where(Job.state.in_(OPEN)))
         return [
             job
             for job in rows
-            if wanted
-            & {job.params.get("source"), job.params.get("target"), job.data.get("source"), job.data.get("target")}
-            and kind in (None, job.kind)
+            if wanted & {job.data.get("source"), job.data.get("target")} and kind in (None, job.kind)
         ]
 
     def recent(self, kinds: Sequence[str], *, asked_by: str | None = None, count_max: int = 10) -> Sequence[Job]:

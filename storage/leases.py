@@ -31,14 +31,13 @@ class Leases:
             """  # noqa: S608 -- the only part put in is one of the two constants above
         )
         with self.engine.begin() as connection:
-            return connection.scalar(statement, {"name": name, "holder": holder, "seconds": seconds})
+            fence: int | None = connection.scalar(statement, {"name": name, "holder": holder, "seconds": seconds})
+            return fence
 
     def holds(self, name: str, holder: str, fence: int) -> bool:
         """Whether the lease is still this holder's, under the same number."""
-        statement = text(
-            f"SELECT 1 FROM leases WHERE name = :name AND holder = :holder AND fence = :fence"
-            f" AND expires_at >= {self._now}"
-        )
+        mine = "SELECT 1 FROM leases WHERE name = :name AND holder = :holder AND fence = :fence"
+        statement = text(f"{mine} AND expires_at >= {self._now}")
         with self.engine.begin() as connection:
             return connection.scalar(statement, {"name": name, "holder": holder, "fence": fence}) is not None
 

@@ -128,7 +128,7 @@ class Mailboxes(Asking):
         )
 
     def choose_root(self, source: Mailbox, target: Mailbox, wanted: str) -> str:
-        """The root for this pair, chosen now if it never was; a former owner's mail under the same name is not mixed in."""
+        """The root for this pair, chosen now if it never was; another incarnation's root is never shared."""
         if (known := self.root(source, target)) is not None:
             return known
         taken = set(self.session.scalars(select(BackupRoot.root).where(BackupRoot.target_id == target.id)))
