@@ -1,0 +1,174 @@
+"""
+What the copy and the verification ask of the copy ledger, and the rules it must keep.
+
+The ledger answers one question after any crash: which mails of the source are in the target for sure? `stored` is
+written only after the target has confirmed an append. What a crash left unknown lies in the target at or above the
+folder's mark, owned by no line, and is found again by its bytes.
+
+All methods are sync and quick. `stored`, `refused` and `gone` are gathered (64 lines or 50 ms) and written by `flush`,
+which every question does first. Whatever `flush` raises (a lost lease, a full disk) ends the copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+
+class LineState(StrEnum):
+    """What became of one mail of the source."""
+
+    PLANNED = "planned"
+    STORED = "stored"
+    REFUSED = "refused"
+    GONE = "gone"  # left the source before it was copied
+
+
+class FolderRecord(Protocol):
+    """One incarnation of a source folder (its UIDVALIDITY, RFC 3501 2.3.1.1) and where it goes."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def source(self) -> str: ...  # wire name, as the server spells it
+    @property
+    def source_uidvalidity(self) -> int: ...
+    @property
+    def source_uidnext(self) -> int: ...  # of the last listing: mail from here on came later
+    @property
+    def target(self) -> str: ...  # wire name
+    @property
+    def target_uidvalidity(self) -> int: ...
+    @property
+    def target_mark(self) -> int: ...  # target's UIDNEXT before the first append
+    @property
+    def current(self) -> bool: ...  # False: the source has renumbered; its lines still own what they stored
+
+
+class Line(Protocol):
+    """One mail of the source."""
+
+    @property
+    def folder_id(self) -> int: ...
+    @property
+    def uid(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def internal_date(self) -> str: ...  # as sent in APPEND; empty when the source has none
+    @property
+    def flags(self) -> str: ...  # of the source, a space between
+    @property
+    def state(self) -> str: ...
+    @property
+    def target_uid(self) -> int | None: ...
+    @property
+    def target_flags(self) -> str | None: ...  # what was sent, when it is less than `flags`
+    @property
+    def sha256(self) -> bytes | None: ...  # of the source's bytes
+    @property
+    def identity(self) -> bytes | None: ...  # used with servers that change bytes
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def detail(self) -> str | None: ...
+    @property
+    def subject(self) -> str | None: ...
+    @property
+    def date(self) -> str | None: ...
+
+
+class Ledger(Protocol):
+    """The ledger of one (source incarnation, target, root)."""
+
+    @property
+    def altered(self) -> bool:
+        """The target changes the bytes of what is stored: bytes do not identify a mail there."""
+
+    def set_altered(self) -> None: ...
+
+    def folders(self) -> Sequence[FolderRecord]:
+        """Every folder ever seen, superseded ones included."""
+
+    def add_folder(
+        self,
+        source: str,
+        *,
+        source_uidvalidity: int,
+        source_uidnext: int,
+        target: str,
+        target_uidvalidity: int,
+        target_mark: int,
+    ) -> FolderRecord: ...
+
+    def set_uidnext(self, folder_id: int, source_uidnext: int) -> None: ...
+
+    def renumbered(
+        self, folder_id: int, *, source_uidvalidity: int, source_uidnext: int, uids: Mapping[int, int]
+    ) -> FolderRecord:
+        """The source folder has a new UIDVALIDITY: a new record, and the lines in `uids` (old to new) move to it."""
+
+    def rematched(
+        self, target: str, *, target_uidvalidity: int, target_mark: int, owned: Mapping[tuple[int, int], int]
+    ) -> int:
+        """
+        The target folder has a new UIDVALIDITY: `owned` ((folder id, UID) to target UID) is stored, and what was
+        stored but is not in it becomes planned again. Gives the number of those.
+        """
+
+    def plan(self, folder_id: int, lines: Iterable[tuple[int, int, str, str]]) -> int:
+        """Add what is new of (UID, size in bytes, INTERNALDATE, flags); gives how many were."""
+
+    def lines(
+        self, folder_id: int, *, state: str | None = None, after: int = 0, limit: int | None = None
+    ) -> Sequence[Line]:
+        """Lines with UIDs over `after`, ascending."""
+
+    def lines_of_size(self, target: str, size_bytes: int) -> Sequence[Line]:
+        """Every line of that size whose folder goes to `target`."""
+
+    def unplaced(self, target: str) -> Sequence[Line]:
+        """Stored lines of which the target never told the UID."""
+
+    def owners(self, target: str, low: int, high: int) -> Mapping[int, Line]:
+        """The stored lines by target UID, for UIDs from `low` to `high`."""
+
+    def stored(
+        self,
+        folder_id: int,
+        uid: int,
+        *,
+        target_uid: int | None,
+        sha256: bytes,
+        identity: bytes | None = None,
+        target_flags: str | None = None,
+    ) -> None:
+        """The target has confirmed it."""
+
+    def refused(
+        self,
+        folder_id: int,
+        uid: int,
+        *,
+        reason: str,
+        detail: str,
+        subject: str | None,
+        date: str | None,
+    ) -> None:
+        """It could not be copied, and why; counts an attempt."""
+
+    def gone(self, folder_id: int, uid: int) -> None: ...
+
+    def retry_refused(self, *, attempts_max: int | None = None, reasons: Sequence[str] | None = None) -> int:
+        """Plan refused mails once more: those tried less than `attempts_max` times, for these reasons; how many."""
+
+    def refusals(self) -> Sequence[Line]: ...
+
+    def counts(self, folder_id: int) -> Mapping[str, tuple[int, int]]:
+        """Number and bytes by state."""
+
+    def flush(self, *, durable: bool = False) -> None:
+        """Write what is gathered; `durable` waits for the disk (the mark must be there before the first append)."""
