@@ -1,19 +1,39 @@
-"""Leave to redraw cards: codes that work once and die after 72 hours."""
+"""Cards that were sent, and leave to redraw them: codes that work once and die after 72 hours."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import select, update
 
 from storage.asking import Asking
-from storage.models import CardCode
+from storage.models import CardCode, SentCard
 
 CODE_LIFE = timedelta(hours=72)  # developer.work.weixin.qq.com 94888
 
 
-class CardCodes(Asking):
-    """Questions asked of `card_codes`."""
+class Cards(Asking):
+    """Questions asked of `cards` and `card_codes`."""
+
+    def add(self, task_id: str, about: str, member: str) -> SentCard:
+        """A card that will be sent."""
+        return self.added(SentCard(task_id=task_id, about=about, member=member, created_at=self.now))
+
+    def find(self, task_id: str) -> SentCard | None:
+        """The card of a task id, or None: not ours."""
+        return self.session.get(SentCard, task_id)
+
+    def open_about(self, about: str, member: str | None = None) -> Sequence[SentCard]:
+        """Cards about a thing that can still be pressed, newest last."""
+        query = select(SentCard).where(SentCard.about == about, SentCard.closed_at.is_(None))
+        if member is not None:
+            query = query.where(SentCard.member == member)
+        return self.session.scalars(query.order_by(SentCard.created_at, SentCard.task_id)).all()
+
+    def close(self, card: SentCard) -> None:
+        """Its buttons are answered: a later click is told so."""
+        card.closed_at = self.now
 
     def keep(self, task_id: str, member: str, code: str, *, clicked: bool) -> None:
         """A code WeCom gave: at the sending, or with a click."""

@@ -142,6 +142,19 @@ class CardCode(Base):
     spent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class SentCard(Base):
+    """A card a member was sent: what it is about, so that it can be redrawn."""
+
+    __tablename__ = "cards"
+    __table_args__ = (Index("ix_cards_about", "about", "member"),)
+
+    task_id: Mapped[str] = mapped_column(String(128), primary_key=True)  # unique for ever, WeCom's rule
+    about: Mapped[str] = mapped_column(String(60))
+    member: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # redrawn for the last time
+
+
 class StoredFile(Base):
     """A file on its way to somebody."""
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from storage.approvals import Approvals
 from storage.audit import Audit
-from storage.cards import CardCodes
+from storage.cards import Cards
 from storage.deliveries import Deliveries
 from storage.inbox import Inbox
 from storage.jobs import Jobs
@@ -49,8 +49,8 @@ class Transaction:
         return Deliveries(self.session, self.now)
 
     @cached_property
-    def cards(self) -> CardCodes:
-        return CardCodes(self.session, self.now)
+    def cards(self) -> Cards:
+        return Cards(self.session, self.now)
 
     @cached_property
     def members(self) -> Members:
