@@ -16,6 +16,7 @@ help: ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 12
 
 setup: $(DEV) ## the virtual environment with everything that serving, testing and linting need
+	@echo "$(VENV) is ready."
 
 demo: $(RUNTIME) ## the sandbox: a simulated WeCom and Exmail, the bot, and a page to chat on; no account needed
 	$(BIN)/exmail-bot sandbox $(ARGS)

@@ -4,12 +4,13 @@ Run a command and leave none of its processes behind.
     python3 scripts/contained.py make test
 
 Whatever the command's processes started, daemons included, becomes our child when its parent dies (Linux: we are a
-"child subreaper"), so what still runs at the end can be found, named and ended, and nothing of anybody else's is touched.
+"child subreaper"), so what still runs at the end can be found, named and ended, and no other process is touched.
 Exits with the command's code, or 1 when it succeeded and left something running.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -46,8 +47,9 @@ def end_descendants() -> list[str]:
         for pid in descendants():
             try_kill(pid, number)
         while descendants() and time.monotonic() < deadline:
-            reap()
             time.sleep(0.05)
+            reap()
+    reap()
     return left
 
 
@@ -71,19 +73,15 @@ def descendants() -> list[int]:
 
 def reap() -> None:
     """Collect the ended children."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    except ChildProcessError:
-        pass
 
 
 def try_kill(pid: int, number: signal.Signals) -> None:
     """Signal a process that may have ended meanwhile."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def command_line(pid: int) -> str:
