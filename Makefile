@@ -42,8 +42,8 @@ soak: $(DEV) ## the bot under load, crashes and clock jumps for a while
 	scripts/test-servers
 	$(BIN)/python -m tests.soak $(ARGS)
 
-lock: $(DEV) ## write the lock files anew after a change of pyproject.toml (needs uv)
-	scripts/lock $(ARGS)
+lock: ## write the lock files anew after a change of pyproject.toml (needs uv)
+	PATH="$$PATH:$(abspath $(BIN))" scripts/lock $(ARGS)
 
 $(RUNTIME): requirements.lock $(INSTALLER)
 	VENV="$(VENV)" PYTHON="$(PYTHON)" scripts/install runtime
