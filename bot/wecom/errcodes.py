@@ -19,6 +19,7 @@ from bot.words import Words, say
 
 Secret = Literal["app", "contacts"]
 APP: Secret = "app"
+CONTACTS: Secret = "contacts"
 
 ERRMSG_SHOWN = 200
 TOKEN_REFUSED = frozenset({40001, 40014, 42001})  # a fresh token may help; 40001 is said of a reset secret's token too
