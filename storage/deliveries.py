@@ -28,7 +28,11 @@ class Deliveries(Asking):
         return self.session.get_one(Delivery, delivery_id, with_for_update=True)
 
     def earlier_waiting(self, delivery: Delivery) -> bool:
-        """Whether an earlier reply to the same member is still to go out."""
+        """
+        Whether an earlier reply to the same member is still to go out.
+
+        Locks that row: who sends it either sees this reply as the next one, or has told us here that it is out.
+        """
         return (
             self.session.scalar(
                 select(Delivery.id)
@@ -38,6 +42,7 @@ class Deliveries(Asking):
                     Delivery.id < delivery.id,
                 )
                 .limit(1)
+                .with_for_update()
             )
             is not None
         )

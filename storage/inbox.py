@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.asking import Asking
@@ -31,15 +31,19 @@ class Inbox(Asking):
         """The row, locked until the end of the transaction."""
         return self.session.get_one(InboxMessage, inbox_id, with_for_update=True)
 
-    def earlier_open(self, message: InboxMessage) -> bool:
-        """Whether the sender has an earlier message that is still to be decided."""
+    def earlier_open(self, message: InboxMessage) -> InboxMessage | None:
+        """The sender's oldest message that came before and is still to be decided, locked."""
         return self.session.scalar(
-            select(func.count()).where(
+            select(InboxMessage)
+            .where(
                 InboxMessage.sender == message.sender,
                 InboxMessage.state == InboxState.NEW,
                 InboxMessage.id < message.id,
             )
-        ) not in (0, None)
+            .order_by(InboxMessage.id)
+            .limit(1)
+            .with_for_update()
+        )
 
     def handled(self, message: InboxMessage, outcome: list[Json]) -> None:
         """Decided: this is what it started."""

@@ -1,0 +1,166 @@
+"""
+People and addresses: what somebody typed becomes a member or a mailbox.
+
+Reads rows only; a sweep keeps them fresh. An app made after June 2022 cannot read a member's address, so an address
+may be a guess (`userid@domain`) until a look-up confirms it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from email.utils import parseaddr
+from typing import TYPE_CHECKING
+
+from rapidfuzz import fuzz, process
+
+from bot.errors import BotError, UserError
+from bot.words import say
+
+if TYPE_CHECKING:
+    from storage.models import Mailbox, Member
+    from storage.store import Transaction
+
+CANDIDATES_MAX = 10  # the options of one selector
+NEAREST_MAX = 3
+NEAREST_SCORE_MIN = 55
+ADDRESS_BYTES_MAX = 254
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One thing that was perhaps meant."""
+
+    value: str
+    label: str
+
+
+class Ambiguous(BotError):
+    """Two or more things bear the name; the sender is asked which, and the command goes on with the answer."""
+
+    def __init__(self, typed: str, candidates: Sequence[Candidate]) -> None:
+        super().__init__(typed)
+        self.typed = typed
+        self.candidates = candidates
+
+
+@dataclass(frozen=True)
+class Meant:
+    """A mailbox somebody meant: known, or a member whose address is to be looked up, or an address nobody knows."""
+
+    address: str | None
+    userid: str | None = None
+    mailbox: Mailbox | None = None
+
+    def __str__(self) -> str:
+        return self.address or self.userid or "?"
+
+
+class Directory:
+    """Answers questions about names within one transaction."""
+
+    def __init__(self, tx: Transaction, domain: str) -> None:
+        self._tx = tx
+        self._domain = domain
+
+    def address(self, typed: str) -> str:
+        """`support@` and `support@corp.test` alike as a whole address; UserError when it cannot be one."""
+        local, _, domain = typed.strip().casefold().partition("@")
+        address = f"{local}@{domain or self._domain}"
+        if not local or len(address) > ADDRESS_BYTES_MAX or not address.isascii() or parseaddr(address)[1] != address:
+            raise UserError(say("directory.not_an_address", typed=typed))
+        return address
+
+    def mailbox(self, typed: str) -> Meant:
+        """
+        The mailbox somebody meant by an address, a short address, a userid or a name.
+
+        Raises Ambiguous for several, UserError with the nearest three for none, or for an address of another domain.
+        """
+        if "@" in typed and not typed.startswith("@"):
+            address = self.address(typed)
+            if (known := self._tx.mailboxes.at(address)) is not None:
+                return Meant(known.address, known.owner, known)
+            if address.partition("@")[2] not in self._domains():
+                raise UserError(say("directory.foreign_domain", address=address, domain=self._domain))
+            member = self._tx.members.find(address.partition("@")[0])
+            guess = member is not None and self._tx.mailboxes.of(member.userid) is None
+            return Meant(address, member.userid if guess and member is not None else None)
+        member = self.member(typed.removeprefix("@"))
+        known = self._tx.mailboxes.of(member.userid)
+        return Meant(known.address if known is not None else None, member.userid, known)
+
+    def member(self, typed: str) -> Member:
+        """The member meant by a userid, a name or an alias; those who left count only by their userid."""
+        wanted = typed.strip().casefold()
+        exact = self._tx.members.find(wanted)
+        if exact is not None:
+            return exact
+        everybody = self._tx.members.all()
+        if not everybody:
+            raise UserError(say("directory.not_read_yet"))
+        called = [each for each in everybody if wanted in names_of(each)]
+        if not called and len(wanted) >= 2:
+            called = [each for each in everybody if any(name.startswith(wanted) for name in names_of(each))]
+        if len(called) == 1:
+            return called[0]
+        if called:
+            raise Ambiguous(typed, [self.candidate(each) for each in called[:CANDIDATES_MAX]])
+        nearest = self.nearest(typed, everybody)
+        if nearest:
+            raise UserError(say("directory.unknown_nearest", typed=typed, nearest=nearest))
+        raise UserError(say("directory.unknown", typed=typed))
+
+    def nearest(self, typed: str, everybody: Iterable[Member]) -> list[str]:
+        """The three nearest names and public addresses, the best first."""
+        labels = {name: self.candidate(each).label for each in everybody for name in names_of(each)}
+        labels |= {box.address.partition("@")[0]: box.address for box in self._tx.mailboxes.public()}
+        found = process.extract(
+            typed.casefold(), list(labels), scorer=fuzz.WRatio, limit=10, score_cutoff=NEAREST_SCORE_MIN
+        )
+        return list(dict.fromkeys(labels[name] for name, _, _ in found))[:NEAREST_MAX]
+
+    def candidate(self, member: Member) -> Candidate:
+        """A member as one of several to choose from."""
+        box = self._tx.mailboxes.of(member.userid)
+        return Candidate(member.userid, f"{member.name} ({box.address if box is not None else member.userid})")
+
+    def name(self, userid: str) -> str:
+        """What to call a member."""
+        member = self._tx.members.find(userid)
+        return member.name if member is not None else userid
+
+    def managers(self, userid: str) -> list[str]:
+        """The member's managers, nearest first: direct leader, leaders of his department, then of those above it."""
+        member = self._tx.members.find(userid)
+        if member is None:
+            return []
+        found = [member.direct_leader] if member.direct_leader else []
+        department_id, seen = member.main_department, set[int]()
+        while department_id is not None and department_id not in seen:
+            seen.add(department_id)
+            department = self._tx.members.department(department_id)
+            if department is None:
+                break
+            found += department.leaders
+            department_id = department.parent_id
+        present = {each.userid for each in self._tx.members.all()}
+        return [each for each in dict.fromkeys(found) if each != member.userid and each in present]
+
+    def readers(self, box: Mailbox) -> list[str]:
+        """Userids of everybody who can open a mailbox, departments and tags expanded."""
+        if box.owner is not None:
+            return [box.owner]
+        userids = {str(each).casefold() for each in box.readers.get("userids", [])}
+        userids |= self._tx.members.in_departments(box.readers.get("departments", []))
+        for tag_id in box.readers.get("tags", []):
+            userids |= self._tx.members.tagged(tag_id)
+        return sorted(userids)
+
+    def _domains(self) -> set[str]:
+        return {self._domain, *(box.address.partition("@")[2] for box in self._tx.mailboxes.all())}
+
+
+def names_of(member: Member) -> set[str]:
+    """What a member may be called by, without case."""
+    return {each.casefold() for each in (member.userid, member.name, member.alias) if each}

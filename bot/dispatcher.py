@@ -1,0 +1,306 @@
+"""
+From a stored callback to what is decided: one transaction, no network.
+
+The handler runs in a savepoint. What it raises on purpose becomes the reply; a bug marks the row failed, answers with
+a reference that is in the log, and tells the admins once.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from bot import delivery, messages
+from bot.context import Choose, Context, Missing
+from bot.directory import Ambiguous
+from bot.errors import UserError
+from bot.grammar import NotUnderstood
+from bot.jobs import Start
+from bot.messages import CardClick, EnteredChat, MenuClick, Message, TextMessage
+from bot.policy import Policy, Role, Roles
+from bot.replies import Button, Card, Choice, Reply, Text
+from bot.router import Match, Router
+from bot.settings import Settings
+from bot.words import Language, Words, say
+from storage.models import InboxMessage, InboxState, PendingQuestion
+
+if TYPE_CHECKING:
+    from storage.store import Store, Transaction
+
+log = structlog.get_logger()
+
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+LATIN = re.compile(r"[A-Za-z]{3}")
+CLIENT_PASSWORD = re.compile(r"(?<![A-Za-z0-9@._-])[A-Za-z0-9]{16}(?![A-Za-z0-9@._-])")
+SAID_PASSWORD = re.compile(r"(?:password|passwd|pwd|密码|授权码)\s*(?:is|[:：=是])\s*[:：=]?\s*(\S{6,})", re.IGNORECASE)
+SCRUBBED = "********"
+CHOICES_MAX = 10
+GREET_EVERY = timedelta(days=1)
+TELL_ADMINS_EVERY = timedelta(hours=1)
+CHOOSE = "choose"
+
+
+def interesting(router: Router, message: Message, tx: Transaction) -> bool:
+    """Whether anybody handles it; what nobody does is counted and ends in the callback."""
+    if isinstance(message, EnteredChat):
+        member = tx.members.find(message.sender)
+        greeted = member.greeted_at if member is not None else None
+        return greeted is None or greeted <= tx.now - GREET_EVERY
+    if isinstance(message, (TextMessage, CardClick, MenuClick)):
+        return True
+    return router.event_for(message) is not None
+
+
+class Dispatcher:
+    """Decides stored callbacks."""
+
+    def __init__(self, store: Store, router: Router, settings: Settings, policy: Policy) -> None:
+        self._store = store
+        self._router = router
+        self._settings = settings
+        self._policy = policy
+
+    def decide(self, inbox_id: int) -> list[Start]:
+        """Decide a message, and before it any earlier one of its sender; what to start, also when asked again."""
+        starts: list[Start] = []
+        while True:
+            with self._store.begin() as tx:
+                row = tx.inbox.get(inbox_id)
+                earlier = tx.inbox.earlier_open(row) if row.state is InboxState.NEW else None
+                done = self.decide_row(tx, earlier or row)
+                starts += done
+                if earlier is None:
+                    return starts
+
+    def decide_row(self, tx: Transaction, row: InboxMessage) -> list[Start]:
+        """One row, in the transaction it is decided in."""
+        if row.state is not InboxState.NEW:
+            return [Start(**each) for each in row.outcome]
+        message = messages.parse(row.fields)
+        ctx = self.context(tx, message)
+        reference = None
+        try:
+            with tx.savepoint():
+                replies = self.handle(ctx, row, message)
+                tx.session.flush()
+        except OperationalError:
+            raise  # the database is away or busy: nothing is decided, the row is tried again
+        except Exception as error:
+            ctx.starts = []
+            spoken = self.spoken(ctx, error)
+            if spoken is None:
+                reference = secrets.token_hex(4)
+                log.exception("decide_failed", message_key=row.key, kind=row.kind, reference=reference)
+            replies = self.apology(ctx, row, reference) if reference is not None else spoken or []
+        starts = [*ctx.starts]
+        for reply in replies:
+            starts += delivery.add(tx, reply, self._settings)
+        outcome = [asdict(start) for start in starts]
+        if reference is None:
+            tx.inbox.handled(row, outcome)
+        else:
+            tx.inbox.failed(row, reference, outcome)
+        return starts
+
+    def context(self, tx: Transaction, message: Message) -> Context:
+        """What the handler gets; the language is the one the sender types in."""
+        member = tx.members.find(message.sender)
+        language: Language = delivery.language_of(tx, message.sender, self._settings)
+        if isinstance(message, TextMessage) and (typed := language_typed(message.content)) is not None:
+            language = typed
+            if member is None and message.sender:
+                member = tx.members.saw(message.sender)
+            if member is not None:
+                member.language = typed
+        return Context(tx, message.sender, language, self._settings, self._policy, roles(tx, self._settings))
+
+    def handle(self, ctx: Context, row: InboxMessage, message: Message) -> list[Reply]:
+        """Whom the message is for, and what he says."""
+        if isinstance(message, TextMessage):
+            return self.handle_text(ctx, row, message.content)
+        if isinstance(message, CardClick):
+            return self.handle_click(ctx, message)
+        if isinstance(message, MenuClick):
+            return self.run(ctx, self._router.menu_for(message.key))
+        match = self._router.event_for(message)
+        return self.run(ctx, match) if match is not None else []
+
+    def handle_text(self, ctx: Context, row: InboxMessage, content: str) -> list[Reply]:
+        """A typed line: a pasted password, an answer to a question, or a command."""
+        if (scrubbed := without_password(content)) != content:
+            ctx.tx.inbox.scrub(row, "Content", scrubbed)
+            ctx.tx.audit.add(ctx.sender, "password.pasted", ctx.sender)
+            return [Text(ctx.sender, say("dispatcher.password_pasted"))]
+        if not content.strip():
+            return []
+        question = ctx.tx.questions.find(ctx.sender)
+        if question is not None:
+            answer = self.answer_to(question, content)
+            if answer is not None:
+                return self.resume(ctx, question, answer)
+        try:
+            match = self._router.dispatch_line(content)
+        except NotUnderstood:
+            if question is not None and not question.choices:
+                return self.resume(ctx, question, content.strip())
+            raise
+        ctx.tx.questions.drop(ctx.sender)
+        return self.run(ctx, match)
+
+    def handle_click(self, ctx: Context, click: CardClick) -> list[Reply]:
+        """A pressed button. The code that came with it is kept before anything else."""
+        card = ctx.tx.cards.find(click.task_id)
+        if card is None or card.member != ctx.sender:
+            raise UserError(say("dispatcher.card_unknown"))
+        if click.code:
+            ctx.tx.cards.keep(click.task_id, ctx.sender, click.code, clicked=True)
+        ctx.task_id, ctx.selected = click.task_id, click.selected
+        if click.key == CHOOSE:
+            question = ctx.tx.questions.find(ctx.sender)
+            chosen = next((each for options in click.selected.values() for each in options), None)
+            if question is None or chosen is None:
+                raise UserError(say("dispatcher.choice_gone"))
+            return self.resume(ctx, question, chosen)
+        return self.run(ctx, self._router.action_for(click.key))
+
+    def answer_to(self, question: PendingQuestion, content: str) -> str | None:
+        """The choice a line names, by number, value or label; None when it is something else."""
+        typed = content.strip().casefold()
+        for number, choice in enumerate(question.choices, 1):
+            if typed in (str(number), str(choice["value"]).casefold(), str(choice["label"]).casefold()):
+                return str(choice["value"])
+        return None
+
+    def resume(self, ctx: Context, question: PendingQuestion, answer: str) -> list[Reply]:
+        """Go on with a command whose missing word is there now."""
+        ctx.tx.questions.drop(ctx.sender)
+        command = self._router.get(question.command)
+        args = {name: revived(value) for name, value in question.args.items()} | {question.missing: answer}
+        return self.run(ctx, Match(command.handler, args, ctx.language, command.role, command))
+
+    def run(self, ctx: Context, match: Match) -> list[Reply]:
+        """Call the handler; what it misses is asked for."""
+        wanted = Role(match.role)
+        if wanted in (Role.ADMIN, Role.SUPER_ADMIN):
+            ctx.require(wanted, Role.SUPER_ADMIN)
+        elif wanted is not Role.MEMBER:
+            ctx.require(wanted, Role.ADMIN, Role.SUPER_ADMIN)
+        ctx.args = match.args
+        name = match.command.name if match.command is not None else None
+        try:
+            return list(match.call(ctx))
+        except Missing as missing:
+            if name is None:
+                raise UserError(missing.words) from None
+            ctx.tx.questions.ask(ctx.sender, name, stored(match.args), missing.parameter)
+            return [Text(ctx.sender, missing.words)]
+        except Ambiguous as ambiguous:
+            parameter = next((each for each, value in match.args.items() if value == ambiguous.typed), None)
+            if name is None or parameter is None:
+                raise
+            labels = [(each.value, each.label) for each in ambiguous.candidates]
+            which = say("dispatcher.which", typed=ambiguous.typed)
+            return self.ask_choice(ctx, name, match.args, parameter, which, labels)
+        except Choose as choose:
+            if name is None:
+                raise UserError(choose.words) from None
+            return self.ask_choice(ctx, name, match.args, choose.parameter, choose.words, choose.choices)
+
+    def ask_choice(
+        self,
+        ctx: Context,
+        command: str,
+        args: Mapping[str, Any],
+        parameter: str,
+        words: Words,
+        labels: list[tuple[str, str]],
+    ) -> list[Reply]:
+        """A card with a selector, and the same as words: a number does, too."""
+        choices = [{"value": value, "label": label} for value, label in labels[:CHOICES_MAX]]
+        ctx.tx.questions.ask(ctx.sender, command, stored(args), parameter, choices)
+        numbered = "\n".join(f"{number}. {each['label']}" for number, each in enumerate(choices, 1))
+        card = Card(
+            ctx.sender,
+            "choice",
+            words,
+            buttons=[Button(CHOOSE, say("dispatcher.choose"))],
+            choices=[Choice(each["value"], each["label"]) for each in choices],
+        )
+        return [card, Text(ctx.sender, say("dispatcher.or_type_number", list=numbered))]
+
+    def spoken(self, ctx: Context, error: Exception) -> list[Reply] | None:
+        """What an error on purpose says; None for a bug."""
+        if isinstance(error, UserError):
+            return [Text(ctx.sender, error.words)]
+        if isinstance(error, NotUnderstood):
+            return [Text(ctx.sender, error.words())]
+        if isinstance(error, Ambiguous):
+            named = [each.label for each in error.candidates]
+            return [Text(ctx.sender, say("dispatcher.several", typed=error.typed, candidates=named))]
+        return None
+
+    def apology(self, ctx: Context, row: InboxMessage, reference: str) -> list[Reply]:
+        """A bug: the sender gets a reference, the admins are told once an hour."""
+        told: list[Reply] = []
+        if row.sender and row.sender != "sys":
+            told.append(Text(row.sender, say("dispatcher.bug", reference=reference)))
+        if ctx.tx.moments.first_within("bug-told", TELL_ADMINS_EVERY):
+            for admin in ctx.roles.admins:
+                if admin != row.sender:
+                    told.append(Text(admin, say("dispatcher.bug_for_admins", reference=reference)))
+        return told
+
+
+def roles(tx: Transaction, settings: Settings) -> Roles:
+    """Who has which role now: settings, and the tags as last read."""
+    held: dict[Role, set[str]] = {
+        Role.SUPER_ADMIN: set(settings.bot_super_admins),
+        Role.ADMIN: set(settings.bot_admins),
+        Role.APPROVER: set(settings.bot_approvers),
+        Role.AUDITOR: set(settings.bot_auditors),
+    }
+    for name, tag_id in settings.bot_role_tags.items():
+        held[Role(name)] |= tx.members.tagged(tag_id)
+    return Roles({role: frozenset(userids) for role, userids in held.items()})
+
+
+def language_typed(content: str) -> Language | None:
+    """The language of a line, when it can be told."""
+    if CHINESE.search(content):
+        return "zh"
+    return "en" if LATIN.search(content) else None
+
+
+def without_password(content: str) -> str:
+    """
+    The line with what looks like a mail password blacked out.
+
+    A client password has 16 letters: as the whole message, or mixed as no word is. Or it is what follows the word.
+    """
+    if CLIENT_PASSWORD.fullmatch(content.strip()):
+        return SCRUBBED
+    content = SAID_PASSWORD.sub(lambda found: found[0].replace(found[1], SCRUBBED), content)
+    return CLIENT_PASSWORD.sub(lambda found: SCRUBBED if is_mixed(found[0]) else found[0], content)
+
+
+def is_mixed(token: str) -> bool:
+    """Whether a token mixes cases, or letters and digits, as no word does."""
+    inner = token[1:]
+    return (inner.lower() != inner and inner.upper() != inner) or (not token.isalpha() and not token.isdigit())
+
+
+def stored(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON."""
+    return {name: {"date": value.isoformat()} if isinstance(value, date) else value for name, value in args.items()}
+
+
+def revived(value: Any) -> Any:
+    """An argument as it was before it was stored."""
+    return date.fromisoformat(value["date"]) if isinstance(value, dict) else value

@@ -1,0 +1,128 @@
+"""Who must say yes to what. Pure: facts in, a requirement out; a readable file can make each one stricter."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Role(StrEnum):
+    """What a member may do; everybody is a member."""
+
+    SUPER_ADMIN = "super_admin"
+    ADMIN = "admin"
+    APPROVER = "approver"
+    AUDITOR = "auditor"  # sees, cannot act
+    MEMBER = "member"
+
+
+class Requirement(StrEnum):
+    """Whose yes an action needs, from the weakest to the strictest."""
+
+    CONFIRM = "confirm"  # the asking admin presses once more
+    MANAGER = "manager"  # of the mailbox's owner
+    TWO = "two"  # the asker and another admin
+
+
+STRICTNESS = list(Requirement)
+
+DEFAULTS: Mapping[str, Requirement] = {
+    "backup_public": Requirement.CONFIRM,
+    "backup_member_without_owner": Requirement.MANAGER,  # without his own consent
+    "add_readers_to_backup": Requirement.TWO,
+    "rename": Requirement.CONFIRM,
+    "alias": Requirement.CONFIRM,
+    "domain": Requirement.CONFIRM,
+    "reassign": Requirement.MANAGER,
+    "delete_public_mailbox": Requirement.TWO,
+}
+
+
+class PolicyFileError(ValueError):
+    """The policy file says something the bot does not understand, or would make an action easier."""
+
+
+class Policy:
+    """The requirements in force."""
+
+    def __init__(self, stricter: Mapping[str, str] | None = None) -> None:
+        self._requirements = dict(DEFAULTS)
+        for action, wanted in (stricter or {}).items():
+            if action not in DEFAULTS:
+                raise PolicyFileError(f"no such action: {action}; there are {', '.join(DEFAULTS)}")
+            if wanted not in STRICTNESS:
+                raise PolicyFileError(f"{action}: {wanted} is none of {', '.join(STRICTNESS)}")
+            if STRICTNESS.index(Requirement(wanted)) < STRICTNESS.index(DEFAULTS[action]):
+                raise PolicyFileError(f"{action}: {wanted} would be easier than {DEFAULTS[action]}")
+            self._requirements[action] = Requirement(wanted)
+
+    @classmethod
+    def read(cls, file: Path | None) -> Policy:
+        """The defaults, made stricter by `[require]` of a TOML file; PolicyFileError names what is wrong with it."""
+        if file is None:
+            return cls()
+        try:
+            return cls(tomllib.loads(file.read_text("utf-8")).get("require", {}))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise PolicyFileError(f"{file}: {error}") from error
+
+    def requirement(self, action: str) -> Requirement:
+        """Whose yes an action needs."""
+        return self._requirements[action]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who has which role, from settings and from tags."""
+
+    by_role: Mapping[Role, frozenset[str]]
+
+    def of(self, userid: str) -> frozenset[Role]:
+        """All roles of a member. A super admin is an admin, too."""
+        held = {role for role, userids in self.by_role.items() if userid.casefold() in userids}
+        if Role.SUPER_ADMIN in held:
+            held.add(Role.ADMIN)
+        return frozenset(held | {Role.MEMBER})
+
+    def with_role(self, *roles: Role) -> list[str]:
+        """Everybody with one of the roles, in order."""
+        return sorted({userid for role in roles for userid in self.by_role.get(role, frozenset())})
+
+    @property
+    def admins(self) -> list[str]:
+        """Everybody who may act."""
+        return self.with_role(Role.SUPER_ADMIN, Role.ADMIN)
+
+
+@dataclass(frozen=True)
+class Approvers:
+    """Who may answer a question, or why nobody can."""
+
+    userids: tuple[str, ...]
+    ladder: tuple[str, ...] = ()  # the managers above, for an approver who is away
+
+
+def approvers(
+    requirement: Requirement,
+    *,
+    asker: str,
+    gains: Iterable[str],
+    managers: Iterable[str],
+    roles: Roles,
+) -> Approvers:
+    """
+    Who may answer, nearest manager first. Empty when nobody can: such a request is refused at once.
+
+    The asker never answers his own `manager` or `two` question, nor does the one who gains by it.
+    """
+    if requirement is Requirement.CONFIRM:
+        return Approvers((asker,))
+    barred = {asker, *gains}
+    if requirement is Requirement.TWO:
+        return Approvers(tuple(userid for userid in roles.admins if userid not in barred))
+    ladder = tuple(dict.fromkeys(userid for userid in managers if userid not in barred))
+    configured = tuple(userid for userid in roles.with_role(Role.APPROVER) if userid not in barred)
+    return Approvers(ladder[:1] or configured, ladder[1:])
