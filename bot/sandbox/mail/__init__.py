@@ -1,0 +1,1 @@
+"""A simulated Exmail IMAP server; its public face is `bot.sandbox.mailserver`."""
