@@ -1,0 +1,438 @@
+"""The control API of the sandbox, `/_sandbox/*`: plays the members, the admin console, the clock and the troubles."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field
+
+from bot.sandbox.callbacks import Callbacks
+from bot.sandbox.chat import card_shown
+from bot.sandbox.console import ACTIONS, Console, Done, Order
+from bot.sandbox.mailserver import FAULTS
+from bot.sandbox.organisation import ConsoleError, Organisation
+from bot.sandbox.people import Member
+from bot.sandbox.trouble import SWITCHES
+from bot.sandbox.wecom.contacts import OAUTH_OUTSIDER
+
+COOKIE = "sandbox_member"
+HEARTBEAT_SECONDS = 15.0
+EVENT_GAP_SECONDS = 0.15
+FILE_BYTES_MAX = 20 << 20
+MAIL_PREFIX = "mail:"
+
+
+class Say(BaseModel):
+    """A member types a text to the bot."""
+
+    member: str
+    text: str
+
+
+class Click(BaseModel):
+    """A member presses a card's button; `selected` answers the card's questions."""
+
+    member: str
+    task_id: str
+    key: str
+    selected: dict[str, list[str]] | None = Field(None, description="question_key to the ids of the chosen options")
+
+
+class MenuClick(BaseModel):
+    """A member presses an entry of the app's menu."""
+
+    member: str
+    key: str
+
+
+class Enter(BaseModel):
+    """A member opens the app's chat."""
+
+    member: str
+
+
+class Drop(BaseModel):
+    """A member drops a file into the chat."""
+
+    member: str
+    name: str
+    content_base64: str
+
+
+class Acknowledgement(BaseModel):
+    """What became of the callback: whether the bot answered 200, and after how many attempts."""
+
+    acknowledged: bool
+    attempts: int
+
+
+class Advance(BaseModel):
+    """How far the clock moves on."""
+
+    advance_seconds: float = Field(ge=0)
+
+
+class Trouble(BaseModel):
+    """Turn a switch of WeCom's, or `mail:<fault>` of the mail server's (of one mailbox with `address`)."""
+
+    switch: str
+    on: bool
+    times: int | None = Field(None, ge=1, description="strike so many times only")
+    path: str | None = Field(None, description="WeCom: only this call, such as message/send")
+    address: str | None = Field(None, description="mail: only this mailbox")
+    after: int = Field(0, ge=0, description="mail: after so many occasions")
+    command: str | None = Field(None, description="mail: only this command")
+    value: int | None = Field(None, description="mail: the size of faults that have one")
+
+
+def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
+    """All routes of the control API."""
+    router = APIRouter(prefix="/_sandbox", tags=["sandbox"])
+    console = Console(org, callbacks)
+
+    def known(userid: str) -> Member:
+        member = org.member(userid)
+        if member is None:
+            raise HTTPException(404, f"there is no member {userid}")
+        return member
+
+    @router.post("/say")
+    async def say(order: Say) -> Acknowledgement:
+        """A member types a text; answers when the bot has acknowledged the callback or WeCom gave up."""
+        member = known(order.member)
+        org.chats.add(member.userid, org.chats.entry(org.now(), "member", "text", text=order.text))
+        org.changed()
+        outcome = await callbacks.from_member(member.userid, "text", Content=order.text)
+        return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
+
+    @router.post("/click")
+    async def click(order: Click) -> Acknowledgement:
+        """A member presses a button of a card he has; 404 when it is not there, 409 when it cannot be pressed."""
+        member = known(order.member)
+        found = org.chats.view(member.userid, order.task_id)
+        if found is None:
+            raise HTTPException(404, f"{member.userid} has no card {order.task_id}")
+        card, view = found
+        shown = card_shown(view)
+        menu = {each.get("key") for each in shown["menu"]}
+        button = next((each for each in shown["buttons"] if each["key"] == order.key and each["key"]), None)
+        if button is None and order.key not in menu:
+            raise HTTPException(404, f"the card has no button {order.key}")
+        if order.key not in menu and view.greyed:
+            raise HTTPException(409, f"the buttons are greyed: {view.replaced}")
+        event = "template_card_event" if button else "template_card_menu_event"
+        code = org.chats.new_code(card, org.now())
+        fields: dict[str, Any] = {
+            "EventKey": order.key,
+            "TaskId": order.task_id,
+            "CardType": shown["card_type"],
+            "ResponseCode": code,
+        }
+        if button and shown["choices"]:
+            fields |= answers(shown["choices"], order.selected or {})
+        view.clicked = order.key
+        org.changed()
+        outcome = await callbacks.from_member(member.userid, f"event:{event}", **fields)
+        return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
+
+    @router.post("/menu")
+    async def menu(order: MenuClick) -> Acknowledgement:
+        """A member presses an entry of the app's menu (event click)."""
+        member = known(order.member)
+        buttons = [each for top in org.chats.menu or [] for each in top.get("sub_button") or [top]]
+        button = next((each for each in buttons if each.get("key") == order.key), None)
+        if button is None:
+            raise HTTPException(404, f"the menu has no key {order.key}")
+        org.chats.add(member.userid, org.chats.entry(org.now(), "member", "menu", text=button["name"]))
+        org.changed()
+        outcome = await callbacks.from_member(member.userid, "event:click", EventKey=order.key)
+        return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
+
+    @router.post("/enter")
+    async def enter(order: Enter) -> Acknowledgement:
+        """A member opens the app's chat (event enter_agent)."""
+        outcome = await callbacks.from_member(known(order.member).userid, "event:enter_agent", EventKey="")
+        return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
+
+    @router.post("/file")
+    async def drop(order: Drop) -> Acknowledgement:
+        """A member drops a file into the chat: a `file` message with the MediaId to fetch it by."""
+        member = known(order.member)
+        try:
+            content = base64.b64decode(order.content_base64, validate=True)
+        except (binascii.Error, ValueError):
+            raise HTTPException(422, "content_base64 is not base64") from None
+        if len(content) > FILE_BYTES_MAX:
+            raise HTTPException(413, "a file can have 20 MB")
+        media = org.chats.keep("file", order.name, "application/octet-stream", content, org.now())
+        entry = org.chats.entry(org.now(), "member", "file", text=order.name, media=media)
+        org.chats.add(member.userid, entry)
+        org.changed()
+        outcome = await callbacks.from_member(member.userid, "file", MediaId=media.id, FileName=order.name)
+        return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
+
+    @router.get("/chat")
+    async def chat(member: str) -> dict[str, Any]:
+        """A member's chat with the bot, oldest first; cards as they look now."""
+        found = known(member)
+        return {
+            "member": found.userid,
+            "name": found.name,
+            "entries": org.chats.shown(found.userid),
+            "menu": org.chats.menu or [],
+            "dropped": org.chats.dropped.get(found.userid.lower(), 0),
+        }
+
+    @router.get("/files/{media_id}")
+    async def file(media_id: str) -> Response:
+        """A file of a chat, as the member downloads it."""
+        media = org.chats.media.get(media_id)
+        if media is None:
+            raise HTTPException(404, "there is no such file")
+        name = media.name.encode().decode("latin-1", "replace").replace('"', "'").replace("\\", "'")
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
+        return Response(media.content, media_type="application/octet-stream", headers=headers)
+
+    @router.get("/open")
+    async def open_link(request: Request, member: str, url: str) -> Response:
+        """Open a link as a member would inside WeCom: makes him the one OAuth2 knows, then goes there."""
+        if member != OAUTH_OUTSIDER:
+            known(member)
+        target, own = urlsplit(url), urlsplit(org.api_base)
+        origins = {(each.scheme, each.netloc) for each in (own, urlsplit(org.bot_url))}
+        if (target.scheme or target.netloc) and (target.scheme, target.netloc) not in origins:
+            raise HTTPException(400, "only links to the bot or to the sandbox")
+        if not target.netloc and (not url.startswith("/") or url.startswith(("//", "/\\"))):
+            raise HTTPException(400, "only links to the bot or to the sandbox")
+        if request.url.netloc != own.netloc:  # the cookie must stand where the authorize page is
+            return RedirectResponse(f"{org.api_base}{request.url.path}?{request.url.query}", 307)
+        answer = RedirectResponse(url, 303)
+        answer.set_cookie(COOKIE, member, httponly=True, samesite="lax")
+        return answer
+
+    @router.get("/state")
+    async def state() -> dict[str, Any]:
+        """Everything: clock, people, mailboxes, recycle bin, switches, and how to talk to the simulated WeCom."""
+        org.expire()
+        return whole_state(org)
+
+    @router.post("/console")
+    async def admin_console(order: Order) -> Done:
+        """An action of the admin console or of a mailbox's own web settings; 409 with the reason when it refuses."""
+        try:
+            return await console.carry_out(order)
+        except ConsoleError as error:
+            raise HTTPException(409, str(error)) from None
+
+    @router.get("/console")
+    async def console_actions() -> dict[str, dict[str, str]]:
+        """The console's actions: what each does and which fields it wants."""
+        return {name: {"what": act.__doc__ or "", "wants": wants} for name, (wants, act) in ACTIONS.items()}
+
+    @router.post("/clock")
+    async def clock(order: Advance) -> dict[str, str]:
+        """Move the clock on; what runs out in the recycle bin meanwhile is gone."""
+        org.clock.advance(order.advance_seconds)
+        org.expire()
+        org.changed()
+        return {"clock": org.now().isoformat()}
+
+    @router.post("/trouble")
+    async def trouble(order: Trouble) -> dict[str, Any]:
+        """Turn a switch; 404 for an unknown one."""
+        if order.switch.startswith(MAIL_PREFIX):
+            mail_trouble(org, order)
+        elif order.switch not in SWITCHES:
+            raise HTTPException(404, f"no switch {order.switch}; there are: {', '.join(SWITCHES)}, mail:<fault>")
+        elif SWITCHES[order.switch].once:
+            if order.on and order.switch == "tokens_expired":
+                org.expired_tokens.update(org.tokens)
+            elif order.on:
+                org.tokens.clear()
+        else:
+            org.troubles.set(order.switch, order.on, times=order.times, path=order.path)
+        org.record("trouble", **order.model_dump(exclude_none=True))
+        return {"trouble": org.troubles.shown()}
+
+    @router.get("/wire")
+    async def wire(since: int = 0, kind: str | None = None, limit: int = 500) -> dict[str, Any]:
+        """What went over the wire after entry `since`: API calls, callbacks in both forms, IMAP lines."""
+        entries = sorted((*org.wire, *org.imap_wire), key=lambda each: int(each["n"]))
+        chosen = [each for each in entries if each["n"] > since and kind in (None, each["kind"])]
+        return {"entries": chosen[-limit:] if limit > 0 else [], "last": org.wire_count}
+
+    @router.post("/reset")
+    async def reset() -> dict[str, str]:
+        """Everything as at the start, but for the clock, the secrets and the ids the bot holds."""
+        org.reset()
+        return {"clock": org.now().isoformat()}
+
+    @router.get("/events")
+    async def events(request: Request) -> StreamingResponse:
+        """Server-sent events: the version, whenever anything has changed."""
+
+        async def stream() -> AsyncIterator[str]:
+            version = -1
+            while not await request.is_disconnected():
+                now = await org.wait_for_change(version, HEARTBEAT_SECONDS)
+                yield f"data: {now}\n\n" if now != version else ": still here\n\n"
+                version = now
+                await asyncio.sleep(EVENT_GAP_SECONDS)
+
+        return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    return router
+
+
+def answers(choices: list[dict[str, Any]], selected: dict[str, list[str]]) -> dict[str, Any]:
+    """SelectedItems of a click: what the member chose, else what the card had preselected. 422 for no such option."""
+    unknown = selected.keys() - {each["question_key"] for each in choices}
+    if unknown:
+        raise HTTPException(422, f"the card does not ask {', '.join(sorted(unknown))}")
+    items = []
+    for each in choices:
+        chosen = selected.get(each["question_key"], each["selected"])
+        if any(option not in [known["id"] for known in each["options"]] for option in chosen):
+            raise HTTPException(422, f"{each['question_key']} has no such option")
+        if len(chosen) > 1 and not each["multiple"]:
+            raise HTTPException(422, f"{each['question_key']} takes one option")
+        if chosen:
+            items.append({"QuestionKey": each["question_key"], "OptionIds": {"OptionId": list(chosen)}})
+    return {"SelectedItems": {"SelectedItem": items}} if items else {}
+
+
+def mail_trouble(org: Organisation, order: Trouble) -> None:
+    """A fault of the mail server, or of one of its mailboxes."""
+    name = order.switch.removeprefix(MAIL_PREFIX)
+    if name not in FAULTS:
+        raise HTTPException(404, f"no mail fault {name}; there are: {', '.join(FAULTS)}")
+    faults = org.mail.faults
+    if order.address:
+        box = org.mail.mailbox(order.address)
+        if box is None:
+            raise HTTPException(404, f"there is no mailbox {order.address}")
+        faults = box.faults
+    if order.on:
+        faults.arm(name, times=order.times, after=order.after, command=order.command, value=order.value)
+    else:
+        faults[name] = False
+
+
+def whole_state(org: Organisation) -> dict[str, Any]:
+    """The organisation as JSON."""
+    return {
+        "clock": org.now().isoformat(),
+        "version": org.version,
+        "domain": org.domain,
+        "domains": dict(org.domains),
+        "members": [member_shown(org, each) for each in org.members.values()],
+        "departments": [
+            {"id": each.id, "name": each.name, "name_en": each.name_en, "parent": each.parent, "leaders": each.leaders}
+            for each in org.departments.values()
+        ],
+        "tags": [
+            {"id": each.id, "name": each.name, "members": each.members, "departments": each.departments}
+            for each in org.tags.values()
+        ],
+        "visible_departments": list(org.visible),
+        "mailboxes": [mailbox_shown(org, each) for each in org.addresses()],
+        "public_mailboxes": [
+            {
+                "id": each.id,
+                "address": each.address,
+                "name": each.name,
+                "members": each.members,
+                "departments": each.departments,
+                "tags": each.tags,
+                "aliases": each.aliases,
+                "by_app": each.by_app,
+                "frozen": each.frozen,
+                "readers": [reader.userid for reader in org.readers(each)],
+                "passwords": [
+                    {"id": p.id, "remark": p.remark, "created": p.created.isoformat(), "by_api": p.by_api}
+                    for p in each.passwords
+                ],
+            }
+            for each in org.public.values()
+        ],
+        "recycle_bin": [
+            {
+                "id": each.id,
+                "address": each.address,
+                "kind": each.kind,
+                "source": each.source,
+                "former": each.former,
+                "recycled_at": each.recycled_at.isoformat(),
+                "deletes_at": each.deletes_at.isoformat(),
+                "days_left": org.days_left(each),
+                "state": each.state,
+                "backed_up_to": each.backed_up_to,
+            }
+            for each in org.bin
+        ],
+        "groups": [{"groupid": each.id, "by_app": each.by_app, **each.fields} for each in org.groups.values()],
+        "vip": list(org.vip),
+        "app_mailbox": {"address": org.app_address, "aliases": list(org.app_aliases)},
+        "menu": org.chats.menu or [],
+        "trouble": org.troubles.shown(),
+        "mail_faults": dict(FAULTS),
+        "imap": {"host": "127.0.0.1", "port": org.mail.port, "tls": False},
+        "bot_url": org.bot_url,
+        "wecom": {
+            "corp_id": org.corp_id,
+            "agent_id": org.agent_id,
+            "app_secret": org.app_secret,
+            "contacts_secret": org.contacts_secret,
+            "callback_token": org.callback_token,
+            "callback_aes_key": org.callback_aes_key,
+            "contacts_callback_token": org.contacts_callback_token,
+            "contacts_callback_aes_key": org.contacts_callback_aes_key,
+            "api_base": org.api_base,
+        },
+    }
+
+
+def member_shown(org: Organisation, member: Member) -> dict[str, Any]:
+    """A member as JSON, with his last line of the chat counted."""
+    return {
+        "userid": member.userid,
+        "name": member.name,
+        "alias": member.alias,
+        "position": member.position,
+        "departments": member.departments,
+        "leads": sorted(member.leads),
+        "leaders": member.leaders,
+        "address": member.address,
+        "aliases": member.aliases,
+        "status": member.status,
+        "frozen": member.frozen,
+        "entries": len(org.chats.entries.get(member.userid.lower(), [])),
+    }
+
+
+def mailbox_shown(org: Organisation, address: str) -> dict[str, Any]:
+    """A mailbox as JSON: whose it is, its settings, its folders with counts."""
+    box = org.box(address)
+    member, public = org.member_of_address(address), org.public_of_address(address)
+    return {
+        "address": address,
+        "kind": "member" if member else "public" if public else "bin",
+        "owner": member.userid if member else public.name if public else None,
+        "aliases": sorted(box.aliases),
+        "imap_on": box.imap_on,
+        "disabled": box.disabled,
+        "window_days": box.window_days,
+        "show_custom": box.show_custom,
+        "quota_bytes": box.quota_bytes,
+        "used_bytes": box.used_bytes,
+        "unread": box.unread(),
+        "passwords": len(box.passwords),
+        "folders": box.counts(),
+    }

@@ -1,0 +1,92 @@
+"""The switches of the sandbox: each one makes the simulated WeCom behave badly in a way the real one can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What a switch does, whether it is on at the start, and whether it acts once instead of staying on."""
+
+    name: str
+    what: str
+    on: bool = False
+    once: bool = False
+
+
+SWITCHES: dict[str, Switch] = {
+    switch.name: switch
+    for switch in (
+        Switch("own_public_mailboxes_only", "the app sees only public mailboxes and groups it created itself", on=True),
+        Switch(
+            "restricted_fields", "user/get leaves out addresses and phones, as for apps made after 2022-06", on=True
+        ),
+        Switch("tokens_expired", "every access token of now has expired: 42001", once=True),
+        Switch("tokens_invalid", "every access token of now is unknown: 40014", once=True),
+        Switch("tokens_refused", "every call is answered 40014, fresh tokens too"),
+        Switch("secret_reset", "the app's secret was reset in the console: 40001"),
+        Switch("app_disabled", "the app was disabled: 50003"),
+        Switch("ip_not_trusted", "the caller's address is not on the trusted list: 60020"),
+        Switch("busy", "system busy: -1"),
+        Switch("rate_limited", "frequency limit: 45009"),
+        Switch("too_concurrent", "too many calls at once: 45033"),
+        Switch("gateway_error", "HTTP 502 with a page instead of JSON; the call was not carried out"),
+        Switch("answer_lost", "HTTP 504 with a page instead of JSON; the call WAS carried out"),
+        Switch("mail_not_allowed", "the app is not on the list of apps that may call the mail API: 48002"),
+        Switch("log_not_allowed", "the app is not on the list of apps that may read the admin log: 48002"),
+        Switch("contacts_sync_off", "contacts sync is switched off: 48002 to every write"),
+        Switch("rename_refused", "user/update answers 60144 to every new biz_mail"),
+        Switch("public_mailboxes_full", "no public mailbox can be created: 680046"),
+        Switch("callback_twice", "every callback is delivered twice"),
+        Switch("callback_lost", "callbacks never reach the bot"),
+        Switch("acknowledgement_lost", "the bot's first answer to each callback is lost: WeCom sends again"),
+    )
+}
+
+
+class Troubles:
+    """Which switches are on; a switch may be on for a number of times only, and for one API path only."""
+
+    def __init__(self) -> None:
+        self._on: dict[str, int | None] = {}
+        self._path: dict[str, str] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """As at the start."""
+        self._on = {switch.name: None for switch in SWITCHES.values() if switch.on}
+        self._path = {}
+
+    def set(self, name: str, on: bool, *, times: int | None = None, path: str | None = None) -> None:
+        """Turn a switch; KeyError for an unknown one."""
+        SWITCHES[name]
+        self._on.pop(name, None)
+        self._path.pop(name, None)
+        if on:
+            self._on[name] = times
+            if path is not None:
+                self._path[name] = path
+
+    def is_on(self, name: str) -> bool:
+        """Whether it is on, without using up a time."""
+        return name in self._on
+
+    def strikes(self, name: str, path: str = "") -> bool:
+        """Whether it hits this one call; uses up one of its times."""
+        if name not in self._on or (self._path.get(name, path) != path):
+            return False
+        left = self._on[name]
+        if left is not None:
+            if left <= 1:
+                del self._on[name]
+            else:
+                self._on[name] = left - 1
+        return True
+
+    def shown(self) -> list[dict[str, object]]:
+        """All switches with their state, for the page."""
+        return [
+            {"switch": each.name, "what": each.what, "on": each.name in self._on, "times": self._on.get(each.name)}
+            for each in SWITCHES.values()
+        ]
