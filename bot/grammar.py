@@ -34,7 +34,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 from lark import Lark, Token, Transformer
@@ -155,12 +155,18 @@ class Pattern:
             if isinstance(item, Keyword):
                 yield from item.alternatives
 
+    def announced(self) -> Iterator[tuple[Keyword, Field]]:
+        """The keywords that stand right before a value, with it."""
+        for (first, _), (second, _) in itertools.pairwise(self.items()):
+            if isinstance(first, Keyword) and isinstance(second, Field):
+                yield first, second
+
     def usage(self) -> str:
-        """The pattern for people: `backup SOURCE [to TARGET]`."""
+        """The pattern for people, in its first spelling: `backup SOURCE [to TARGET]`."""
 
         def shown(item: Keyword | Field) -> str:
             if isinstance(item, Keyword):
-                return "|".join(item.alternatives)
+                return item.alternatives[0]
             return "|".join(item.choices) or item.name.upper()
 
         parts = []
@@ -272,7 +278,7 @@ _PLACE = 0xF0000  # a quoted part is one private character while matching; nobod
 _DROPPED = re.compile("[\u0000-\u0008\u000e-\u001f\u007f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _MAPPED = {"、": ",", "。": ";", "｡": ";", "–": "-", "—": "-", "−": "-", "\uff40": " ", "`": " "}
 _SEPARATORS = ",;:"
-_MENTION = re.compile(r"@[\w.-]+?(?:[ ]+|(?=[\u3400-\u9fff]))")
+_MENTION = re.compile(r"@(?:[a-z0-9_.-]+(?: +|(?=[\u3400-\u9fff]))|[^ ]+ +)")
 _POLITE = ("请帮我", "麻烦你", "请", "帮我", "麻烦", "please", "pls")
 
 
@@ -405,7 +411,7 @@ class Line:
         return True
 
 
-@cache
+@lru_cache(4096)
 def _half_width(char: str) -> str:
     if char.isspace():
         return " "
@@ -634,9 +640,19 @@ class _Attempt:
         end = start
         while end < line.end and norm[end] not in " ,;" and not is_quoted(norm[end]):
             end += 1
-        for stop in (end, *self._openings(start + 1, end, rest)):
+        splits = self._openings(start + 1, end, rest)
+        whole = () if splits and self._leaves_nothing(splits, end, rest) else (end,)
+        for stop in (*whole, *splits):
             if value := "".join(line.shown[start:stop]).rstrip(":"):
                 yield stop, value
+
+    def _leaves_nothing(self, splits: Sequence[int], end: int, rest: tuple[Element, ...]) -> bool:
+        """Whether a token taken whole would swallow the only keyword there is: `备份阿兴到`, `登记ahing@删除于明天`."""
+        following = rest[0]
+        if isinstance(following, Keyword):
+            return not any(word in self.line.norm[end : self.line.end] for word in following.alternatives)
+        tail = self.line.norm[splits[-1] : end]
+        return self.line.skip(end) >= self.line.end and any(tail in kw.alternatives for kw, _, _ in _openers(rest))
 
     def _list(self, start: int, at: int, rest: tuple[Element, ...]) -> Iterator[tuple[int, Value]]:
         if not is_quoted(self.line.norm[start]) and self._is_keyword(start, at, rest):
@@ -655,6 +671,8 @@ class _Attempt:
         return [item for item in items if item]
 
     def _text(self, start: int, rest: tuple[Element, ...]) -> Iterator[tuple[int, Value]]:
+        if self._openings(start, start + 1, rest, in_text=True):
+            return  # "because, to support@" gives no reason
         for stop in (self.line.end, *self._openings(start + 1, self.line.end, rest, in_text=True)):
             if value := self.line.text(start, stop):
                 yield stop, value
@@ -667,7 +685,9 @@ class _Attempt:
         for keyword, following, optional in _openers(rest):
             for word in keyword.alternatives:
                 at = start - 1
-                while (at := self.line.norm.find(word, at + 1, end)) >= 0 and len(places) < 4 * SPLITS_MAX:
+                while 0 <= (at := self.line.norm.find(word, at + 1, end + len(word) - 1)) < end:
+                    if len(places) >= 4 * SPLITS_MAX:
+                        break
                     if self.line.has_word(at, word) and not (
                         in_text and optional and not self._announced(at, at + len(word), following)
                     ):
@@ -679,7 +699,7 @@ class _Attempt:
         before = at - 1
         while before > 0 and self.line.norm[before] == " " and self.line.raw[before] != "\n":
             before -= 1
-        if self.line.norm[before] in _SEPARATORS or self.line.raw[before] == "\n":
+        if self.line.norm[before] in ",;" or self.line.raw[before] == "\n":
             return True
         start = self.line.skip(end)
         if following is None or start >= self.line.end:
@@ -837,7 +857,7 @@ class _Outcome:
     entry: _Entry | None = None
     stop: int = 0
     wants: tuple[Want, ...] = ()
-    lead_done: bool = False
+    lead_end: int = -1  # behind the fixed words of `entry`; -1 when they were not all there
 
 
 class Grammar:
@@ -913,7 +933,7 @@ class Grammar:
             and other.pattern.language == entry.pattern.language
             for want in attempt.wants
         ]
-        return _Outcome(line, None, entry, furthest.stop, tuple(dict.fromkeys(wants)), furthest.lead_end >= 0)
+        return _Outcome(line, None, entry, furthest.stop, tuple(dict.fromkeys(wants)), furthest.lead_end)
 
     def _beginning(self, line: Line) -> list[_Entry]:
         """The patterns whose first word the line begins with."""
@@ -944,11 +964,16 @@ class Grammar:
         missing = next((want.field.name for want in wants if want.field and not want.optional), None)
         suggestion = None
         if not ended:
-            suggestion = self._repaired(line, stop, outcome.wants) or self._other_lead(line)
+            suggestion = self._repaired(line, stop, outcome.wants, entry.command) or self._other_lead(
+                line, outcome.lead_end
+            )
+        command = entry.command.name
+        if suggestion is not None:
+            command = self.parse(suggestion).command
         return NotUnderstood(
             kind,
             entry.pattern.language,
-            command=entry.command.name,
+            command=command,
             wants=wants,
             missing=missing if ended or kind == "incomplete" else None,
             suggestion=suggestion,
@@ -957,25 +982,32 @@ class Grammar:
             example=self.example(entry.command, entry.pattern.language),
         )
 
-    def _repaired(self, line: Line, stop: int, wants: Sequence[Want]) -> str | None:
-        """The line with a misspelt keyword put right, or a forgotten one put in."""
-        keywords = [want.keyword for want in wants if want.keyword]
+    def _repaired(self, line: Line, stop: int, wants: Sequence[Want], command: CommandSpec) -> str | None:
+        """The line with a keyword put right that is misspelt or of the other language, or one put in that lacks."""
         before, rest = line.written(line.start, stop), line.written(stop, len(line.norm))
-        token = rest.split(" ", 1)[0]
-        for keyword in sorted(keywords, key=lambda each: -fuzz.ratio(each, token.lower())):
-            if _alike(keyword, token.lower()):
-                repaired = f"{before} {keyword} {rest[len(token) :].strip()}".strip()
+        token, _, behind = rest.partition(" ")
+        other_words: dict[str, list[str]] = {}
+        for source in command.patterns:
+            for keyword, following in compile_pattern(source).announced():
+                other_words.setdefault(following.name, []).extend(keyword.alternatives)
+        known = [(want.keyword, want.field) for want in wants if want.keyword]
+        for keyword, field_ in sorted(known, key=lambda each: -fuzz.ratio(each[0], token.lower())):
+            if _alike(keyword, token.lower()) or (field_ and token.lower() in other_words.get(field_.name, ())):
+                repaired = f"{before} {keyword} {behind}".strip()
                 if self._works(repaired):
                     return repaired
-        for keyword in keywords:
+        for keyword, _ in known:
             repaired = f"{before} {keyword} {rest}"
             if self._works(repaired):
                 return repaired
         return None
 
-    def _other_lead(self, line: Line) -> str | None:
-        """The line with its first words put right, if that makes it a command."""
+    def _other_lead(self, line: Line, lead_end: int = -1) -> str | None:
+        """The line with its first words put right, if that makes it a command; what is right up to `lead_end` stays."""
+        right = line.norm[line.start : max(lead_end, line.start)]
         for lead, end in self._near_leads(line):
+            if not lead.startswith(right) or len(lead) == len(right):
+                continue
             repaired = f"{lead} {line.written(end, len(line.norm))}".strip()
             if self._works(repaired):
                 return repaired
@@ -995,8 +1027,8 @@ class Grammar:
         elif suggestion is None and near:
             lead, end = near[0]
             suggestion = f"{lead} {line.written(end, len(line.norm))}".strip()
-        if command is None and suggestion is not None:
-            command = self.parse(suggestion).command
+        if suggestion is not None and (parsed := self._understand(suggestion).parsed):
+            command = parsed.command
         return NotUnderstood(
             "unknown",
             language,
@@ -1019,7 +1051,7 @@ class Grammar:
                     end += 1
                 typed = norm[start:end].replace(" ", "")
                 score = fuzz.ratio(lead, typed)
-                near = score >= 50 and any(map(is_cjk, typed))
+                near = score >= 50 and OSA.distance(lead, typed) <= 1
             else:
                 count = lead.count(" ") + 1
                 if len(ends) < count:

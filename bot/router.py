@@ -125,8 +125,9 @@ class Router:
 
     def action(self, name: str, *, role: Role | None = None) -> Callable[[F], F]:
         """
-        The handler answers card buttons whose key is `name:rowid[:extra]`, its parts given to the int and str parameters.
+        The handler answers card buttons whose key is `name:rowid[:extra]`.
 
+        The parts are given to the int and str parameters, in order; the last str takes what is left.
         Without `role` it is that of the handler's command, else everybody's.
         """
         return self._clickable(self._actions, name, role)
@@ -295,6 +296,11 @@ def _check_parameters(handler: Handler, patterns: Mapping[Language, Iterable[Pat
     """Raises PatternError unless the fields of the patterns are the parameters of the handler, in each language."""
     name = handler.__name__
     parameters = {each.name: each for each in _parameters(handler)}
+    every = [pattern.fields() for each in patterns.values() for pattern in each]
+    for key, parameter in parameters.items():
+        demanded = all(key in fields and not fields[key][1] for fields in every)
+        if demanded and parameter.default is not parameter.empty and not also_clicked:
+            raise PatternError(f"{name}({key}) has a default, but every pattern demands it")
     for language, each in patterns.items():
         if not each:
             raise PatternError(f"{name} has no pattern in {language}")
@@ -312,11 +318,5 @@ def _check_parameters(handler: Handler, patterns: Mapping[Language, Iterable[Pat
             for key, parameter in parameters.items():
                 if key not in fields and parameter.default is inspect.Parameter.empty:
                     raise PatternError(f"{name}({key}) is needed, but {pattern.source!r} does not give it")
-            for key, (_, optional) in fields.items():
-                always = all(
-                    key in other.fields() and not other.fields()[key][1] for both in patterns.values() for other in both
-                )
-                if not optional and always and parameters[key].default is not inspect.Parameter.empty:
-                    raise PatternError(f"{name}({key}) has a default, but every pattern demands it")
         if (lost := parameters.keys() - seen) and not also_clicked:
             raise PatternError(f"{name}: no pattern in {language} gives {', '.join(sorted(lost))}")
