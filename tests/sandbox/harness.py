@@ -105,7 +105,7 @@ class RawClient:
 
     def answer(self, tag: str) -> list[str]:
         """Lines up to the tagged one; the last is what follows the tag, or "" when the line was cut."""
-        lines = []
+        lines: list[str] = []
         while True:
             line = self.line()
             if not line or line.startswith(tag + " "):

@@ -9,13 +9,15 @@ import random
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from typing import NoReturn
 
 import pytest
 from imapclient import IMAPClient, imap_utf7
 from imapclient.exceptions import IMAPClientError
 
 from bot.sandbox.mail import utf7
-from bot.sandbox.mailserver import LOGIN_FAIL, ROOT, SYSTEM_FOLDERS
+from bot.sandbox.mailserver import LOGIN_FAIL, ROOT, SYSTEM_FOLDERS, MailServer, Message
 from tests.sandbox.harness import ADDRESS, MAIL, NOW, FixedClock, RawClient, Served, serving
 
 ROOT_WIRE = "&UXZO1mWHTvZZOQ-"
@@ -433,7 +435,8 @@ def test_envelope_and_bodystructure_are_read_by_others(served: Served, independe
 def test_uid_sets(served: Served, client: RawClient, numbers: str, expected: list[int]) -> None:
     served.server.faults["bad_uid_parameters"] = False
     served.put(*[MAIL] * 9)
-    served.do(lambda: [served.box.folders["INBOX"].expunge(uid) for uid in (1, 3, 6, 7, 8)])
+    for gone in (1, 3, 6, 7, 8):
+        served.do(partial(served.box.folders["INBOX"].expunge, gone))
     client.do("EXAMINE INBOX")
     lines = client.do(f"UID FETCH {numbers} (FLAGS)")
     assert [int(uid) for uid in re.findall(r"UID (\d+)", str(lines))] == expected
@@ -480,7 +483,7 @@ def test_append_by_imapclient(served: Served, independent: IMAPClient) -> None:
     folder = served.box.folders[f"{ROOT}/备份"]
     assert answer == b"[APPENDUID %d 1] APPEND completed" % folder.uidvalidity
     message = folder.messages[1]
-    assert (message.raw, message.flags, message.date) == (MAIL, {"\\Seen", "Work"}, when)
+    assert (message.raw, message.flags, message.date) == (MAIL, frozenset({"\\Seen", "Work"}), when)
     assert served.box.used_bytes == folder.size_bytes == len(MAIL)
     assert served.box.unread() == 0
 
@@ -635,16 +638,17 @@ def test_five_thousand_mails_and_commands_that_cost_what_they_ask_for(served: Se
     folder = served.box.folders["INBOX"]
     looks = 0
 
-    class Counting(dict):  # type: ignore[type-arg]
-        def __getitem__(self, key: int) -> object:
+    class Counting(dict[int, Message]):
+        def __getitem__(self, key: int) -> Message:
             nonlocal looks
             looks += 1
             return super().__getitem__(key)
 
-        def items(self) -> object:
+        def items(self) -> NoReturn:
             raise AssertionError("the whole folder was read")
 
-        values = items
+        def values(self) -> NoReturn:
+            raise AssertionError("the whole folder was read")
 
     served.do(lambda: setattr(folder, "messages", Counting(folder.messages)))
     for command in ("UID FETCH 2500 (FLAGS)", "UID STORE 2500 +FLAGS (Work)", "STATUS INBOX (MESSAGES UNSEEN)", "NOOP"):
@@ -758,8 +762,6 @@ def test_a_line_without_end_closes_the_connection(served: Served) -> None:
 
 
 def test_a_naive_date_is_refused() -> None:
-    from bot.sandbox.mailserver import MailServer
-
     box = MailServer(FixedClock()).add(ADDRESS)
     with pytest.raises(ValueError, match="time zone"):
         box.put("INBOX", MAIL, datetime(2026, 1, 1))  # noqa: DTZ001 -- that is the point
