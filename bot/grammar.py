@@ -988,8 +988,8 @@ class Grammar:
         token, _, behind = rest.partition(" ")
         other_words: dict[str, list[str]] = {}
         for source in command.patterns:
-            for keyword, following in compile_pattern(source).announced():
-                other_words.setdefault(following.name, []).extend(keyword.alternatives)
+            for word, following in compile_pattern(source).announced():
+                other_words.setdefault(following.name, []).extend(word.alternatives)
         known = [(want.keyword, want.field) for want in wants if want.keyword]
         for keyword, field_ in sorted(known, key=lambda each: -fuzz.ratio(each[0], token.lower())):
             if _alike(keyword, token.lower()) or (field_ and token.lower() in other_words.get(field_.name, ())):
