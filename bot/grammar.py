@@ -301,7 +301,7 @@ def quoted(value: str) -> str:
     """`value` in quotes that read back as exactly it; ValueError when it is empty or holds every kind of quote."""
     if value:
         for opening, closing in _QUOTES.items():
-            if closing not in value and opening not in value and opening != "'":
+            if closing not in value and opening != "'":  # which needs a space around it
                 return f"{opening}{value}{closing}"
     raise ValueError("cannot be quoted")
 

@@ -159,6 +159,11 @@ UNDERSTOOD = [
     ),
     ("backup ahing because why not?", "backup", {"source": "ahing", "reason": "why not?"}),
     ("backup ahing because: he   leaves.", "backup", {"source": "ahing", "reason": "he leaves"}),
+    (
+        "Backup ahing to support@corp.com. Because he leaves.",
+        "backup",
+        {"source": "ahing", "target": "support@corp.com", "reason": "he leaves"},
+    ),
     ('backup "to" to support@', "backup", {"source": "to", "target": "support@"}),
     ("copy ahing to support@", "backup", {"source": "ahing", "target": "support@"}),
     ("BackUp Ahing TO Support@", "backup", {"source": "Ahing", "target": "Support@"}),
@@ -351,6 +356,7 @@ NOT_UNDERSTOOD = [
     ("备份", "incomplete", "backup", ("source",), "source", None),
     ("backup to support@", "incomplete", "backup", ("source",), "source", None),
     ("备份到support@", "incomplete", "backup", ("source",), "source", None),
+    ("备份给力到support@", "incomplete", "backup", ("source",), "source", None),
     ("backup ahing to", "incomplete", "backup", ("target",), "target", None),
     ("备份阿兴到", "incomplete", "backup", ("target",), "target", None),
     ("backup ahing to because he leaves", "incomplete", "backup", ("target",), "target", None),
@@ -387,6 +393,7 @@ NOT_UNDERSTOOD = [
     (" 。", "unknown", None, (), None, None),
     ("good morning", "unknown", None, (), None, None),
     ("早上好", "unknown", None, (), None, None),
+    ("公共文件在哪里", "unknown", None, (), None, None),
     ("bakup ahing to support@", "unknown", "backup", (), None, "backup ahing to support@"),
     ("backpu ahing", "unknown", "backup", (), None, "backup ahing"),
     ("bakup", "unknown", "backup", (), None, "backup"),
@@ -465,6 +472,16 @@ def test_several_things_were_possible():
         "After `backup ahing` I expected `to` and an address, or `because` and a reason. "
         "Example: backup SOURCE [to TARGET] [because REASON]"
     )
+
+
+def test_right_words_are_not_replaced():
+    """A wrong date in one command never makes the bot offer another one."""
+    grammar = Grammar(
+        [CommandSpec("add", ("bin add {address} on {day:date}",)), CommandSpec("bad", ("bin bad {address:text}",))]
+    )
+    with pytest.raises(NotUnderstood) as caught:
+        grammar.parse("bin add ahing@ on monday")
+    assert (caught.value.kind, caught.value.command, caught.value.suggestion) == ("value", "add", None)
 
 
 def test_chinese_verbs_that_look_alike_are_listed():
