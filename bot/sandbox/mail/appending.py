@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -121,14 +122,12 @@ def check_keywords(session: Session, flags: list[str]) -> None:
 
 
 def check_after(session: Session, mail: Waiting) -> None:
+    """Refuse what only the whole mail shows; nobody looks into it while no such switch is on."""
     if session.trips("busy"):
         raise No(BUSY)
-    if b"\0" in mail.raw and session.trips("nul_refused"):
-        raise No("Message contains NUL characters")
-    if BARE.search(mail.raw) and session.trips("bare_newlines_refused"):
-        raise No("Message contains bare newlines")
-    if broken_header(mail.raw) and session.trips("header_refused"):
-        raise No("Message contains invalid header")
+    for fault, refused, text in CONTENT:
+        if session.armed(fault) and refused(mail.raw) and session.trips(fault):
+            raise No(f"Message contains {text}")
     limit = session.size_of("line_limit")
     if limit and any(len(line) > limit for line in mail.raw.split(b"\n")):
         raise No("Message contains a line that is too long")
@@ -137,6 +136,13 @@ def check_after(session: Session, mail: Waiting) -> None:
 def broken_header(raw: bytes) -> bool:
     head = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[0]
     return any(not HEADER_LINE.fullmatch(line) for line in head.splitlines())
+
+
+CONTENT: tuple[tuple[str, Callable[[bytes], object], str], ...] = (
+    ("nul_refused", lambda raw: b"\0" in raw, "NUL characters"),
+    ("bare_newlines_refused", BARE.search, "bare newlines"),
+    ("header_refused", broken_header, "invalid header"),
+)
 
 
 async def stored(session: Session, folder: Folder, waiting: list[Waiting]) -> str:

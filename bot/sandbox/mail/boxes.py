@@ -77,10 +77,10 @@ class Folder:
         return self.name in SYSTEM_FOLDERS
 
     def add(self, raw: bytes, when: datetime, flags: Iterable[str] = (), *, appended: bool = False) -> Message:
-        """Store a mail under the next UID; `when` must be aware."""
+        """Store a mail under the next UID; `when` must be aware, and is kept to the second, as IMAP has it."""
         if when.tzinfo is None:
             raise ValueError("a mail's date needs a time zone")
-        message = Message(self.uidnext, raw, frozenset(), when, appended)
+        message = Message(self.uidnext, raw, frozenset(), when.replace(microsecond=0), appended)
         self.uidnext += 1
         self.messages[message.uid] = message
         self.size_bytes += len(raw)

@@ -170,6 +170,10 @@ class Session:
         """Whether a fault strikes this command, counting it down."""
         return trips(fault, self.command, *self.layers)
 
+    def armed(self, fault: str) -> bool:
+        """Whether a fault could strike; nothing is counted."""
+        return any(fault in layer for layer in self.layers)
+
     def size_of(self, fault: str) -> int:
         """The number a switch is set to, 0 when it is off."""
         return size_of(fault, *self.layers)
