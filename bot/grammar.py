@@ -278,6 +278,7 @@ _PLACE = 0xF0000  # a quoted part is one private character while matching; nobod
 _DROPPED = re.compile("[\u0000-\u0008\u000e-\u001f\u007f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _MAPPED = {"、": ",", "。": ";", "｡": ";", "–": "-", "—": "-", "−": "-", "\uff40": " ", "`": " "}
 _SEPARATORS = ",;:"
+_BALLAST = " ,;:，；：。、"  # what a piece of a line should not end with when it is shown
 _MENTION = re.compile(r"@(?:[a-z0-9_.-]+(?: +|(?=[\u3400-\u9fff]))|[^ ]+ +)")
 _POLITE = ("请帮我", "麻烦你", "请", "帮我", "麻烦", "please", "pls")
 
@@ -977,14 +978,15 @@ class Grammar:
             wants=wants,
             missing=missing if ended or kind == "incomplete" else None,
             suggestion=suggestion,
-            said=clipped(line.written(line.start, stop).rstrip(" ,;:，；：。、")),
+            said=clipped(line.written(line.start, stop).rstrip(_BALLAST)),
             rest="" if ended else line.token(stop),
             example=self.example(entry.command, entry.pattern.language),
         )
 
     def _repaired(self, line: Line, stop: int, wants: Sequence[Want], command: CommandSpec) -> str | None:
         """The line with a keyword put right that is misspelt or of the other language, or one put in that lacks."""
-        before, rest = line.written(line.start, stop), line.written(stop, len(line.norm))
+        before = line.written(line.start, stop).rstrip(_BALLAST)
+        rest = line.written(stop, len(line.norm))
         token, _, behind = rest.partition(" ")
         other_words: dict[str, list[str]] = {}
         for source in command.patterns:
@@ -996,8 +998,11 @@ class Grammar:
                 repaired = f"{before} {keyword} {behind}".strip()
                 if self._works(repaired):
                     return repaired
-        for keyword, _ in known:
+        for keyword, field_ in known:
             repaired = f"{before} {keyword} {rest}"
+            greedy = field_ is not None and field_.type in (FieldType.TEXT, FieldType.LIST)
+            if greedy and any(other in line.norm[stop:] for other, _ in known):
+                continue  # it would swallow a keyword that is there
             if self._works(repaired):
                 return repaired
         return None

@@ -388,6 +388,9 @@ NOT_UNDERSTOOD = [
     ("public creat support@ for mei", "incomplete", "public_create", None, None, "public create support@ for mei"),
     ("备份 ahing to support@", "incomplete", "backup", None, None, "备份 ahing 到 support@"),
     ("backup ahing 原因 离职", "incomplete", "backup", None, None, "backup ahing because 离职"),
+    ("备份阿兴，离职", "incomplete", "backup", None, None, "备份阿兴 到 离职"),
+    ("备份阿兴，他要离职 了", "incomplete", "backup", None, None, "备份阿兴 原因 他要离职 了"),
+    ("backup ahing,calvin to support@", "incomplete", "backup", None, None, None),
     # no such verb
     ("", "unknown", None, (), None, None),
     (" 。", "unknown", None, (), None, None),
@@ -466,7 +469,7 @@ def test_several_things_were_possible():
     with pytest.raises(NotUnderstood) as caught:
         grammar.parse("backup ahing , , 'x' 'y'")
     assert caught.value.expected == ("to target", "because reason")
-    assert caught.value.suggestion == "backup ahing , , because 'x' 'y'"
+    assert caught.value.suggestion == "backup ahing because 'x' 'y'"
     caught.value.suggestion = None
     assert str(caught.value.words()) == (
         "After `backup ahing` I expected `to` and an address, or `because` and a reason. "
