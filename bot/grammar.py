@@ -1000,8 +1000,10 @@ class Grammar:
                     return repaired
         for keyword, field_ in known:
             repaired = f"{before} {keyword} {rest}"
-            greedy = field_ is not None and field_.type in (FieldType.TEXT, FieldType.LIST)
-            if greedy and any(other in line.norm[stop:] for other, _ in known):
+            kind = field_.type if field_ else None
+            if kind in (FieldType.LIST, FieldType.WORD):
+                continue  # anything would fit
+            if kind is FieldType.TEXT and any(other in line.norm[stop:] for other, _ in known):
                 continue  # it would swallow a keyword that is there
             if self._works(repaired):
                 return repaired
