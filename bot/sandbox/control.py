@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import hashlib
 from collections.abc import AsyncIterator
+from email.header import decode_header, make_header
+from email.parser import BytesHeaderParser
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +19,7 @@ from pydantic import BaseModel, Field
 from bot.sandbox.callbacks import Callbacks
 from bot.sandbox.chat import card_shown
 from bot.sandbox.console import ACTIONS, Console, Done, Order
-from bot.sandbox.mailserver import FAULTS
+from bot.sandbox.mailserver import FAULTS, Message
 from bot.sandbox.organisation import ConsoleError, Organisation
 from bot.sandbox.people import Member
 from bot.sandbox.trouble import SWITCHES
@@ -103,10 +106,16 @@ def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
             raise HTTPException(404, f"there is no member {userid}")
         return member
 
+    def user(userid: str) -> Member:
+        member = known(userid)
+        if not org.can_see(member):
+            raise HTTPException(409, f"{userid} is outside the app's visible range and does not see its chat")
+        return member
+
     @router.post("/say")
     async def say(order: Say) -> Acknowledgement:
         """A member types a text; answers when the bot has acknowledged the callback or WeCom gave up."""
-        member = known(order.member)
+        member = user(order.member)
         org.chats.add(member.userid, org.chats.entry(org.now(), "member", "text", text=order.text))
         org.changed()
         outcome = await callbacks.from_member(member.userid, "text", Content=order.text)
@@ -115,7 +124,7 @@ def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
     @router.post("/click")
     async def click(order: Click) -> Acknowledgement:
         """A member presses a button of a card he has; 404 when it is not there, 409 when it cannot be pressed."""
-        member = known(order.member)
+        member = user(order.member)
         found = org.chats.view(member.userid, order.task_id)
         if found is None:
             raise HTTPException(404, f"{member.userid} has no card {order.task_id}")
@@ -145,7 +154,7 @@ def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
     @router.post("/menu")
     async def menu(order: MenuClick) -> Acknowledgement:
         """A member presses an entry of the app's menu (event click)."""
-        member = known(order.member)
+        member = user(order.member)
         buttons = [each for top in org.chats.menu or [] for each in top.get("sub_button") or [top]]
         button = next((each for each in buttons if each.get("key") == order.key), None)
         if button is None:
@@ -158,13 +167,13 @@ def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
     @router.post("/enter")
     async def enter(order: Enter) -> Acknowledgement:
         """A member opens the app's chat (event enter_agent)."""
-        outcome = await callbacks.from_member(known(order.member).userid, "event:enter_agent", EventKey="")
+        outcome = await callbacks.from_member(user(order.member).userid, "event:enter_agent", EventKey="")
         return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
 
     @router.post("/file")
     async def drop(order: Drop) -> Acknowledgement:
         """A member drops a file into the chat: a `file` message with the MediaId to fetch it by."""
-        member = known(order.member)
+        member = user(order.member)
         try:
             content = base64.b64decode(order.content_base64, validate=True)
         except (binascii.Error, ValueError):
@@ -222,6 +231,16 @@ def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
         """Everything: clock, people, mailboxes, recycle bin, switches, and how to talk to the simulated WeCom."""
         org.expire()
         return whole_state(org)
+
+    @router.get("/mails")
+    async def mails(address: str, folder: str = "INBOX", limit: int = 100) -> dict[str, Any]:
+        """The newest mails of a mailbox's folder, newest first: what a page may show, and the bytes' SHA-256."""
+        box = org.mail.mailbox(address)
+        if box is None or folder not in box.folders:
+            raise HTTPException(404, f"there is no folder {folder} of {address}")
+        messages = list(box.folders[folder].messages.values())
+        newest = messages[-limit:] if limit > 0 else []
+        return {"address": box.address, "folder": folder, "mails": [mail_shown(each) for each in reversed(newest)]}
 
     @router.post("/console")
     async def admin_console(order: Order) -> Done:
@@ -289,6 +308,28 @@ def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
         return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return router
+
+
+def mail_shown(mail: Message) -> dict[str, Any]:
+    """A mail as JSON; what its headers do not say in a readable way is empty."""
+    headers = BytesHeaderParser().parsebytes(mail.raw)
+    return {
+        "uid": mail.uid,
+        "subject": readable_header(headers.get("Subject")),
+        "sender": readable_header(headers.get("From")),
+        "date": mail.date.isoformat(),
+        "flags": sorted(mail.flags),
+        "size_bytes": len(mail.raw),
+        "sha256": hashlib.sha256(mail.raw).hexdigest(),
+    }
+
+
+def readable_header(value: Any) -> str:
+    """A header's text with its encoded words decoded; raw bytes of unknown charset come as replacement characters."""
+    try:
+        return str(make_header(decode_header(value))) if value is not None else ""
+    except (ValueError, LookupError):
+        return str(value).encode("utf-8", "replace").decode()
 
 
 def answers(choices: list[dict[str, Any]], selected: dict[str, list[str]]) -> dict[str, Any]:

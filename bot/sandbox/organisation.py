@@ -125,6 +125,7 @@ class Organisation:
         for address in self.addresses():
             self.mail.remove(address)
         self.troubles.reset()
+        self.mail.faults.clear()
         self.wire.clear()
         self.imap_wire.clear()
         self._build()

@@ -58,7 +58,11 @@ def create_sandbox_app(
 
 
 class LoopbackOnly:
-    """Refuses a Host that is not loopback, and for the control API an Origin that is not the page's own."""
+    """
+    Refuses a Host that is not loopback, and for the control API an Origin that is not the page's own.
+
+    Elsewhere Origin is not looked at: a form of a page with `Referrer-Policy: no-referrer` sends `null`.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -71,7 +75,8 @@ class LoopbackOnly:
                 own = urlsplit(f"http://{host}").hostname in LOOPBACK
             except ValueError:
                 own = False
-            if not own or (origin is not None and origin not in (f"http://{host}", f"https://{host}")):
+            foreign = origin is not None and origin not in (f"http://{host}", f"https://{host}")
+            if not own or (foreign and scope["path"].startswith("/_sandbox")):
                 await JSONResponse({"error": "only from this machine's own page"}, 403)(scope, receive, send)
                 return
         await self.app(scope, receive, send)

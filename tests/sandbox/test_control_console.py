@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bot.sandbox import seed
 from tests.sandbox.wecom_world import BASE, START, World
 
 
@@ -288,6 +289,43 @@ def test_the_wire_shows_calls_callbacks_and_imap(world: World) -> None:
     assert len(world.look("wire", kind="imap")["entries"]) == 1
 
 
+def test_who_is_outside_the_visible_range_does_not_see_the_app(world: World) -> None:
+    world.console("set_range", departments=[2])
+    world.bot.raw.clear()
+    answer = world.control("say", {"member": "mei", "text": "x"}, 409)
+    assert "visible range" in answer["detail"]
+    assert (world.bot.raw, world.entries("mei")) == ([], [])
+
+
+def test_the_sample_organisation_and_its_mail_agree(world: World) -> None:
+    leaders = {leader for each in world.org.departments.values() for leader in each.leaders}
+    ours = [
+        (
+            each.userid,
+            each.name,
+            world.org.departments[each.main_department].name,
+            each.userid in leaders,
+            next(iter(each.leaders), None),
+        )
+        for each in world.org.members.values()
+    ]
+    assert ours == [(e.userid, e.name, e.department, e.leader, e.direct_leader) for e in seed.MEMBERS]
+    assert [(each.name, each.address) for each in world.org.public.values()] == list(seed.PUBLIC)
+
+
+def test_the_seeded_mail_can_be_looked_at(world: World) -> None:
+    world.org.fill = seed.fill
+    world.control("reset", {})
+    boxes = {each["address"]: each for each in world.look("state")["mailboxes"]}
+    assert len(boxes) == 12
+    assert sum(sum(each["folders"].values()) for each in boxes.values()) > 300
+    for folder in boxes["ahing@corp.test"]["folders"]:
+        listed = world.look("mails", address="ahing@corp.test", folder=folder, limit=500)["mails"]
+        assert len(listed) == boxes["ahing@corp.test"]["folders"][folder]
+    answer = world.run(world.http.get("/_sandbox/mails", params={"address": "mei@corp.test", "folder": "none"}))
+    assert answer.status_code == 404
+
+
 def test_unknown_members_cannot_act(world: World) -> None:
     for path, body in (("say", {"text": "x"}), ("enter", {}), ("menu", {"key": "k"})):
         world.control(path, {"member": "nobody", **body}, 404)
@@ -302,6 +340,7 @@ def test_unknown_members_cannot_act(world: World) -> None:
         ({"Origin": "http://elsewhere.test"}, 403),
         ({"Origin": "http://127.0.0.1:9999"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": f"{BASE}.elsewhere.test"}, 403),
         ({"Host": "elsewhere.test"}, 403),
         ({"Host": "127.0.0.1.elsewhere.test:8000"}, 403),
         ({"Host": "localhost:8000", "Origin": "http://localhost:8000"}, 200),
@@ -310,6 +349,12 @@ def test_unknown_members_cannot_act(world: World) -> None:
 def test_only_this_machine_s_own_page_may_come_in(world: World, headers: dict[str, str], status: int) -> None:
     answer = world.run(world.http.post("/_sandbox/clock", json={"advance_seconds": 0}, headers=headers))
     assert answer.status_code == status
+
+
+def test_a_form_without_a_referrer_may_be_posted_outside_of_the_control_api(world: World) -> None:
+    answer = world.run(world.http.post("/cgi-bin/tag/list", headers={"Origin": "null"}))
+    assert answer.json()["errcode"] == 41001
+    assert world.run(world.http.post("/cgi-bin/tag/list", headers={"Host": "elsewhere.test"})).status_code == 403
 
 
 def test_the_control_api_is_documented_and_wecom_is_not(world: World) -> None:
