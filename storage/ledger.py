@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     Connection,
@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     LargeBinary,
+    Table,
     UniqueConstraint,
     bindparam,
     func,
@@ -41,7 +42,7 @@ class LeaseLost(Exception):
 
 
 class CopyRoot(Base):
-    """Where the mail of one source incarnation goes in one target; chosen once, so a later run adds only what is new."""
+    """Where mail of one source incarnation goes in one target; chosen once, so a later run adds only what is new."""
 
     __tablename__ = "copy_roots"
     __table_args__ = (UniqueConstraint("source_key", "target_key", "root"),)
@@ -105,9 +106,9 @@ class LedgerLine(Base):
     date: Mapped[str | None]
 
 
-TABLES = (CopyRoot.__table__, CopyFolder.__table__, LedgerLine.__table__)
-LINES = LedgerLine.__table__
-FOLDERS = CopyFolder.__table__
+ROOTS = cast(Table, CopyRoot.__table__)
+FOLDERS = cast(Table, CopyFolder.__table__)
+LINES = cast(Table, LedgerLine.__table__)
 
 STORED = (
     update(LINES)
@@ -159,14 +160,14 @@ class SqlLedger:
         self._since = 0.0
         key = {"source_key": source_key, "target_key": target_key, "root": root}
         with engine.begin() as connection:
-            connection.execute(self._insert_or_ignore(CopyRoot.__table__), [key | {"altered": False}])
+            connection.execute(self._insert_or_ignore(ROOTS), [key | {"altered": False}])
             row = connection.execute(select(CopyRoot.id, CopyRoot.altered).filter_by(**key)).one()
         self._root_id, self._altered = row
 
     @staticmethod
     def create_tables(engine: Engine) -> None:
         """The ledger's own tables, for a file of its own (`exmail-bot copy --ledger`)."""
-        Base.metadata.create_all(engine, tables=list(TABLES))  # type: ignore[arg-type]
+        Base.metadata.create_all(engine, tables=[ROOTS, FOLDERS, LINES])
 
     def _insert_or_ignore(self, table: Any) -> Any:
         dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
@@ -285,9 +286,7 @@ class SqlLedger:
             )
             mine = LINES.c.folder_id.in_(ids)
             before = set(
-                connection.execute(select(LINES.c.folder_id, LINES.c.uid).where(mine, LINES.c.state == "stored"))
-                .tuples()
-                .all()
+                connection.execute(select(LINES.c.folder_id, LINES.c.uid).where(mine, LINES.c.state == "stored")).all()
             )
             connection.execute(
                 update(LINES).where(mine, LINES.c.state == "stored").values(state="planned", target_uid=None)
@@ -312,7 +311,7 @@ class SqlLedger:
     # Lines
 
     def plan(self, folder_id: int, lines: Iterable[tuple[int, int, str, str]]) -> int:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "folder_id": folder_id,
                 "uid": uid,
@@ -372,6 +371,21 @@ class SqlLedger:
         found = self._lines_where(target, LINES.c.state == "stored", LINES.c.target_uid.between(low, high))
         return {line.target_uid: line for line in found}
 
+    def owned(self, target: str, low: int) -> frozenset[int]:
+        self.flush()
+        with self._engine.connect() as connection:
+            ids = self._ids_of(connection, target)
+            query = select(LINES.c.target_uid).where(
+                LINES.c.folder_id.in_(ids), LINES.c.state == "stored", LINES.c.target_uid >= low
+            )
+            return frozenset(connection.scalars(query))
+
+    def known(self, folder_id: int, low: int, high: int) -> frozenset[int]:
+        self.flush()
+        query = select(LINES.c.uid).where(LINES.c.folder_id == folder_id, LINES.c.uid.between(low, high))
+        with self._engine.connect() as connection:
+            return frozenset(connection.scalars(query))
+
     def stored(
         self,
         folder_id: int,
@@ -401,6 +415,15 @@ class SqlLedger:
             self._refused,
             {"in_folder": folder_id, "of_uid": uid, "why": reason, "said": detail, "about": subject, "dated": date},
         )
+
+    def describe(self, folder_id: int, uid: int, *, subject: str, date: str) -> None:
+        self.flush()
+        with self._begin() as connection:
+            connection.execute(
+                update(LINES)
+                .where(LINES.c.folder_id == folder_id, LINES.c.uid == uid)
+                .values(subject=subject, date=date)
+            )
 
     def gone(self, folder_id: int, uid: int) -> None:
         self._gather(self._gone, {"in_folder": folder_id, "of_uid": uid})
@@ -435,7 +458,7 @@ class SqlLedger:
                 select(LINES.c.state, func.count(), func.sum(LINES.c.size_bytes))
                 .where(LINES.c.folder_id == folder_id)
                 .group_by(LINES.c.state)
-            ).tuples()
+            )
             return {state: (count, int(size or 0)) for state, count, size in rows}
 
     # Writing

@@ -136,6 +136,12 @@ class Ledger(Protocol):
     def owners(self, target: str, low: int, high: int) -> Mapping[int, Line]:
         """The stored lines by target UID, for UIDs from `low` to `high`."""
 
+    def owned(self, target: str, low: int) -> frozenset[int]:
+        """The target UIDs from `low` on that a stored line owns."""
+
+    def known(self, folder_id: int, low: int, high: int) -> frozenset[int]:
+        """The UIDs of a folder that have a line, from `low` to `high`."""
+
     def stored(
         self,
         folder_id: int,
@@ -159,6 +165,9 @@ class Ledger(Protocol):
         date: str | None,
     ) -> None:
         """It could not be copied, and why; counts an attempt."""
+
+    def describe(self, folder_id: int, uid: int, *, subject: str, date: str) -> None:
+        """Say later which mail was refused."""
 
     def gone(self, folder_id: int, uid: int) -> None: ...
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from enum import StrEnum
+from datetime import date, datetime, timedelta
 
-from bot.mail.session import MailAccount
-from bot.words import Words, say
+from bot.mail import wire
+from bot.mail.names import WireName
+from bot.mail.notes import Note, NoteKind
+from bot.mail.quirks import WINDOW_DAYS, dated_since, hides_folders, is_exmail, parse_internaldate
+from bot.mail.session import SILENCE_SECONDS, MailAccount, Selected, Session, append_limit, both, open_session
+from bot.mail.survey import choose, list_mails, statuses
+from bot.mail.tree import Ground, lay_out, look_at
+
+__all__ = ["Filter", "FolderPlan", "Note", "NoteKind", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -17,36 +24,6 @@ class Filter:
     since: date | None = None  # by INTERNALDATE, as the server dates it
     folders: tuple[str, ...] = ()  # display names, last parts, or Inbox, Sent, Drafts, Trash, Junk
     without_junk: bool = False
-
-
-class NoteKind(StrEnum):
-    """What a person should know; each has a sentence in the catalogue (`mail.note_<kind>`)."""
-
-    WINDOW = "window"  # nothing older than 31 days anywhere
-    HIDDEN_FOLDERS = "hidden_folders"  # only the system folders are visible
-    TARGET_HIDES = "target_hides"  # what was stored cannot be seen in the target
-    NAME_CHANGED = "name_changed"
-    OWN_BACKUP = "own_backup"  # a backup root inside the source, left out
-    FOLDER_UNREADABLE = "folder_unreadable"
-    FOLDER_UNKNOWN = "folder_unknown"  # asked for by the filter, not there
-    TOO_BIG = "too_big"  # larger than the target says it takes
-    DELETED_FLAG = "deleted_flag"  # copied without \Deleted
-    KEYWORDS_DROPPED = "keywords_dropped"
-    DATES_IGNORED = "dates_ignored"
-    BYTES_CHANGED = "bytes_changed"
-    DOUBLE_LISTED = "double_listed"  # a second copy, left where it is
-
-
-@dataclass(frozen=True)
-class Note:
-    """One thing to know; `folder` is a display name, or empty when it is about the mailbox."""
-
-    kind: NoteKind
-    folder: str = ""
-    detail: str = ""
-
-    def words(self) -> Words:
-        return say(f"mail.note_{self.kind}", folder=self.folder, detail=self.detail)
 
 
 @dataclass(frozen=True)
@@ -93,14 +70,127 @@ async def make_plan(
     target: MailAccount | None,
     *,
     into: str,
-    filter: Filter,  # noqa: A002 - the word people use
+    filter: Filter,
     now: datetime,
     exclude_roots: tuple[str, ...] = (),
-    silence_seconds: float = 120.0,
+    silence_seconds: float = SILENCE_SECONDS,
 ) -> Plan:
     """
     Look at both sides and say what `copy_mail` with the same arguments would copy.
 
     Raises LoginRefused, NotReachable, ConnectionLost, MailError.
     """
-    raise NotImplementedError
+    sides: list[Session] = []
+
+    async def enter(account: MailAccount) -> Session:
+        session = await open_session(account, silence_seconds=silence_seconds)
+        sides.append(session)
+        return session
+
+    try:
+        if target is None:
+            return await look(await enter(source), None, into, filter, now, exclude_roots)
+        one, two = await both(enter(source), enter(target))
+        return await look(one, two, into, filter, now, exclude_roots)
+    finally:
+        await asyncio.gather(*(each.close() for each in sides))
+
+
+async def look(
+    source: Session, target: Session | None, into: str, filter: Filter, now: datetime, exclude_roots: tuple[str, ...]
+) -> Plan:
+    """The plan, over sessions that are open already."""
+    folders = await source.list_folders()
+    chosen = choose(folders, filter.folders, filter.without_junk, exclude_roots)
+    sums: dict[WireName, Sum] = {each.wire: Sum() for each in chosen.folders}
+    limit = append_limit(target) if target is not None else None
+
+    def on_mail(name: WireName, mail: wire.Fetched) -> None:
+        if dated_since(mail.internal_date or "", filter.since):
+            sums[name].add(mail, limit)
+
+    async def count() -> dict[WireName, Selected | str]:
+        return await list_mails(source, await statuses(source, chosen.folders), on_mail)
+
+    notes = [Note(NoteKind.OWN_BACKUP, each.display) for each in chosen.own_backups]
+    notes += [Note(NoteKind.FOLDER_UNKNOWN, name) for name in chosen.unknown]
+    ground = Ground([], next((each.delimiter for each in folders if each.delimiter), "/"), "")
+    target_size: int | None = None
+    quota: int | None = None
+    if target is None:
+        opened = await count()
+    else:
+        opened, (ground, target_size, quota) = await both(count(), measure(target))
+    tree = lay_out(ground, chosen.folders, into, {})
+    notes += tree.notes
+    plans = []
+    for folder in chosen.folders:
+        seen, total = opened[folder.wire], sums[folder.wire]
+        if isinstance(seen, str):
+            notes.append(Note(NoteKind.FOLDER_UNREADABLE, folder.display, seen))
+            continue
+        branch = tree.branches[folder.wire]
+        plans.append(
+            FolderPlan(
+                folder.display, folder.wire, branch.display, total.mails, total.size_bytes, total.oldest, total.newest
+            )
+        )
+        if total.too_big:
+            notes.append(Note(NoteKind.TOO_BIG, folder.display, str(total.too_big)))
+        if total.deleted:
+            notes.append(Note(NoteKind.DELETED_FLAG, folder.display, str(total.deleted)))
+    plan = Plan(plans, notes, target_size, quota)
+    if filter.since is None and plan.oldest is not None and plan.oldest > now - timedelta(days=WINDOW_DAYS):
+        plan.notes.append(Note(NoteKind.WINDOW))
+    if is_exmail(source.greeting, source.account.host, folders) and hides_folders(folders):
+        plan.notes.append(Note(NoteKind.HIDDEN_FOLDERS))
+    return plan
+
+
+@dataclass
+class Sum:
+    """What a folder comes to."""
+
+    mails: int = 0
+    size_bytes: int = 0
+    too_big: int = 0
+    deleted: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+    def add(self, mail: wire.Fetched, limit: int | None) -> None:
+        size = mail.size_bytes or 0
+        self.mails += 1
+        self.size_bytes += size
+        self.too_big += limit is not None and size > limit
+        self.deleted += "\\deleted" in (mail.flags or "").casefold()
+        moment = parse_internaldate(mail.internal_date or "")
+        if moment is not None:
+            self.oldest = min(self.oldest or moment, moment)
+            self.newest = max(self.newest or moment, moment)
+
+
+async def measure(target: Session) -> tuple[Ground, int, int | None]:
+    """The target's folders, the bytes of its own mail, and its quota if it tells one."""
+    ground = await look_at(target)
+    total = 0
+
+    def on_mail(_: WireName, mail: wire.Fetched) -> None:
+        nonlocal total
+        total += mail.size_bytes or 0
+
+    selectable = [each for each in ground.folders if each.selectable]
+    await list_mails(target, await statuses(target, selectable), on_mail, items=b"UID RFC822.SIZE")
+    return ground, total, await quota_of(target)
+
+
+async def quota_of(target: Session) -> int | None:
+    """The STORAGE limit in bytes (RFC 9208), None when the server tells none."""
+    if "QUOTA" not in target.capabilities:
+        return None
+    answer = await target.send(b'GETQUOTAROOT "INBOX"', collect=True).done
+    for line in answer.lines:
+        match wire.values(line.parts):
+            case [_, b"QUOTA", _, [b"STORAGE", _, bytes() as limit, *_]] if limit.isdigit():
+                return int(limit) * 1024
+    return None

@@ -1,8 +1,36 @@
-"""A logged-in IMAP connection over asyncio: transport, deadlines, commands in flight."""
+"""
+A logged-in IMAP connection over asyncio: transport, deadlines, commands in flight.
+
+Commands may be sent before earlier ones are answered. Answers are routed by tag, mails by UID, never by position:
+Dovecot runs pipelined UID FETCHes side by side and mixes their answers. Only EXAMINE and SELECT are barriers.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import re
+import socket
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from bot.mail import wire
+from bot.mail.errors import CommandRefused, ConnectionLost, LoginRefused, MailError, NotReachable
+from bot.mail.names import Folder, WireName, quoted
+from bot.mail.quirks import COMMAND_BYTES_MAX
+
+SILENCE_SECONDS = 120.0
+CONNECT_SECONDS = 30.0
+STREAM_OVER_BYTES = 512 * 1024
+STREAM_HELD_BYTES = 256 * 1024  # of a passed-on literal, before the reader is paused
+OPENING_BYTES = 16 * 1024  # kept of a passed-on literal, to tell a person which mail it was
+WRITE_BUFFER_BYTES = 1024 * 1024
+
+One = TypeVar("One")
+Two = TypeVar("Two")
 
 
 @dataclass(frozen=True)
@@ -15,3 +43,508 @@ class MailAccount:
     password: str = field(repr=False)
     tls: bool = True
     ca_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """The tagged answer to a command, and the untagged responses that came with it if they were wanted."""
+
+    status: str  # OK, NO, BAD
+    text: str
+    lines: list[wire.Response]
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "OK"
+
+
+OnFetch = Callable[[wire.Fetched, "Stream | None"], bool]
+
+
+@dataclass(eq=False)
+class Command:
+    """A command in flight. `go` is answered when the server wants the literal (True) or refuses first (False)."""
+
+    tag: bytes
+    done: asyncio.Future[Done]
+    go: asyncio.Future[bool] | None = None
+    on_fetch: OnFetch | None = None  # says whether the mail was asked for by this command
+    collect: bool = False
+    lines: list[wire.Response] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What EXAMINE or SELECT told."""
+
+    uidvalidity: int
+    uidnext: int | None
+    exists: int
+    permanent_flags: frozenset[str] | None  # lower case; None when not told
+
+
+@dataclass(frozen=True)
+class Status:
+    """What STATUS told."""
+
+    uidvalidity: int
+    uidnext: int
+    messages: int
+
+
+class Stream:
+    """A literal passed on while it arrives; the connection stops reading while nobody takes it."""
+
+    def __init__(self, session: Session, size: int) -> None:
+        self.size = size
+        self.opening = b""
+        self.abandoned = False
+        self.tap: Callable[[bytes], object] | None = None  # takes every chunk at once: nothing is held
+        self._session = session
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._left = size
+        self._event = asyncio.Event()
+        self._error: MailError | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """From the connection."""
+        self._left -= len(chunk)
+        if len(self.opening) < OPENING_BYTES:
+            self.opening += chunk[: OPENING_BYTES - len(self.opening)]
+        if self.tap:
+            self.tap(chunk)
+            return
+        if self.abandoned:
+            return
+        self._chunks.append(chunk)
+        self._held += len(chunk)
+        self._event.set()
+        if self._held > STREAM_HELD_BYTES:
+            self._session.pause_reading()
+
+    def fail(self, error: MailError) -> None:
+        """The connection broke before the end."""
+        if self._left:
+            self._error = error
+            self._event.set()
+
+    def abandon(self) -> None:
+        """Nobody wants the rest; it is read and dropped so that what follows can be."""
+        self.abandoned = True
+        self._chunks.clear()
+        self._held = 0
+        self._session.resume_reading()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All of it, once. Raises ConnectionLost when the source breaks first."""
+        taken = 0
+        while taken < self.size:
+            while not self._chunks:
+                if self._error:
+                    raise self._error
+                self._event.clear()
+                await self._event.wait()
+            chunk = self._chunks.popleft()
+            self._held -= len(chunk)
+            taken += len(chunk)
+            if self._held < STREAM_HELD_BYTES // 4:
+                self._session.resume_reading()
+            yield chunk
+
+
+class Session(asyncio.Protocol):
+    """One connection. After `lost` is set nothing more happens on it; every wait on it ends with that error."""
+
+    def __init__(self, account: MailAccount, *, silence_seconds: float = SILENCE_SECONDS) -> None:
+        self.account = account
+        self.silence_seconds = silence_seconds
+        self.capabilities: frozenset[str] = frozenset()
+        self.greeting = ""
+        self.lost: MailError | None = None
+        self.folder: str | None = None  # of the last EXAMINE or SELECT sent
+        self.pending: dict[bytes, Command] = {}
+        self._loop = asyncio.get_running_loop()
+        self._greeted: asyncio.Future[str] = self._loop.create_future()
+        self._parser = wire.Parser(stream_over=STREAM_OVER_BYTES)
+        self._stream: Stream | None = None
+        self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._paused = False
+        self._number = 0
+        self._received = self._written = 0
+        self._moved = -1
+        self._moved_at = self._loop.time()
+        self._watcher: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's promise for stream sockets
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        try:
+            for event in self._parser.feed(data):
+                self._event(event)
+        except wire.WireError as error:
+            self.fail(self._loss(f"not IMAP: {error}"))
+        except Exception as error:  # of whoever took a mail; he is told by his wait on this connection
+            self.fail(self._loss(f"{type(error).__name__}: {error}"))
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(self._loss(str(exc) if exc else "the server closed the connection"))
+
+    # What comes in
+
+    def _event(self, event: wire.Event) -> None:
+        match event:
+            case wire.Response():
+                self._response(event)
+            case wire.BigStart(head, size):
+                stream = Stream(self, size)
+                told = wire.fetched((*head, wire.Big(size)))
+                if told is not None and told.body is not None and self._deliver(told, stream):
+                    self._stream = stream
+            case wire.BigChunk(data):
+                if self._stream:
+                    self._stream.feed(data)
+            case wire.BigEnd():
+                self._stream = None
+
+    def _response(self, response: wire.Response) -> None:
+        line = response.line
+        if line.startswith(b"* "):
+            self._untagged(line, response)
+        elif line.startswith(b"+"):
+            for command in self.pending.values():
+                if command.go and not command.go.done():
+                    command.go.set_result(True)
+                    break
+        else:
+            tag, _, rest = line.partition(b" ")
+            if answered := self.pending.pop(tag, None):
+                status, _, text = rest.decode("utf-8", "replace").partition(" ")
+                self._finish(answered, Done(status.upper(), text, answered.lines))
+
+    def _untagged(self, line: bytes, response: wire.Response) -> None:
+        word = line[2:].split(b" ", 1)[0].upper()
+        if not self._greeted.done():
+            text = line[2:].decode("utf-8", "replace")
+            if word in (b"OK", b"PREAUTH"):
+                self._greeted.set_result(text)
+            else:
+                self.fail(self._loss(text))
+        elif word == b"BAD" or (word == b"BYE" and not self._closing):
+            # QQ sends an untagged BAD instead of the tagged answer, which then never comes.
+            self.fail(self._loss(line[2:].decode("utf-8", "replace")))
+        elif word.isdigit() and b" FETCH " in line[:40].upper():
+            told = wire.fetched(response.parts)
+            if told is not None and not isinstance(told.body, wire.Big):
+                self._deliver(told, None)
+        else:
+            for command in self.pending.values():
+                if command.collect:
+                    command.lines.append(response)
+                break
+
+    def _deliver(self, told: wire.Fetched, stream: Stream | None) -> bool:
+        return any(command.on_fetch(told, stream) for command in list(self.pending.values()) if command.on_fetch)
+
+    def _finish(self, command: Command, done: Done) -> None:
+        if command.go and not command.go.done():
+            command.go.set_result(False)
+        if not command.done.done():
+            command.done.set_result(done)
+
+    # Life and death
+
+    def _loss(self, text: str) -> ConnectionLost:
+        return ConnectionLost(text, mailbox=self.account.user)
+
+    def fail(self, error: MailError) -> None:
+        """Give the connection up: everybody who waits on it gets `error`."""
+        if self.lost:
+            return
+        self.lost = error
+        if self._watcher:
+            self._watcher.cancel()
+        if self._transport:
+            self._transport.abort()
+        self._writable.set()
+        if self._stream:
+            self._stream.fail(error)
+        waiting: list[asyncio.Future[Done] | asyncio.Future[bool] | asyncio.Future[str]] = [self._greeted]
+        for command in self.pending.values():
+            waiting += [command.done] if command.go is None else [command.go, command.done]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # nobody has to look
+
+    def _watch(self) -> None:
+        """The deadline: renewed by bytes that came or left, never by the clock, or silence would last for ever."""
+        if self.lost or self._transport is None:
+            return
+        now = self._loop.time()
+        moved = self._received + self._written - self._transport.get_write_buffer_size()
+        waiting = bool(self.pending) or not self._greeted.done()
+        if moved != self._moved or not waiting or self._paused:
+            self._moved, self._moved_at = moved, now
+        elif now - self._moved_at > self.silence_seconds:
+            self.fail(self._loss(f"no byte for {self.silence_seconds:g} s"))
+            return
+        self._watcher = self._loop.call_later(min(5.0, self.silence_seconds / 8), self._watch)
+
+    def pause_reading(self) -> None:
+        if self._transport and not self._paused and not self.lost:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport and self._paused and not self.lost:
+            self._paused = False
+            self._moved_at = self._loop.time()
+            self._transport.resume_reading()
+
+    async def close(self) -> None:
+        """LOGOUT as far as the server goes along within a second, then gone."""
+        if self.lost is None and self._transport is not None and not self._stream:
+            self._closing = True
+            try:
+                async with asyncio.timeout(1):
+                    await self.send(b"LOGOUT").done
+            except (TimeoutError, MailError):
+                pass
+        self.fail(self._loss("closed"))
+
+    # What goes out
+
+    def write(self, data: bytes) -> None:
+        """Raw bytes, for literals."""
+        if self.lost:
+            raise self.lost
+        assert self._transport is not None  # noqa: S101 - set before anybody has the session
+        self._written += len(data)
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the send buffer has room."""
+        await self._writable.wait()
+        if self.lost:
+            raise self.lost
+
+    def command(self, *, go: bool = False, on_fetch: OnFetch | None = None, collect: bool = False) -> Command:
+        """A tag and its futures; the caller writes the line."""
+        self._number += 1
+        command = Command(b"A%d" % self._number, self._loop.create_future(), on_fetch=on_fetch, collect=collect)
+        if go:
+            command.go = self._loop.create_future()
+        if not self.pending:
+            self._moved_at = self._loop.time()
+        if self.lost:
+            raise self.lost
+        self.pending[command.tag] = command
+        return command
+
+    def send(self, line: bytes, *, go: bool = False, on_fetch: OnFetch | None = None, collect: bool = False) -> Command:
+        """Send a command line; its answer is `await command.done`, which raises ConnectionLost."""
+        if len(line) > COMMAND_BYTES_MAX + 100:
+            raise CommandRefused("BAD", "the command line would be too long", mailbox=self.account.user)
+        command = self.command(go=go, on_fetch=on_fetch, collect=collect)
+        self.write(command.tag + b" " + line + b"\r\n")
+        return command
+
+    async def run(self, line: bytes, *, on_fetch: OnFetch | None = None) -> Done:
+        """Send and wait. Raises CommandRefused for NO and BAD, ConnectionLost."""
+        return checked(await self.send(line, on_fetch=on_fetch, collect=True).done, self.account.user)
+
+    # Commands
+
+    async def login(self) -> None:
+        """Log in, ask what the server can do now, tell it who we are. Raises LoginRefused, never tried again."""
+        self.greeting = await self._greeted
+        if not self.greeting.upper().startswith("PREAUTH"):
+            await self._authenticate()
+        early = re.search(r"\[CAPABILITY ([^\]]*)\]", self.greeting)
+        identify = early is not None and "ID" in early[1].upper().split()
+        asked = self.send(b"CAPABILITY", collect=True)
+        told = self.send(b'ID ("name" "exmail-bot")') if identify else None
+        answer = checked(await asked.done, self.account.user)
+        words = [line.line.split()[2:] for line in answer.lines if line.line.upper().startswith(b"* CAPABILITY ")]
+        self.capabilities = frozenset(word.decode("latin-1").upper() for line in words for word in line)
+        if told is None and "ID" in self.capabilities:
+            told = self.send(b'ID ("name" "exmail-bot")')
+        if told is not None:
+            await told.done  # NetEase lets nobody in without it; a refusal means nothing
+
+    async def _authenticate(self) -> None:
+        user, password = self.account.user, self.account.password
+        if re.search(r"[\r\n\0]", user + password):
+            raise LoginRefused("a line end in the user name or password", mailbox=user)
+        if (user + password).isascii():
+            line = b"LOGIN " + quoted(user) + b" " + quoted(password)
+            answer = await self.send(line).done
+            if answer.ok:
+                return
+            if answer.status == "NO":
+                raise LoginRefused(answer.text, mailbox=user)
+        command = self.send(b"AUTHENTICATE PLAIN", go=True)
+        assert command.go is not None  # noqa: S101 - asked for
+        if await command.go:
+            self.write(base64.b64encode(f"\0{user}\0{password}".encode()) + b"\r\n")
+        answer = await command.done
+        if not answer.ok:
+            raise LoginRefused(answer.text, mailbox=user)
+
+    def open_folder(self, name: str, *, writable: bool = False) -> Command:
+        """Send EXAMINE (SELECT when `writable`) without waiting; read its answer with `selected`."""
+        self.folder = name
+        return self.send((b"SELECT " if writable else b"EXAMINE ") + quoted(name), collect=True)
+
+    async def examine(self, name: str) -> Selected:
+        """Open for reading. Raises CommandRefused."""
+        return selected(await self.open_folder(name).done, self.account.user)
+
+    async def select(self, name: str) -> Selected:
+        """Open for writing. Raises CommandRefused."""
+        return selected(await self.open_folder(name, writable=True).done, self.account.user)
+
+    async def list_folders(self) -> list[Folder]:
+        """Every folder the server shows; malformed lines are left out."""
+        answer = await self.run(b'LIST "" "*"')
+        return [folder for line in answer.lines if (folder := listed(line)) is not None]
+
+    async def personal_prefix(self) -> str:
+        """What the names of own folders begin with (RFC 2342), mostly nothing."""
+        if "NAMESPACE" not in self.capabilities:
+            return ""
+        answer = await self.send(b"NAMESPACE", collect=True).done
+        for line in answer.lines:
+            match wire.values(line.parts):
+                case [_, b"NAMESPACE", [[bytes() as prefix, *_], *_], *_]:
+                    return prefix.decode("latin-1")
+        return ""
+
+    def ask_status(self, name: str) -> Command:
+        """Send STATUS without waiting; read its answer with `status_of`."""
+        return self.send(b"STATUS " + quoted(name) + b" (UIDVALIDITY UIDNEXT MESSAGES)", collect=True)
+
+
+def checked(done: Done, mailbox: str) -> Done:
+    """The answer if it was OK. Raises CommandRefused."""
+    if not done.ok:
+        raise CommandRefused(done.status, done.text, mailbox=mailbox)
+    return done
+
+
+def selected(done: Done, mailbox: str) -> Selected:
+    """The answer to EXAMINE or SELECT. Raises CommandRefused, also when there is no UIDVALIDITY to rely on."""
+    checked(done, mailbox)
+    text = b"\r\n".join(line.line for line in done.lines) + b"\r\n" + done.text.encode("utf-8", "replace")
+    uidvalidity = re.search(rb"\[UIDVALIDITY (\d+)", text, re.IGNORECASE)
+    uidnext = re.search(rb"\[UIDNEXT (\d+)", text, re.IGNORECASE)
+    exists = re.search(rb"(?m)^\* (\d+) EXISTS", text, re.IGNORECASE)
+    permanent = re.search(rb"\[PERMANENTFLAGS \(([^)]*)\)", text, re.IGNORECASE)
+    if uidvalidity is None:
+        raise CommandRefused("NO", "the folder has no UIDVALIDITY", mailbox=mailbox)
+    return Selected(
+        int(uidvalidity[1]),
+        int(uidnext[1]) if uidnext else None,
+        int(exists[1]) if exists else 0,
+        frozenset(permanent[1].decode("latin-1").casefold().split()) if permanent else None,
+    )
+
+
+def listed(line: wire.Response) -> Folder | None:
+    """A LIST response as a folder."""
+    match wire.values(line.parts):
+        case [_, bytes() as word, [*flags], delimiter, bytes() as name] if word.upper() in (b"LIST", b"XLIST"):
+            return Folder(
+                WireName(name.decode("latin-1")),
+                delimiter.decode("latin-1") if isinstance(delimiter, bytes) else "",
+                frozenset(flag.decode("latin-1").casefold() for flag in flags if isinstance(flag, bytes)),
+            )
+    return None
+
+
+def status_of(done: Done) -> Status | None:
+    """The answer to STATUS; None when it was refused or lacks something."""
+    for line in done.lines if done.ok else ():
+        match wire.values(line.parts):
+            case [_, bytes() as word, _, [*pairs]] if word.upper() == b"STATUS":
+                told = {
+                    name.upper(): int(value)
+                    for name, value in zip(pairs[::2], pairs[1::2], strict=False)
+                    if isinstance(name, bytes) and isinstance(value, bytes) and value.isdigit()
+                }
+                if {b"UIDVALIDITY", b"UIDNEXT", b"MESSAGES"} <= told.keys():
+                    return Status(told[b"UIDVALIDITY"], told[b"UIDNEXT"], told[b"MESSAGES"])
+    return None
+
+
+def append_limit(target: Session) -> int | None:
+    """APPENDLIMIT in bytes, when announced."""
+    for word in target.capabilities:
+        if word.startswith("APPENDLIMIT=") and word[12:].isdigit():
+            return int(word[12:])
+    return None
+
+
+def same_mailbox(source: MailAccount, target: MailAccount) -> bool:
+    """As far as the accounts tell: aliases are the caller's to know."""
+    return (source.host.casefold(), source.port, source.user.casefold()) == (
+        target.host.casefold(),
+        target.port,
+        target.user.casefold(),
+    )
+
+
+async def open_session(account: MailAccount, *, silence_seconds: float = SILENCE_SECONDS) -> Session:
+    """A logged-in connection. Raises NotReachable, LoginRefused, ConnectionLost."""
+    loop = asyncio.get_running_loop()
+    context = ssl.create_default_context(cafile=account.ca_file) if account.tls else None
+    try:
+        async with asyncio.timeout(min(CONNECT_SECONDS, silence_seconds)):
+            _, session = await loop.create_connection(
+                lambda: Session(account, silence_seconds=silence_seconds),
+                account.host,
+                account.port,
+                ssl=context,
+                server_hostname=account.host if context else None,
+            )
+    except ssl.SSLCertVerificationError as error:
+        raise NotReachable(f"certificate: {error.verify_message}", mailbox=account.user) from None
+    except TimeoutError:
+        raise NotReachable("no answer in time", mailbox=account.user) from None
+    except OSError as error:
+        raise NotReachable(str(error), mailbox=account.user) from None
+    try:
+        await session.login()
+    except BaseException:
+        session.fail(ConnectionLost("login did not succeed", mailbox=account.user))
+        raise
+    return session
+
+
+async def both(one: Coroutine[Any, Any, One], two: Coroutine[Any, Any, Two]) -> tuple[One, Two]:
+    """Work on both sides at once; an error is raised only when neither is still using its connection."""
+    first, second = await asyncio.gather(one, two, return_exceptions=True)
+    if isinstance(first, BaseException):
+        raise first
+    if isinstance(second, BaseException):
+        raise second
+    return first, second

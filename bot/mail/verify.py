@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from dataclasses import dataclass, field
 
-from bot.mail.ledger import Ledger
-from bot.mail.plan import Filter, Note
-from bot.mail.session import MailAccount
+from bot.mail import wire
+from bot.mail.digest import digest_mails
+from bot.mail.ledger import Ledger, Line, LineState
+from bot.mail.names import Folder, WireName
+from bot.mail.notes import Note
+from bot.mail.plan import Filter
+from bot.mail.quirks import dated_since, flag_set, parse_internaldate
+from bot.mail.session import SILENCE_SECONDS, MailAccount, Session, Status, both, open_session, same_mailbox
+from bot.mail.survey import PAGE_UIDS, choose, list_mails, statuses
+from bot.mail.tree import look_at
+
+EVERYTHING = Filter()
+SMALL_BYTES = 8_000_000  # read back whole
+DIFFERENCES_MAX = 50
 
 
 @dataclass(frozen=True)
@@ -47,9 +60,10 @@ async def verify_copy(
     target: MailAccount,
     *,
     ledger: Ledger,
-    filter: Filter = Filter(),  # noqa: A002, B008 - the word people use; frozen
+    filter: Filter = EVERYTHING,
+    exclude_roots: tuple[str, ...] = (),
     sample: int = 20,
-    silence_seconds: float = 120.0,
+    silence_seconds: float = SILENCE_SECONDS,
 ) -> Verification:
     """
     Compare per folder: UID, size, flags, date of all; the bytes of a sample (of all when the copy is small).
@@ -57,4 +71,250 @@ async def verify_copy(
     With `source` also whether the source shows anything (within `filter`) that was not copied; without it, months
     later, the target against the ledger. Raises LoginRefused, ConnectionLost, MailError.
     """
-    raise NotImplementedError
+    sides: list[Session] = []
+
+    async def enter(account: MailAccount | None) -> Session | None:
+        if account is None:
+            return None
+        session = await open_session(account, silence_seconds=silence_seconds)
+        sides.append(session)
+        return session
+
+    try:
+        one, two = await both(enter(source), enter(target))
+        assert two is not None  # noqa: S101 - there is always a target
+        return await Check(one, two, ledger, filter, sample, exclude_roots).run()
+    finally:
+        await asyncio.gather(*(each.close() for each in sides))
+
+
+@dataclass
+class Tally:
+    """The numbers of one folder while they are counted."""
+
+    found: int = 0
+    hashed: int = 0
+    missing: int = 0
+    different: int = 0
+    not_copied: int = 0
+    newer: int = 0
+    foreign: int = 0
+
+
+class Check:
+    """One call of `verify_copy`."""
+
+    def __init__(
+        self,
+        source: Session | None,
+        target: Session,
+        ledger: Ledger,
+        filter: Filter,
+        sample: int,
+        exclude_roots: tuple[str, ...],
+    ) -> None:
+        self.source, self.target, self.ledger, self.filter = source, target, ledger, filter
+        self.sample, self.exclude_roots = sample, exclude_roots
+        self.records = list(ledger.folders())
+        self.tallies = {each.target: Tally() for each in self.records}
+        self.wrong: list[tuple[str, str]] = []  # folder, what is wrong
+        self.notes: list[Note] = []
+        self.delimiters: dict[str, str] = {"source": "/", "target": "/"}
+
+    async def run(self) -> Verification:
+        counts = {each.id: self.ledger.counts(each.id) for each in self.records}
+        sizes = sum(each.get(LineState.STORED, (0, 0))[1] for each in counts.values())
+        everything = sizes <= SMALL_BYTES
+        self.delimiters["target"] = (await look_at(self.target)).delimiter
+        targets = list(dict.fromkeys(WireName(each.target) for each in self.records))
+        told = await statuses(self.target, [Folder(each, "", frozenset()) for each in targets])
+        for target in targets:
+            await self._target_folder(target, told[target], everything)
+        if self.source is not None:
+            await self._source_side(self.source)
+        checks = []
+        for record in self.records:
+            if not record.current:
+                continue
+            same = [counts[each.id] for each in self.records if each.target == record.target]
+            tally = self.tallies[record.target]
+            checks.append(
+                FolderCheck(
+                    name=self._name(record.source, "source"),
+                    target=self._name(record.target, "target"),
+                    stored=sum(each.get(LineState.STORED, (0, 0))[0] for each in same),
+                    found=tally.found,
+                    hashed=tally.hashed,
+                    missing=tally.missing,
+                    different=tally.different,
+                    not_copied=tally.not_copied + sum(each.get(LineState.PLANNED, (0, 0))[0] for each in same),
+                    refused=sum(each.get(LineState.REFUSED, (0, 0))[0] for each in same),
+                    newer=tally.newer,
+                    foreign=tally.foreign,
+                )
+            )
+        return Verification(
+            ok=not self.wrong and all(each.ok for each in checks),
+            folders=checks,
+            differences=[f"{folder}: {text}" for folder, text in self.wrong[:DIFFERENCES_MAX]],
+            refused=sum(each.refused for each in checks),
+            hashed=sum(each.hashed for each in checks),
+            notes=self.notes,
+        )
+
+    def _name(self, wire_name: str, side: str) -> str:
+        return Folder(WireName(wire_name), self.delimiters[side], frozenset()).display
+
+    def _differs(self, target: WireName, line: Line, what: str) -> None:
+        self.tallies[target].different += 1
+        self.wrong.append((self._name(target, "target"), f"UID {line.target_uid} (source {line.uid}): {what}"))
+
+    async def _target_folder(self, target: WireName, status: Status | None, everything: bool) -> None:
+        """One folder of the target against the ledger's stored lines, page by page."""
+        tally = self.tallies[target]
+        record = next(each for each in self.records if each.target == target)
+        stored = sum(
+            self.ledger.counts(each.id).get(LineState.STORED, (0, 0))[0]
+            for each in self.records
+            if each.target == target
+        )
+        if status is None:
+            if stored:
+                tally.missing = stored
+                self.wrong.append((self._name(target, "target"), "the folder cannot be opened in the target"))
+            return
+        if status.uidvalidity != record.target_uidvalidity:
+            tally.missing = stored
+            self.wrong.append(
+                (self._name(target, "target"), "the target has renumbered the folder; run the copy once more")
+            )
+            return
+        picked: list[Line] = []
+        page: dict[int, wire.Fetched] = {}
+        for low in range(1, max(status.uidnext, 2), PAGE_UIDS):
+            high = min(low + PAGE_UIDS, max(status.uidnext, 2)) - 1
+            page.clear()
+
+            def on_mail(_: WireName, mail: wire.Fetched, page: dict[int, wire.Fetched] = page) -> None:
+                if mail.uid is not None:
+                    page[mail.uid] = mail
+
+            some = Status(status.uidvalidity, high + 1, status.messages)
+            await list_mails(self.target, {target: some}, on_mail, first={target: low})
+            owners = self.ledger.owners(target, low, high)
+            for uid, line in owners.items():
+                mail = page.get(uid)
+                if mail is None:
+                    tally.missing += 1
+                    self.wrong.append((self._name(target, "target"), f"UID {uid} (source {line.uid}) is not there"))
+                    continue
+                tally.found += 1
+                self._compare(target, line, mail)
+                if line.sha256 is not None:
+                    picked.append(line)
+            tally.foreign += len(page.keys() - owners.keys())
+            if not everything:
+                picked = self._pick(picked)
+        lost = self.ledger.unplaced(target)
+        tally.missing += len(lost)
+        for line in lost:
+            self.wrong.append((self._name(target, "target"), f"source UID {line.uid}: its copy was not found"))
+        await self._read_back(target, picked)
+
+    def _pick(self, lines: list[Line]) -> list[Line]:
+        """The largest, the oldest, the newest, and some by chance."""
+        if len(lines) <= self.sample:
+            return lines
+        ends = {lines[0].uid: lines[0], lines[-1].uid: lines[-1]}
+        largest = max(lines, key=lambda line: line.size_bytes)
+        ends[largest.uid] = largest
+        rest = [line for line in lines if line.uid not in ends]
+        return [*ends.values(), *random.sample(rest, max(0, min(len(rest), self.sample - len(ends))))]
+
+    def _compare(self, target: WireName, line: Line, mail: wire.Fetched) -> None:
+        if not self.ledger.altered and mail.size_bytes != line.size_bytes:
+            self._differs(target, line, f"{mail.size_bytes} bytes instead of {line.size_bytes}")
+        wanted = flag_set(line.flags if line.target_flags is None else line.target_flags)
+        there = flag_set(mail.flags or "")
+        if there != wanted and not line_flags_changed_by_readers(wanted, there):
+            self._differs(target, line, f"flags ({' '.join(sorted(there))}) instead of ({' '.join(sorted(wanted))})")
+        moment = parse_internaldate(line.internal_date)
+        if moment is not None and parse_internaldate(mail.internal_date or "") != moment:
+            self._differs(target, line, f"date {mail.internal_date} instead of {line.internal_date}")
+
+    async def _read_back(self, target: WireName, lines: list[Line]) -> None:
+        """Are the bytes the ledger's?"""
+        if not lines:
+            return
+        await self.target.examine(target)
+        by_uid = {line.target_uid: line for line in lines if line.target_uid is not None}
+        uids = sorted(by_uid)
+        for start in range(0, len(uids), 256):
+            contents = await digest_mails(self.target, uids[start : start + 256])
+            for uid in uids[start : start + 256]:
+                line, content = by_uid[uid], contents.get(uid)
+                if content is None:
+                    self._differs(target, line, "could not be read back")
+                    continue
+                self.tallies[target].hashed += 1
+                if self.ledger.altered:
+                    same = line.identity in (None, content.identity)
+                else:
+                    same = content.sha256 == line.sha256
+                if not same:
+                    self._differs(target, line, "other bytes")
+
+    async def _source_side(self, source: Session) -> None:
+        """Does the source show anything that the ledger does not know as stored or refused?"""
+        folders = await source.list_folders()
+        self.delimiters["source"] = next((each.delimiter for each in folders if each.delimiter), "/")
+        chosen = choose(folders, self.filter.folders, self.filter.without_junk, self.exclude_roots)
+        ours = {each.target for each in self.records} if same_mailbox(source.account, self.target.account) else set()
+        folders = [each for each in chosen.folders if each.wire not in ours]
+        records = {each.source: each for each in self.records if each.current}
+        seen: dict[WireName, list[int]] = {each.wire: [] for each in folders}
+        unknown: dict[WireName, int] = {}
+
+        def judge(name: WireName) -> None:
+            record, uids = records.get(name), seen[name]
+            if record is None or not uids:
+                return
+            tally = self.tallies[record.target]
+            known = self.ledger.known(record.id, min(uids), max(uids))
+            for uid in uids:
+                if uid in known:
+                    continue
+                if uid >= record.source_uidnext:
+                    tally.newer += 1
+                else:
+                    tally.not_copied += 1
+                    self.wrong.append((self._name(name, "source"), f"source UID {uid} was not copied"))
+            uids.clear()
+
+        def on_mail(name: WireName, mail: wire.Fetched) -> None:
+            if mail.uid is None or not dated_since(mail.internal_date or "", self.filter.since):
+                return
+            if name not in records:
+                unknown[name] = unknown.get(name, 0) + 1
+                return
+            seen[name].append(mail.uid)
+            if len(seen[name]) >= PAGE_UIDS:
+                judge(name)
+
+        opened = await list_mails(source, await statuses(source, folders), on_mail)
+        for folder in folders:
+            told = opened[folder.wire]
+            record = records.get(folder.wire)
+            if isinstance(told, str):
+                self.wrong.append((folder.display, f"the source does not open it: {told}"))
+            elif record is not None and told.uidvalidity != record.source_uidvalidity:
+                self.wrong.append((folder.display, "the source has renumbered the folder; run the copy once more"))
+            elif folder.wire in unknown:
+                self.wrong.append((folder.display, f"{unknown[folder.wire]} mails were not copied"))
+            else:
+                judge(folder.wire)
+
+
+def line_flags_changed_by_readers(wanted: frozenset[str], there: frozenset[str]) -> bool:
+    """Only \\Seen more than was stored: somebody has read it in the target since."""
+    return there - wanted == {"\\seen"} and not wanted - there

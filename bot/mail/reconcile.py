@@ -1,0 +1,243 @@
+"""
+What a crash left unknown, found again by its bytes.
+
+Every target UID at or above a folder's mark that no line of the ledger owns is one of three: the copy of a mail not
+written down as stored (it is adopted), a second copy by a killed run (removed, or listed where there is any doubt),
+or not ours (left alone). Twins, mails of equal bytes, are two lines and two copies: counts are matched, not sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bot.mail import wire
+from bot.mail.digest import Content, digest_mails
+from bot.mail.errors import CommandRefused
+from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
+from bot.mail.names import WireName
+from bot.mail.notes import Note, NoteKind
+from bot.mail.quirks import flag_set, parse_internaldate
+from bot.mail.session import Session, Status, checked
+from bot.mail.survey import list_mails
+from bot.mail.work import Job, Renumbered
+
+LISTING = b"UID RFC822.SIZE FLAGS INTERNALDATE"
+HASHED_AHEAD = 256  # orphans looked at in one go
+
+
+@dataclass
+class Found:
+    """What came of it."""
+
+    adopted: int = 0
+    removed: int = 0
+    notes: list[Note] = field(default_factory=list)
+
+
+class Reconciler:
+    """Compares target folders with the ledger over two connections that nobody else uses meanwhile."""
+
+    def __init__(self, source: Session, target: Session, ledger: Ledger, *, may_remove: bool) -> None:
+        self.source = source
+        self.target = target
+        self.ledger = ledger
+        self.may_remove = may_remove and "UIDPLUS" in target.capabilities
+        self.found = Found()
+
+    async def reconcile(self, job: Job) -> None:
+        """One folder. Raises Renumbered, ConnectionLost."""
+        try:
+            told = await self.target.select(job.target)
+        except CommandRefused as error:
+            raise Renumbered(error.text, mailbox=self.target.account.user) from None
+        if told.uidvalidity != job.record.target_uidvalidity:
+            raise Renumbered("the target folder has a new UIDVALIDITY", mailbox=self.target.account.user)
+        mark = job.record.target_mark
+        owned = self.ledger.owned(job.target, mark)
+        present: set[int] = set()
+        orphans: dict[int, wire.Fetched] = {}
+
+        def on_mail(_: WireName, mail: wire.Fetched) -> None:
+            if mail.uid is None or mail.uid < mark:
+                return
+            if mail.uid in owned:
+                present.add(mail.uid)
+            elif mail.uid not in job.strangers:
+                orphans[mail.uid] = mail
+
+        status = Status(told.uidvalidity, told.uidnext or 0, told.exists)
+        await list_mails(self.target, {job.target: status}, on_mail, items=LISTING, first={job.target: mark})
+        if not orphans:
+            return
+        await self.target.select(job.target)
+        uids = sorted(orphans)
+        for start in range(0, len(uids), HASHED_AHEAD):
+            await self._settle(job, {uid: orphans[uid] for uid in uids[start : start + HASHED_AHEAD]}, present)
+
+    async def _settle(self, job: Job, orphans: dict[int, wire.Fetched], present: set[int]) -> None:
+        contents = await digest_mails(self.target, sorted(orphans))
+        for uid, content in contents.items():
+            same = await self._same(job, content)
+            if not same:
+                job.strangers.add(uid)
+                continue
+            open_lines = [line for line in same if line.state != LineState.STORED or line.target_uid is None]
+            if open_lines:
+                line = open_lines[0]
+                self.ledger.stored(
+                    line.folder_id,
+                    line.uid,
+                    target_uid=uid,
+                    sha256=line.sha256 or content.sha256,
+                    identity=content.identity if self.ledger.altered else None,
+                    target_flags=None if flag_set(line.flags) == flag_set(content.flags) else content.flags,
+                )
+                self.ledger.flush()
+                self.found.adopted += line.state != LineState.STORED
+            elif await self._is_second_copy(job, uid, content, same, present):
+                await self._remove(uid)
+            else:
+                job.strangers.add(uid)
+                self.found.notes.append(Note(NoteKind.DOUBLE_LISTED, job.name, str(uid)))
+
+    async def _same(self, job: Job, content: Content) -> list[Line]:
+        """The lines of the folder that are this mail: stored ones without a place first, then the open ones."""
+        lines = list(self.ledger.lines_of_size(job.target, content.size_bytes))
+        same = await self._equal(job, lines, content)
+        if not same:
+            same = await self._alike(job, content)
+        return sorted(same, key=lambda line: (line.state != LineState.STORED or line.target_uid is not None, line.uid))
+
+    async def _equal(self, job: Job, lines: Sequence[Line], content: Content) -> list[Line]:
+        unknown = [line for line in lines if line.sha256 is None and line.folder_id == job.record.id]
+        hashes = await self._source_contents(job, unknown)
+        return [
+            line
+            for line in lines
+            if (line.sha256 or (hashes[line.uid].sha256 if line in unknown and line.uid in hashes else None))
+            == content.sha256
+        ]
+
+    async def _alike(self, job: Job, content: Content, *, stored_too: bool = False) -> list[Line]:
+        """Equal but for what a server added: same date here and there, same identity."""
+        moment = parse_internaldate(content.internal_date)
+        state = None if stored_too else LineState.PLANNED
+        lines = [
+            line
+            for line in (*self.ledger.unplaced(job.target), *self.ledger.lines(job.record.id, state=state))
+            if parse_internaldate(line.internal_date) == moment and line.size_bytes <= content.size_bytes
+        ]
+        unknown = [line for line in lines if line.identity is None and line.folder_id == job.record.id]
+        contents = await self._source_contents(job, unknown)
+        same = [
+            line
+            for line in lines
+            if (line.identity or (contents[line.uid].identity if line.uid in contents else None)) == content.identity
+        ]
+        if same and not self.ledger.altered:
+            self.ledger.set_altered()
+            self.found.notes.append(Note(NoteKind.BYTES_CHANGED))
+        return same
+
+    async def _source_contents(self, job: Job, lines: Sequence[Line]) -> dict[int, Content]:
+        if not lines:
+            return {}
+        await open_source(self.source, job.record)
+        return await digest_mails(self.source, sorted({line.uid for line in lines}))
+
+    async def _is_second_copy(self, job: Job, uid: int, content: Content, same: list[Line], present: set[int]) -> bool:
+        """
+        Sure beyond doubt: above the mark, every byte, date and flag equal to a mail whose recorded copy is still there,
+        which is read again to be certain.
+        """
+        if not self.may_remove or self.ledger.altered or uid < job.record.target_mark:
+            return False
+        keepers = [line.target_uid for line in same if line.target_uid in present and line.target_uid != uid]
+        if not keepers or keepers[0] is None:
+            return False
+        kept = (await digest_mails(self.target, [keepers[0]])).get(keepers[0])
+        return (
+            kept is not None
+            and kept.sha256 == content.sha256
+            and parse_internaldate(kept.internal_date) == parse_internaldate(content.internal_date)
+            and flag_set(kept.flags) == flag_set(content.flags)
+        )
+
+    async def _remove(self, uid: int) -> None:
+        """The only deletion there is: one UID, in our own folder (RFC 4315)."""
+        user = self.target.account.user
+        checked(await self.target.send(b"UID STORE %d +FLAGS.SILENT (\\Deleted)" % uid).done, user)
+        checked(await self.target.send(b"UID EXPUNGE %d" % uid).done, user)
+        self.found.removed += 1
+
+    async def rematch_target(self, job: Job, uidvalidity: int, uidnext: int | None) -> None:
+        """The target folder has a new UIDVALIDITY: find what is stored there again, from the first UID on."""
+        mails: dict[int, int] = {}
+
+        def on_mail(_: WireName, mail: wire.Fetched) -> None:
+            if mail.uid is not None:
+                mails[mail.uid] = mail.size_bytes or 0
+
+        told = await self.target.select(job.target)
+        status = Status(told.uidvalidity, told.uidnext or 0, told.exists)
+        await list_mails(self.target, {job.target: status}, on_mail, items=LISTING)
+        await self.target.select(job.target)
+        owned: dict[tuple[int, int], int] = {}
+        uids = sorted(mails)
+        for start in range(0, len(uids), HASHED_AHEAD):
+            contents = await digest_mails(self.target, uids[start : start + HASHED_AHEAD])
+            for uid, content in contents.items():
+                lines = [
+                    line
+                    for line in self.ledger.lines_of_size(job.target, content.size_bytes)
+                    if (line.folder_id, line.uid) not in owned
+                ]
+                lines.sort(key=lambda line: line.state != LineState.STORED)
+                same = await self._equal(job, lines, content)
+                if not same and self.ledger.altered:
+                    same = await self._alike(job, content, stored_too=True)
+                for line in same:
+                    if (line.folder_id, line.uid) not in owned:
+                        owned[line.folder_id, line.uid] = uid
+                        break
+        mark = uidnext or max(mails, default=0) + 1
+        self.ledger.rematched(job.target, target_uidvalidity=uidvalidity, target_mark=mark, owned=owned)
+        self.ledger.flush(durable=True)
+
+    async def renumber_source(self, job: Job, uidvalidity: int, uidnext: int) -> FolderRecord:
+        """The source folder has a new UIDVALIDITY: recognise by size, date and every byte what was stored already."""
+        mails: dict[int, tuple[int, str]] = {}
+
+        def on_mail(_: WireName, mail: wire.Fetched) -> None:
+            if mail.uid is not None:
+                mails[mail.uid] = (mail.size_bytes or 0, mail.internal_date or "")
+
+        told = await self.source.examine(job.source)
+        status = Status(told.uidvalidity, told.uidnext or 0, told.exists)
+        await list_mails(self.source, {job.source: status}, on_mail, items=LISTING)
+        known: dict[tuple[int, object], list[Line]] = {}
+        for line in self.ledger.lines(job.record.id, state=LineState.STORED):
+            known.setdefault((line.size_bytes, parse_internaldate(line.internal_date)), []).append(line)
+        doubtful = sorted(uid for uid, (size, date) in mails.items() if (size, parse_internaldate(date)) in known)
+        await self.source.examine(job.source)
+        moved: dict[int, int] = {}
+        for start in range(0, len(doubtful), HASHED_AHEAD):
+            contents = await digest_mails(self.source, doubtful[start : start + HASHED_AHEAD])
+            for uid, content in contents.items():
+                size, date = mails[uid]
+                for line in known[size, parse_internaldate(date)]:
+                    if line.uid not in moved and line.sha256 == content.sha256:
+                        moved[line.uid] = uid
+                        break
+        return self.ledger.renumbered(job.record.id, source_uidvalidity=uidvalidity, source_uidnext=uidnext, uids=moved)
+
+
+async def open_source(source: Session, record: FolderRecord) -> None:
+    """Open for reading the very folder the record is about. Raises Renumbered."""
+    try:
+        told = await source.examine(record.source)
+    except CommandRefused as error:
+        raise Renumbered(error.text, mailbox=source.account.user) from None
+    if told.uidvalidity != record.source_uidvalidity:
+        raise Renumbered("the source folder has a new UIDVALIDITY", mailbox=source.account.user)

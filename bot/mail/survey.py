@@ -1,0 +1,142 @@
+"""Looking at a mailbox without changing it: which folders, which mails. Everything is asked before it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bot.mail import names, wire
+from bot.mail.errors import CommandRefused
+from bot.mail.names import Folder, WireName
+from bot.mail.quirks import FOLDER_NAMES, FolderKind, folder_kind
+from bot.mail.session import Command, Selected, Session, Status, checked, selected, status_of
+
+PAGE_UIDS = 5_000  # UIDs asked for in one listing: a range without bounds times out on Exmail
+PAGES_MAX = 1_000
+FOLDERS_AHEAD = 16
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The folders meant, and what to tell about the others."""
+
+    folders: list[Folder]
+    own_backups: list[Folder] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def choose(
+    folders: list[Folder], wanted: tuple[str, ...], without_junk: bool, exclude_roots: tuple[str, ...]
+) -> Chosen:
+    """The selectable folders a filter names, without our own backups."""
+    roots = [names.fold(names.split_display(root)) for root in exclude_roots if root]
+    chosen, backups = [], []
+    met: set[str] = set()
+    for folder in folders:
+        if not folder.selectable:
+            continue
+        path = names.fold(folder.parts)
+        if any(path == root or path.startswith(root + "\0") for root in roots):
+            backups.append(folder)
+            continue
+        kind = folder_kind(folder)
+        if without_junk and kind is FolderKind.JUNK:
+            continue
+        if wanted:
+            hits = [want for want in wanted if is_meant(want, folder, kind)]
+            if not hits:
+                continue
+            met.update(hits)
+        chosen.append(folder)
+    return Chosen(chosen, backups, [want for want in wanted if want not in met])
+
+
+def is_meant(want: str, folder: Folder, kind: FolderKind | None) -> bool:
+    """Does a person who says `want` mean this folder? Full name, last part, kind, or a folder above it."""
+    path, said = names.fold(folder.parts), names.fold(names.split_display(want))
+    if kind is not None and said in (*FOLDER_NAMES[kind], kind.value):
+        return True
+    return path == said or path.startswith(said + "\0") or names.fold(folder.parts[-1:]) == said
+
+
+async def statuses(session: Session, folders: list[Folder]) -> dict[WireName, Status | None]:
+    """STATUS of all, in one round trip or few; None where the server refuses."""
+    result: dict[WireName, Status | None] = {}
+    for start in range(0, len(folders), 64):
+        asked = {each.wire: session.ask_status(each.wire) for each in folders[start : start + 64]}
+        for name, command in asked.items():
+            result[name] = status_of(await command.done)
+    return result
+
+
+OnMail = Callable[[WireName, wire.Fetched], None]
+
+
+async def list_mails(
+    session: Session,
+    folders: dict[WireName, Status | None],
+    on_mail: OnMail,
+    *,
+    items: bytes = b"UID RFC822.SIZE FLAGS INTERNALDATE",
+    first: dict[WireName, int] | None = None,
+) -> dict[WireName, Selected | str]:
+    """
+    Tell `on_mail` about every mail of the folders, in pages, folder after folder, in the server's order.
+
+    `first` gives the UID to begin with. The result is what EXAMINE told, or the server's text where it refused.
+    Raises ConnectionLost.
+    """
+    waiting: list[tuple[WireName, Command, list[Command]]] = []
+    result: dict[WireName, Selected | str] = {}
+
+    async def settle() -> None:
+        name, opening, pages = waiting.pop(0)
+        try:
+            result[name] = selected(await opening.done, session.account.user)
+            for page in pages:
+                checked(await page.done, session.account.user)
+        except CommandRefused as error:
+            result[name] = error.text
+
+    for name, status in folders.items():
+        begin = (first or {}).get(name, 1)
+        opening = session.open_folder(name)
+        if status is None:
+            opened = await opening.done  # no STATUS: the bounds come from here
+            try:
+                told = selected(opened, session.account.user)
+                status = Status(told.uidvalidity, told.uidnext or 0, told.exists)
+            except CommandRefused as error:
+                result[name] = error.text
+                continue
+        pages = [
+            session.send(b"UID FETCH " + span + b" (" + items + b")", on_fetch=taker(name, opening, on_mail))
+            for span in (spans(begin, status) if status.messages else [])
+        ]
+        waiting.append((name, opening, pages))
+        if len(waiting) >= FOLDERS_AHEAD:
+            await settle()
+    while waiting:
+        await settle()
+    return result
+
+
+def spans(begin: int, status: Status) -> list[bytes]:
+    """The UID ranges to ask for, ascending and bounded by UIDNEXT when it is known."""
+    if status.uidnext <= 0:
+        return [b"%d:*" % begin]
+    width = max(PAGE_UIDS, status.uidnext // PAGES_MAX)
+    return [b"%d:%d" % (low, min(low + width, status.uidnext) - 1) for low in range(begin, status.uidnext, width)]
+
+
+def taker(name: WireName, opening: Command, on_mail: OnMail) -> Callable[[wire.Fetched, object], bool]:
+    """Takes the mails of one folder, once the server has really opened it."""
+
+    def take(told: wire.Fetched, _stream: object) -> bool:
+        if told.uid is None or not opening.done.done() or not opening.done.result().ok:
+            return False
+        if told.size_bytes is not None:
+            on_mail(name, told)
+        return True
+
+    return take

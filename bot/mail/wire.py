@@ -1,0 +1,237 @@
+"""
+IMAP as it comes over the wire (RFC 3501 9), without a socket: bytes in, responses out.
+
+Literals may stand anywhere. One over `stream_over` bytes is passed on while it arrives, so that a mail of any size
+needs no memory of its size. Whatever a stranger's mail or a broken server sends is a response, ignored bytes or a
+`WireError`; never anything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LINE_BYTES_MAX = 1_000_000
+RESPONSE_BYTES_MAX = 16_000_000  # of literals kept whole in one response
+LITERAL = re.compile(rb"~?\{(\d{1,12})\+?\}\Z")
+STATUS = re.compile(rb"(?:\*|[A-Za-z0-9.]+) (?:OK|NO|BAD|BYE|PREAUTH)(?: |\Z)|\+", re.IGNORECASE)
+
+
+class WireError(Exception):
+    """The bytes are not IMAP, or more than a sane server sends; the connection is of no more use."""
+
+
+@dataclass(frozen=True)
+class Big:
+    """Stands in a response for a literal that was passed on."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole response: text, literal, text, literal … text."""
+
+    parts: tuple[bytes | Big, ...]
+
+    @property
+    def line(self) -> bytes:
+        """Its first line, up to a literal."""
+        first = self.parts[0]
+        assert isinstance(first, bytes)  # noqa: S101 - the parser starts every response with text
+        return first
+
+
+@dataclass(frozen=True)
+class BigStart:
+    """A literal of `size` bytes begins; `head` is what the response had before it."""
+
+    head: tuple[bytes | Big, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class BigChunk:
+    """Some of it, never empty."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class BigEnd:
+    """All of it has come; the rest of the response follows."""
+
+
+Event = Response | BigStart | BigChunk | BigEnd
+
+
+class Parser:
+    """Feed it bytes as they come, in any pieces; the events depend on the bytes alone (chunks on the pieces)."""
+
+    def __init__(self, *, stream_over: int = 512 * 1024) -> None:
+        self.stream_over = stream_over
+        self._rest = b""  # an unfinished line
+        self._parts: list[bytes | Big] = []
+        self._kept = 0
+        self._need = 0  # bytes of the literal still to come
+        self._literal: list[bytes] | None = None  # None: it is passed on
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events these bytes complete. Raises WireError."""
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        position, end = 0, len(data)
+        while position < end:
+            if self._need:
+                chunk = data[position : position + self._need]
+                position += len(chunk)
+                self._need -= len(chunk)
+                if self._literal is None:
+                    yield BigChunk(chunk)
+                else:
+                    self._literal.append(chunk)
+                if not self._need:
+                    yield from self._literal_end()
+                continue
+            stop = data.find(b"\r\n", position)
+            if stop < 0:
+                self._rest = data[position:]
+                if len(self._rest) > LINE_BYTES_MAX:
+                    raise WireError("a line without an end")
+                return
+            line = data[position:stop]
+            position = stop + 2
+            yield from self._line(line)
+
+    def _line(self, line: bytes) -> Iterator[Event]:
+        self._kept += len(line)
+        if self._kept > RESPONSE_BYTES_MAX:
+            raise WireError("a response without an end")
+        # The text of a status response is free: it may end in something that only looks like a literal.
+        free = not self._parts and STATUS.match(line)
+        match = None if free or not line.endswith(b"}") else LITERAL.search(line)
+        self._parts.append(line)
+        if not match:
+            parts = tuple(self._parts)
+            self._parts, self._kept = [], 0
+            yield Response(parts)
+            return
+        self._need = int(match[1])
+        if self._need > self.stream_over:
+            self._literal = None
+            yield BigStart(tuple(self._parts), self._need)
+            self._parts.append(Big(self._need))
+        else:
+            self._literal = []
+            self._kept += self._need
+            if not self._need:
+                yield from self._literal_end()
+
+    def _literal_end(self) -> Iterator[Event]:
+        if self._literal is None:
+            yield BigEnd()
+        else:
+            self._parts.append(self._literal[0] if len(self._literal) == 1 else b"".join(self._literal))
+            self._literal = None
+
+
+# Values
+
+TOKEN = re.compile(rb'\(|\)|"((?:[^"\\]|\\.)*)"|[^\s()"\[\]]*\[[^\]]*\][^\s()"]*|[^\s()"]+', re.DOTALL)
+Value = bytes | Big | None | list["Value"]
+
+
+def values(parts: tuple[bytes | Big, ...]) -> list[Value]:
+    """
+    The atoms, strings, literals and lists of a response. NIL is None; what does not fit is skipped, not an error.
+    """
+    top: list[Value] = []
+    stack = [top]
+    for index, part in enumerate(parts):
+        if index % 2:  # a literal
+            stack[-1].append(part)
+            continue
+        assert isinstance(part, bytes)  # noqa: S101 - the parser puts literals at odd places only
+        text = LITERAL.sub(b"", part) if index + 1 < len(parts) else part
+        for match in TOKEN.finditer(text):
+            token = match[0]
+            if token == b"(":
+                inner: list[Value] = []
+                stack[-1].append(inner)
+                stack.append(inner)
+            elif token == b")":
+                if len(stack) > 1:
+                    stack.pop()
+            elif match[1] is not None:
+                stack[-1].append(re.sub(rb"\\(.)", rb"\1", match[1]))
+            else:
+                stack[-1].append(None if token.upper() == b"NIL" else token)
+    return top
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What one FETCH response told of one mail; None for what it did not."""
+
+    uid: int | None = None
+    flags: str | None = None
+    internal_date: str | None = None
+    size_bytes: int | None = None
+    body: bytes | Big | None = None
+
+
+def fetched(parts: tuple[bytes | Big, ...]) -> Fetched | None:
+    """`* n FETCH (…)` read leniently, in any order of items; None when it is something else."""
+    found = values(parts)
+    if len(found) < 4 or not isinstance(found[2], bytes) or found[2].upper() != b"FETCH":
+        return None
+    return items(found[3]) if isinstance(found[3], list) else None
+
+
+def items(pairs: list[Value]) -> Fetched:
+    """Names and values in turn."""
+    result = Fetched()
+    for name, value in zip(pairs[::2], pairs[1::2], strict=False):
+        if not isinstance(name, bytes):
+            continue
+        match name.upper():
+            case b"UID" if isinstance(value, bytes) and value.isdigit():
+                result.uid = int(value)
+            case b"RFC822.SIZE" if isinstance(value, bytes) and value.isdigit():
+                result.size_bytes = int(value)
+            case b"FLAGS" if isinstance(value, list):
+                result.flags = " ".join(flag.decode("latin-1") for flag in value if isinstance(flag, bytes))
+            case b"INTERNALDATE" if isinstance(value, bytes):
+                result.internal_date = value.decode("latin-1")
+            case b"BODY[]" | b"BODY[HEADER]" if isinstance(value, (bytes, Big)):
+                result.body = value
+            case _:
+                pass
+    return result
+
+
+def uid_set(uids: list[int]) -> bytes:
+    """Ascending UIDs as `1:3,7` (QQ refuses any other order)."""
+    out: list[str] = []
+    start = previous = uids[0]
+    for uid in [*uids[1:], None]:
+        if uid is not None and uid == previous + 1:
+            previous = uid
+            continue
+        out.append(str(start) if start == previous else f"{start}:{previous}")
+        if uid is not None:
+            start = previous = uid
+    return ",".join(out).encode("ascii")
+
+
+def uids_of(text: str) -> list[int]:
+    """The UIDs a set like `1:3,7` names; empty for nonsense or absurdly many."""
+    result: list[int] = []
+    for piece in text.split(","):
+        low, _, high = piece.partition(":")
+        if not low.isdigit() or (high and not high.isdigit()) or int(high or low) - int(low) > 100_000:
+            return []
+        result.extend(range(int(low), int(high or low) + 1))
+    return result

@@ -1,0 +1,30 @@
+"""What the parts of a copy share: one folder's work, and the turn that makes all of them look again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bot.mail.errors import MailError
+from bot.mail.ledger import FolderRecord
+from bot.mail.names import DisplayName, WireName
+
+
+class Renumbered(MailError):
+    """A folder got a new UIDVALIDITY, or vanished, while we worked: what we know of it must be matched anew."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One source folder on its way into one target folder."""
+
+    record: FolderRecord
+    source: WireName
+    target: WireName
+    name: DisplayName
+    target_name: DisplayName
+    permanent_flags: frozenset[str] | None
+    fresh: bool  # the ledger has never seen it: nothing of ours can be in the target
+    skipped: bool = False  # the source would not open it
+    strangers: set[int] = field(default_factory=set)  # target UIDs looked at and found not to be ours
+    deleted_flags: int = 0
+    keywords_dropped: int = 0
