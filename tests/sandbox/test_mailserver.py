@@ -761,9 +761,25 @@ def test_a_line_without_end_closes_the_connection(served: Served) -> None:
         assert client.is_cut()
 
 
-def test_a_naive_date_is_refused() -> None:
+def test_nothing_watches_a_folder_that_nobody_has_open(served: Served) -> None:
+    folder = served.box.folders["INBOX"]
+    with served.client() as client:
+        client.do("SELECT INBOX")
+        client.do("EXAMINE INBOX")
+        assert len(folder.watchers) == 1
+        client.do("SELECT Drafts")
+        assert folder.watchers == []
+        client.do("SELECT INBOX")
+        client.do("LOGOUT")
+    assert folder.watchers == []
+    assert served.box.sessions == 0
+
+
+def test_dates_are_aware_and_whole_seconds() -> None:
     box = MailServer(FixedClock()).add(ADDRESS)
     with pytest.raises(ValueError, match="time zone"):
         box.put("INBOX", MAIL, datetime(2026, 1, 1))  # noqa: DTZ001 -- that is the point
+    uid = box.put("INBOX", MAIL, NOW.replace(microsecond=7))
+    assert box.message("INBOX", uid).date == NOW
     with pytest.raises(ValueError, match="no folder"):
         box.put(ROOT, MAIL, NOW)
