@@ -156,7 +156,9 @@ class OneTimePages:
         self._by_client = Buckets(CLIENT_BURST, CLIENT_SECONDS)
         self._by_link = Buckets(LINK_BURST, LINK_SECONDS)
         self._style = (resources.files("bot.pages") / "static" / "page.css").read_bytes()
-        self._templates = Environment(loader=PackageLoader("bot.pages"), autoescape=True, undefined=StrictUndefined)
+        self._templates = Environment(
+            loader=PackageLoader("bot.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
 
     def routes(self) -> list[Route]:
         """Everything below /pages, also what is not there, so that every answer carries the headers."""
