@@ -1,0 +1,32 @@
+"""The features, one file each; put together here for the composition root."""
+
+from __future__ import annotations
+
+from bot.router import Router
+from bot.work import Services, Work
+from handlers import access, addresses, approvals, audit, backup, help, jobs, lookup
+
+FEATURES = (backup, jobs, approvals, addresses, lookup, help, audit)
+
+
+def router() -> Router:
+    """Every command, button, menu entry and event."""
+    everything = Router()
+    for feature in FEATURES:
+        everything.include(feature.router)
+    everything.menu("jobs")(jobs.jobs_list)
+    help.knows(lambda: everything.commands)
+    return everything
+
+
+def work() -> Work:
+    """Every job and sweep."""
+    everything = Work()
+    for feature in FEATURES:
+        everything.include(feature.work)
+    return everything
+
+
+def page_host(services: Services) -> access.PageHost:
+    """What the one-time pages show, and what happens when one is used."""
+    return access.PageHost(services)

@@ -52,6 +52,11 @@ class Audit(Asking):
         """The chain from its beginning."""
         yield from self.session.scalars(select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=500))
 
+    def latest(self, count: int) -> list[AuditEntry]:
+        """The last entries, oldest first."""
+        rows = self.session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(count)).all()
+        return list(reversed(rows))
+
     def broken_at(self) -> int | None:
         """The id of the first entry that does not follow from the one before it; None: the chain holds."""
         last = GENESIS

@@ -1,0 +1,48 @@
+"""The `exmail-bot` command. Each subcommand imports what it needs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+EXIT_USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; the exit code is 0 only when it did what it was asked."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["copy"]:  # its options are its own
+        from bot import copy_command
+
+        return copy_command.run(arguments[1:])
+    parser = argparse.ArgumentParser(
+        "exmail-bot", description="A WeCom chat bot that backs up and hands over corporate mailboxes (Exmail)."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="run the bot with the settings of the environment")
+    sandbox = commands.add_parser("sandbox", help="try the bot against a simulated WeCom and Exmail")
+    sandbox.add_argument("--port", type=int, default=8800, help="of the page, on loopback (8800)")
+    sandbox.add_argument("--no-browser", action="store_true", help="do not open the page")
+    sandbox.add_argument("--play", choices=["backup"], help="run a story without a page, check it, and exit")
+    commands.add_parser("doctor", help="check the settings and say what to mend")
+    commands.add_parser("copy", help="copy a mailbox into a folder of another, verified", add_help=False)
+    audit = commands.add_parser("audit", help="the chain of decisions and effects")
+    audit.add_argument("what", choices=["verify", "export"], help="check the chain, or print it as JSON lines")
+    keys = commands.add_parser("keys", help="keys for secrets at rest")
+    keys.add_argument("what", choices=["new"], help="print a new key for BOT_SECRET_KEYS")
+    options = parser.parse_args(arguments)
+    if options.command == "keys":
+        from bot.vault import new_key
+
+        print(new_key())
+        return 0
+    if options.command == "sandbox":
+        from bot.sandbox.run import run
+
+        return run(port=options.port, browser=not options.no_browser, play=options.play)
+    from bot import commands as engineer
+
+    if options.command == "audit":
+        return engineer.audit_verify() if options.what == "verify" else engineer.audit_export()
+    return engineer.serve() if options.command == "serve" else engineer.doctor()

@@ -1,0 +1,316 @@
+"""
+Getting at a mailbox, and leaving no key behind.
+
+A public mailbox the app may manage: a client password is minted, its intent stored before the call, and it is found
+again by its remark when the answer was lost. Everything else: a one-time page to somebody who can open the mailbox.
+A member's IMAP service is switched on when it is off, and put back. `give_back` undoes all of it and may run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from bot.delivery import language_of
+from bot.jobs import Start
+from bot.mail.session import MailAccount
+from bot.pages.onetime import PageFacts
+from bot.replies import Reply, Text
+from bot.wecom import exmail
+from bot.wecom.errcodes import Retry, WeComError
+from bot.wecom.exmail import Option
+from bot.words import Words, say
+from bot.work import JobContext, JobStep, Services
+from storage.links import LINK_LIFE
+from storage.models import ImapSwitch, Job, JobState, Mailbox, MailboxKind, MintedPassword, OneTimeLink
+
+if TYPE_CHECKING:
+    from storage.store import Transaction
+
+log = structlog.get_logger()
+
+Side = Literal["source", "target"]
+SIDES: tuple[Side, Side] = ("source", "target")
+REMARK_BYTES_MAX = 128
+WAITING_STAGE = "access"  # of every job that waits for a page
+LINKS_AN_HOUR_MAX = 8
+PUBLIC_GONE = frozenset({680035, 680036})  # no such public mailbox: its passwords are gone with it
+MEMBER_GONE = frozenset({60111, 46004, 40003, 60021})
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Who is asked to open a mailbox for a job, and whether it is his own."""
+
+    userid: str
+    owner: bool
+
+
+def remark(services: Services, job_id: int) -> str:
+    """How a password of ours is recognised in WeCom's list: `exmail-bot <instance> <job>`."""
+    return f"exmail-bot {services.settings.bot_public_url.partition('//')[2]} {job_id}"[:REMARK_BYTES_MAX]
+
+
+# --- minted passwords ------------------------------------------------------------------------------------------------
+
+
+def mint(job: JobContext, side: Side, box: Mailbox) -> bool:
+    """
+    A client password for a public mailbox, kept encrypted; False when WeCom does not let this app make one.
+
+    Raises NetworkError, or WeComError where asking again helps.
+    """
+    if box.public_id is None:
+        return False
+    mark = remark(job.services, job.job_id) + f" {side}"
+    with job.services.store.begin() as tx:
+        left = list(tx.passwords.minted_for(job.job_id))
+    try:
+        for old in left:
+            if old.remark == mark:  # a crash came between the call and the answer, or the code was lost
+                delete_by_remark(job.services, old)
+        with job.begin() as step:
+            row = step.tx.passwords.intend(job.job_id, box.public_id, mark)
+        code = exmail.mint_auth_code(job.client, box.public_id, mark)
+    except WeComError as error:
+        if error.retry is not Retry.NEVER:
+            raise
+        log.warning("minting_refused", job_id=job.job_id, errcode=error.errcode)
+        with job.services.store.begin() as tx:
+            tx.mailboxes.get(box.id).managed = False
+        return False
+    with job.begin() as step:
+        step.tx.passwords.minted(row.id, code.id)
+        step.tx.passwords.keep(job.job_id, side, given_by="bot", ciphertext=job.services.vault.lock(code.code))
+        step.tx.audit.add("bot", "password.minted", box.address, job=job.job_id)
+    return True
+
+
+def delete_by_remark(services: Services, row: MintedPassword) -> None:
+    """End a password of ours: by its id, or when that was lost, whatever bears its remark. Others are never touched."""
+    ids = (
+        [row.auth_code_id]
+        if row.auth_code_id is not None
+        else [
+            each.id
+            for each in exmail.publicmail_get_auth_code_list(services.client, row.public_id)
+            if each.remark == row.remark
+        ]
+    )
+    for auth_code_id in ids:
+        exmail.publicmail_delete_auth_code(services.client, row.public_id, auth_code_id)
+    with services.store.begin() as tx:
+        tx.passwords.deleted(row.id)
+
+
+# --- IMAP switches ---------------------------------------------------------------------------------------------------
+
+
+def switch_imap_on(job: JobContext, userid: str) -> None:
+    """A member's IMAP service on, if it is off; how it was is stored before WeCom is asked."""
+    try:
+        if exmail.useroption_get(job.client, userid, [Option.IMAP_SMTP]).get(Option.IMAP_SMTP, True):
+            return
+        with job.begin() as step:
+            if not any(each.userid == userid for each in step.tx.passwords.switches_of(job.job_id)):
+                step.tx.passwords.switch(job.job_id, userid, "0")
+            step.tx.audit.add("bot", "imap.on", userid, job=job.job_id)
+        exmail.useroption_update(job.client, userid, {Option.IMAP_SMTP: True})
+    except WeComError as error:
+        if error.retry is not Retry.NEVER:
+            raise
+        log.warning("imap_switch_refused", userid=userid, errcode=error.errcode)  # the page tells how to do it by hand
+
+
+def put_back(services: Services, row: ImapSwitch) -> None:
+    """The member's IMAP service as it was, unless another job still needs it."""
+    with services.store.begin() as tx:
+        needed = tx.passwords.switched_by_others(row.userid, row.job_id)
+    if not needed:
+        exmail.useroption_update(services.client, row.userid, {Option.IMAP_SMTP: row.before == "1"})
+    with services.store.begin() as tx:
+        tx.passwords.restored(row.id)
+        tx.audit.add("bot", "imap.restored", row.userid, job=row.job_id)
+
+
+def give_back(job: JobContext) -> list[Words]:
+    """
+    Undo everything: minted passwords deleted, IMAP as it was, entered passwords forgotten, links ended.
+
+    What cannot be undone because the mailbox is gone counts as undone; what WeCom refuses for good is returned in
+    words. Raises NetworkError or WeComError where asking again helps.
+    """
+    services = job.services
+    with services.store.begin() as tx:
+        tx.links.end(job.job_id)
+        tx.passwords.forget(job.job_id)
+        minted = list(tx.passwords.minted_for(job.job_id))
+        switches = list(tx.passwords.switches_of(job.job_id))
+    problems: list[Words] = []
+    for row in minted:
+        try:
+            delete_by_remark(services, row)
+        except WeComError as error:
+            if error.retry is not Retry.NEVER:
+                raise
+            with services.store.begin() as tx:
+                tx.passwords.deleted(row.id)
+            if error.errcode not in PUBLIC_GONE:
+                problems.append(say("access.left_password", remark=row.remark, why=error.words()))
+    for switch in switches:
+        try:
+            put_back(services, switch)
+        except WeComError as error:
+            if error.retry is not Retry.NEVER:
+                raise
+            with services.store.begin() as tx:
+                tx.passwords.restored(switch.id)
+            if error.errcode not in MEMBER_GONE:
+                problems.append(say("access.left_imap", member=switch.userid, why=error.words()))
+    return problems
+
+
+# --- one-time pages --------------------------------------------------------------------------------------------------
+
+
+def opener(step: JobStep, box: Mailbox, *, by_manager: bool = False) -> Opener:
+    """Who opens a mailbox: its owner; of a public one somebody who can read it, the asker first if he can."""
+    asker = step.job.asked_by
+    if box.owner is not None and not by_manager:
+        return Opener(box.owner, True)
+    if box.owner is not None:
+        return Opener(asker, False)
+    chosen = step.job.data.get("opener")
+    if chosen:
+        return Opener(str(chosen), False)
+    readers = step.directory.readers(box)
+    return Opener(asker if asker in readers or not readers else readers[0], False)
+
+
+def ask_for(step: JobStep, side: Side, box: Mailbox, who: Opener, why: Words) -> list[Reply]:
+    """Send the page; the link works once, for 15 minutes, for this member only."""
+    wait = step.tx.links.last_refusal(box.id)
+    if wait is not None and wait.refused_at is not None and wait.refused_at > step.now - LINK_LIFE:
+        minutes = max(1, round((wait.refused_at + LINK_LIFE - step.now).total_seconds() / 60))
+        return [
+            Text(who.userid, say("access.wait_after_refusal", address=box.address, minutes=minutes, number=step.job.id))
+        ]
+    token = step.tx.links.make(member=who.userid, job_id=step.job.id, mailbox_id=box.id, side=side)
+    url = f"{step.services.settings.bot_public_url}/pages/{token}"
+    step.tx.audit.add("bot", "access.asked", box.address, job=step.job.id, member=who.userid, side=side)
+    return [Text(who.userid, say("access.open_page", why=why, url=url, number=step.job.id), once=True)]
+
+
+def needed(step: JobStep, sides: Iterable[Side]) -> list[Side]:
+    """The sides that still lack a password."""
+    return [side for side in sides if step.tx.passwords.find(step.job.id, side) is None]
+
+
+def account(job: JobContext, side: Side, box: Mailbox) -> MailAccount:
+    """How to log in to one side; LookupError when its password is not there."""
+    settings = job.services.settings
+    with job.services.store.begin() as tx:
+        secret = tx.passwords.find(job.job_id, side)
+    if secret is None:
+        raise LookupError(side)
+    return MailAccount(
+        settings.exmail_imap_host,
+        settings.exmail_imap_port,
+        box.address,
+        job.services.vault.open(secret.ciphertext),
+        settings.exmail_imap_tls,
+    )
+
+
+def login_refused(step: JobStep, side: Side, box: Mailbox, words: Words) -> None:
+    """
+    A refused login ends the link and forgets the password; nothing tries again by itself.
+
+    A minted password that is refused means that the mailbox's IMAP is off on the web: the page takes over.
+    """
+    secret = step.tx.passwords.find(step.job.id, side)
+    step.tx.passwords.forget(step.job.id, side)
+    step.tx.audit.add("bot", "login.refused", box.address, job=step.job.id, side=side)
+    if secret is not None and secret.given_by == "bot":
+        step.tx.mailboxes.get(box.id).managed = False
+        step.say(Text(step.job.asked_by, say("access.minted_refused", address=box.address)))
+        return
+    step.tx.links.refused(step.job.id, side)
+    told = {step.job.asked_by, secret.given_by if secret is not None else step.job.asked_by}
+    for userid in sorted(told):
+        step.say(Text(userid, say("access.login_refused", why=words, number=step.job.id)))
+
+
+def steps_for(box: Mailbox, services: Services) -> list[Words]:
+    """The exact switches on the web, in order."""
+    kind = "access.step_open_public" if box.kind is not MailboxKind.MEMBER else "access.step_open"
+    return [
+        say(kind, address=box.address),
+        say("access.step_imap"),
+        say("access.step_range"),
+        say("access.step_folders"),
+        say("access.step_password"),
+    ]
+
+
+class PageHost:
+    """What the one-time pages show and what happens when one is used; jobs that wait for a page are of any kind."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def facts(self, tx: Transaction, link: OneTimeLink) -> PageFacts:
+        """What the member reads before he decides."""
+        job = tx.jobs.get(link.job_id)
+        box = tx.mailboxes.get(link.mailbox_id)
+        data = job.data
+        lines = [say("access.page_job", number=job.id, asker=str(data.get("asker_name", job.asked_by)))]
+        if data.get("reason"):
+            lines.append(say("access.page_reason", reason=str(data["reason"])))
+        if link.side == "source" and data.get("target_address"):
+            lines.append(say("access.page_target", target=str(data["target_address"])))
+            lines.append(say("access.page_readers", readers=list(data.get("reader_names", []))))
+        if link.side == "target" and data.get("source_address"):
+            lines.append(say("access.page_into", source=str(data["source_address"]), address=box.address))
+        return PageFacts(
+            language=language_of(tx, link.member, self._services.settings),
+            address=box.address,
+            heading=say("access.page_heading", address=box.address),
+            lines=lines,
+            steps=steps_for(box, self._services),
+            warning=say("access.page_warning"),
+        )
+
+    def given(self, tx: Transaction, link: OneTimeLink, password: str) -> list[Start]:
+        """The password, encrypted at once; the job goes on."""
+        job = tx.jobs.get(link.job_id)
+        box = tx.mailboxes.get(link.mailbox_id)
+        if job.state is not JobState.WAITING:
+            return []
+        tx.passwords.keep(job.id, link.side, given_by=link.member, ciphertext=self._services.vault.lock(password))
+        tx.audit.add(link.member, "access.given", box.address, job=job.id, side=link.side)
+        tx.jobs.wake(job, WAITING_STAGE)
+        return [Start("job", job.id, job.wakes, str(job.id), job.kind)]
+
+    def declined(self, tx: Transaction, link: OneTimeLink) -> list[Start]:
+        """He said no: the asker is told by the job."""
+        job = tx.jobs.get(link.job_id)
+        box = tx.mailboxes.get(link.mailbox_id)
+        tx.audit.add(link.member, "access.declined", box.address, job=job.id, side=link.side)
+        if job.state is not JobState.WAITING:
+            return []
+        tx.jobs.put(job, declined_by=link.member, declined_side=link.side)
+        tx.jobs.wake(job, WAITING_STAGE)
+        return [Start("job", job.id, job.wakes, str(job.id), job.kind)]
+
+
+def waits_for(job: Job, userid: str, tx: Transaction) -> list[OneTimeLink]:
+    """The newest link of each side of a job that was sent to a member."""
+    found = {}
+    for link in tx.links.of_job(job.id):
+        if link.member == userid:
+            found[link.side] = link
+    return list(found.values())

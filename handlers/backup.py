@@ -1,0 +1,988 @@
+"""
+`backup ahing to support@ because he leaves`: the mail of one mailbox into another, verified and receipted.
+
+The job's stages, each of which may run twice: start (who is who, confirmed), access (a password for each side),
+preview (what would be copied), ready (waits for Start), copy, verify, receipt, cleanup (no key is left behind).
+Nothing is copied before Start, nothing is ever deleted at the source, and "complete" is said only when it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from bot.context import Choose, Context, Missing
+from bot.directory import Meant
+from bot.errors import UserError
+from bot.mail.copy import CopyOutcome, Limits, Progress, copy_mail
+from bot.mail.errors import LoginRefused, QuotaFull
+from bot.mail.notes import Note, NoteKind
+from bot.mail.plan import Filter, Plan, make_plan
+from bot.mail.verify import Verification, verify_copy
+from bot.replies import Button, Card, CardUpdate, File, Reply, Text
+from bot.router import Router
+from bot.words import Words, say
+from bot.work import JobContext, JobStep, SweepStep, Work
+from handlers import access, addresses, approvals, receipts
+from handlers.access import SIDES, Side
+from storage.ledger import SqlLedger
+from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
+
+if TYPE_CHECKING:
+    from storage.store import Transaction
+
+log = structlog.get_logger()
+router = Router()
+work = Work()
+
+KIND = "backup"
+VERIFY_KIND = "verify"
+ROOT = "其他文件夹"  # the console's own backup goes there; webmail calls it 我的文件夹
+READY_WITHIN = timedelta(hours=24)
+ACCESS_WITHIN = timedelta(days=7)
+SLICE_SECONDS = 20.0
+PROGRESS_EVERY_SECONDS = 2.0
+WRITER_SECONDS = 90.0
+WRITER_BUSY = timedelta(seconds=15)
+VERIFY_ROUNDS_MAX = 3
+LONG_COPY = timedelta(minutes=10)
+ROOM_SHARE_MAX = 0.8
+TARGETS_OFFERED = 10
+
+
+# --- asking for it ---------------------------------------------------------------------------------------------------
+
+
+@router.command(
+    "backup|copy {source} [to {target}] [because {reason:text}] [since {since:date}] [only {folders:list}]"
+    " [without {without:junk|spam}]",
+    "备份 {source} [到|给 {target}] [原因|因为 {reason:text}] [自|从 {since:date}] [只要|仅 {folders:list}]"
+    " [不要|不含 {without:垃圾邮件|垃圾箱}]",
+    role="admin",
+    topic="backup",
+    example=("backup ahing to support@ because he leaves", "备份 ahing 到 support@ 原因 离职"),
+)
+def request_backup(
+    ctx: Context,
+    source: str,
+    target: str | None = None,
+    reason: str | None = None,
+    since: date | None = None,
+    folders: list[str] | None = None,
+    without: str | None = None,
+) -> list[Reply]:
+    """Copy a mailbox's mail into another, once the right people agree."""
+    admin = ctx.require_admin()
+    wanted_source = ctx.directory.mailbox(source)
+    if target is None:
+        raise Choose("target", say("backup.where_to", source=str(wanted_source)), targets(ctx, wanted_source))
+    wanted_target = ctx.directory.mailbox(target)
+    if same(wanted_source, wanted_target):
+        raise UserError(say("backup.same_mailbox", source=str(wanted_source), target=str(wanted_target)))
+    if not reason:
+        raise Missing("reason", say("backup.why", source=str(wanted_source), target=str(wanted_target)))
+    ids = [meant.mailbox.id for meant in (wanted_source, wanted_target) if meant.mailbox is not None]
+    for job in ctx.tx.jobs.open_on(ids, kind=KIND):
+        if [job.data.get("source"), job.data.get("target")] == ids:
+            raise UserError(say("backup.already_open", number=job.id, source=str(wanted_source)))
+    params = {
+        "source": {"address": wanted_source.address, "userid": wanted_source.userid},
+        "target": {"address": wanted_target.address, "userid": wanted_target.userid},
+        "reason": reason,
+        "since": since.isoformat() if since is not None else None,
+        "folders": folders or [],
+        "without_junk": without is not None,
+    }
+    job = ctx.tx.jobs.add(KIND, asked_by=admin, params=params)
+    ctx.tx.jobs.put(job, reason=reason, asker_name=ctx.directory.name(admin))
+    ctx.tx.audit.add(admin, "backup.asked", str(wanted_source), target=str(wanted_target), job=job.id, reason=reason)
+    ctx.start(job)
+    return [Text(admin, say("backup.looking", source=str(wanted_source), target=str(wanted_target), number=job.id))]
+
+
+def targets(ctx: Context, source: Meant) -> list[tuple[str, str]]:
+    """Where mail can go: the archive mailbox first, then support@, then the other public ones."""
+    addresses_: list[str] = []
+    if ctx.settings.exmail_archive_mailbox:
+        addresses_.append(ctx.settings.address(ctx.settings.exmail_archive_mailbox))
+    known = [box.address for box in ctx.tx.mailboxes.public()]
+    addresses_ += sorted(known, key=lambda each: (not each.startswith("support@"), each))
+    offered = [each for each in dict.fromkeys(addresses_) if each != source.address]
+    if not offered:
+        raise UserError(say("backup.no_target", source=str(source)))
+    return [(each, each) for each in offered[:TARGETS_OFFERED]]
+
+
+def same(one: Meant, other: Meant) -> bool:
+    """Whether both are one mailbox, as far as rows tell; the job looks again."""
+    if one.mailbox is not None and other.mailbox is not None:
+        return one.mailbox.id == other.mailbox.id
+    return (one.address is not None and one.address == other.address) or (
+        one.userid is not None and one.userid == other.userid
+    )
+
+
+# --- the job ---------------------------------------------------------------------------------------------------------
+
+
+@work.job(KIND)
+def turn(job: JobContext) -> None:
+    """One turn of a backup, by its stage. A wish to cancel is honoured between turns."""
+    if job.stage != "cleanup" and cancel_wished(job):
+        return
+    stages = {
+        "start": find_both,
+        "access": get_access,
+        "preview": preview,
+        "copy": copy,
+        "verify": verify,
+        "receipt": give_receipt,
+        "cleanup": clean_up,
+    }
+    stages[job.stage](job)
+
+
+def cancel_wished(job: JobContext) -> bool:
+    """Whether somebody cancelled; then the job goes to its cleanup."""
+    with job.begin() as step:
+        by = step.job.cancel_asked_by
+        if by is None:
+            return False
+        end_with(step, "cancelled")
+        return True
+
+
+def end_with(step: JobStep, ending: str) -> None:
+    """To the cleanup, and then to this ending."""
+    step.put(ending=ending)
+    step.tx.approvals.void(step.job.id)
+    step.go("cleanup")
+
+
+def find_both(job: JobContext) -> None:
+    """Both mailboxes, confirmed now; then who must agree."""
+    found = {side: addresses.find_mailbox(job, **job.params[side]) for side in SIDES}
+    source, target = found["source"].mailbox, found["target"].mailbox
+    if source is None or target is None:
+        problem = next(each.problem for each in found.values() if each.problem is not None)
+        with job.begin() as step:
+            step.say(Text(step.job.asked_by, problem))
+            end_with(step, "refused")
+        return
+    if source.id == target.id:
+        with job.begin() as step:
+            step.say(Text(step.job.asked_by, say("backup.same_mailbox", source=source.address, target=target.address)))
+            end_with(step, "refused")
+        return
+    if source.kind is MailboxKind.MEMBER and source.owner is not None:
+        access.switch_imap_on(job, source.owner)
+    if target.kind is MailboxKind.MEMBER and target.owner is not None:
+        access.switch_imap_on(job, target.owner)
+    with job.begin() as step:
+        facts = facts_of(step, source, target)
+        step.put(
+            source=source.id, target=target.id, source_address=source.address, target_address=target.address,
+            owner=source.owner, facts=facts, reader_names=[step.directory.name(each) for each in facts["readers"]],
+            root=step.tx.mailboxes.choose_root(source, target, f"{ROOT}/{source.address}"),
+        )  # fmt: skip
+        step.tx.audit.add("bot", "backup.found", source.address, target=target.address, job=job.job_id, **facts)
+        step.go("access")
+
+
+def facts_of(step: JobStep, source: Mailbox, target: Mailbox) -> dict[str, Any]:
+    """What people agree to: whose mail, into which mailbox, read by whom. No counts."""
+    return {
+        "source": source.address,
+        "owner": source.owner,
+        "target": target.address,
+        "target_kind": str(target.kind),
+        "readers": step.directory.readers(target),
+    }
+
+
+def boxes(job: JobContext | JobStep, tx: Transaction) -> dict[Side, Mailbox]:
+    """Both mailboxes of a job."""
+    data = job.data if isinstance(job, JobContext) else job.job.data
+    return {side: tx.mailboxes.get(int(data[side])) for side in SIDES if data.get(side) is not None}
+
+
+# --- access ----------------------------------------------------------------------------------------------------------
+
+
+def get_access(job: JobContext) -> None:
+    """A password for each side: minted where the app may, else asked for on a page; then the preview."""
+    sides = list(SIDES) if job.kind == KIND else ["target"]
+    with job.services.store.begin() as tx:
+        both = boxes(job, tx)
+        lacking: list[Side] = [side for side in SIDES if side in sides and tx.passwords.find(job.job_id, side) is None]
+    for side in lacking:
+        box = both[side]
+        if box.kind is MailboxKind.PUBLIC and box.managed:
+            access.mint(job, side, box)
+    with job.begin() as step:
+        if declined(step, both):
+            return
+        still = access.needed(step, [side for side in SIDES if side in sides])
+        if not still:
+            step.go("preview" if job.kind == KIND else "check")
+            return
+        for side in still:
+            latest = step.tx.links.latest(job.job_id, side)
+            asked = latest is not None and latest.spent_at is None and step.tx.links.alive(latest)
+            if not asked:
+                ask_access(step, side, both[side])
+        step.tx.jobs.wait(step.job, "access", expires_at=step.now + ACCESS_WITHIN)
+
+
+def ask_access(step: JobStep, side: Side, box: Mailbox) -> None:
+    """Send the page to who can open the mailbox, and tell the asker whom."""
+    who = access.opener(step, box, by_manager=bool(step.job.data.get("by_manager")) and side == "source")
+    data, job = step.job.data, step.job
+    if side == "source" and who.owner:
+        why = say(
+            "backup.consent", asker=data["asker_name"], source=box.address, target=data["target_address"],
+            reason=data["reason"], readers=data["reader_names"],
+        )  # fmt: skip
+    else:
+        why = say("backup.open_for_job", address=box.address, number=job.id)
+    step.say(*access.ask_for(step, side, box, who, why))
+    if who.userid == job.asked_by:
+        return
+    name = step.directory.name(who.userid)
+    if side == "source" and who.owner:
+        step.say(
+            Card(
+                job.asked_by,
+                about(job.id),
+                say("backup.card_title", number=job.id),
+                note=say("backup.asked_owner", owner=name, source=box.address),
+                buttons=[
+                    Button(f"by_manager:{job.id}", say("backup.button_manager"), style=2),
+                    Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
+                ],
+            )
+        )
+    else:
+        step.say(Text(job.asked_by, say("backup.asked_opener", name=name, address=box.address)))
+
+
+def declined(step: JobStep, both: dict[Side, Mailbox]) -> bool:
+    """Whether somebody said no on his page: the asker is told, and the job waits for another way."""
+    by = step.job.data.get("declined_by")
+    if by is None:
+        return False
+    side: Side = "source" if step.job.data.get("declined_side") == "source" else "target"
+    step.put(declined_by=None, declined_side=None)
+    name = step.directory.name(str(by))
+    words = say("backup.declined", name=name, address=both[side].address, number=step.job.id)
+    step.say(Text(step.job.asked_by, words))
+    step.tx.jobs.wait(step.job, "access", expires_at=step.now + ACCESS_WITHIN)
+    return True
+
+
+@router.command("link {job_id:int}", "链接 {job_id:int}", topic="backup", example=("link 12", "链接 12"))
+def new_link(ctx: Context, job_id: int) -> list[Reply]:
+    """Send me a new page for a job that waits for my mailbox."""
+    job = ctx.tx.jobs.find(job_id)
+    links = access.waits_for(job, ctx.sender, ctx.tx) if job is not None else []
+    if job is None or not links or job.state is not JobState.WAITING or job.stage != access.WAITING_STAGE:
+        raise UserError(say("backup.no_link", number=job_id))
+    if ctx.tx.links.made_since(ctx.sender, timedelta(hours=1)) >= access.LINKS_AN_HOUR_MAX:
+        raise UserError(say("backup.too_many_links"))
+    ctx.tx.links.end(job.id)
+    ctx.tx.jobs.wake(job, "access")
+    ctx.start(job)
+    return []
+
+
+@router.command(
+    "access {job_id:int} by {member}",
+    "由 {member} 授权 {job_id:int}",
+    role="admin",
+    topic="backup",
+    example=("access 12 by calvin", "由 calvin 授权 12"),
+)
+def choose_opener(ctx: Context, job_id: int, member: str) -> list[Reply]:
+    """Ask another member, who can open the public mailbox, for access."""
+    job = waiting_for_access(ctx, job_id)
+    chosen = ctx.directory.member(member)
+    ctx.tx.jobs.put(job, opener=chosen.userid)
+    ctx.tx.links.end(job.id)
+    ctx.tx.jobs.wake(job, "access")
+    ctx.start(job)
+    return [Text(ctx.sender, say("backup.asking_member", name=chosen.name, number=job.id))]
+
+
+def waiting_for_access(ctx: Context, job_id: int) -> Job:
+    """A job that waits for a page; UserError otherwise."""
+    job = ctx.tx.jobs.find(job_id)
+    if job is None or job.kind not in (KIND, VERIFY_KIND):
+        raise UserError(say("jobs.unknown", number=job_id))
+    if job.state is not JobState.WAITING or job.stage != "access":
+        raise UserError(say("backup.not_waiting_for_access", number=job_id))
+    return job
+
+
+@router.command(
+    "manager {job_id:int}", "找上级 {job_id:int}", role="admin", topic="backup", example=("manager 12", "找上级 12")
+)
+@router.action("by_manager", role="admin")
+def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
+    """Ask the owner's manager to allow a backup that the owner cannot or does not answer."""
+    job = waiting_for_access(ctx, job_id)
+    owner = job.data.get("owner")
+    if owner is None:
+        raise UserError(say("backup.no_owner", number=job_id))
+    facts = dict(job.data["facts"])
+    if any(each.job_id == job.id for each in ctx.tx.approvals.asked_by(job.asked_by)):
+        raise UserError(say("backup.manager_asked_already", number=job_id))
+    requirement = ctx.policy.requirement("backup_member_without_owner")
+    target = ctx.tx.mailboxes.get(int(job.data["target"]))
+    gains = [target.owner] if target.owner is not None else []
+    may = approvals.who_may(requirement, ctx.directory, ctx.roles, asker=job.asked_by, owner=owner, gains=gains)
+    question = say(
+        "backup.manager_question", owner=ctx.directory.name(owner), source=facts["source"], target=facts["target"],
+        readers=list(job.data["reader_names"]),
+    )  # fmt: skip
+    _, replies = approvals.ask(
+        ctx.tx, action="backup.without_owner", requirement=requirement, may=may, job_id=job.id, question=question,
+        facts=facts, reason=str(job.data["reason"]), asked_by=job.asked_by,
+        asked_by_name=str(job.data["asker_name"]),
+    )  # fmt: skip
+    named = [ctx.directory.name(userid) for userid in may.userids]
+    return [*replies, Text(ctx.sender, say("backup.manager_asked", approvers=named, number=job.id))]
+
+
+@approvals.decided("backup.without_owner")
+def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
+    """A yes lets the asking admin enter the password; the owner is told who allowed it."""
+    job = ctx.tx.jobs.get(approval.job_id)
+    if approval.status is not ApprovalStatus.APPROVED or job.state is not JobState.WAITING or job.stage != "access":
+        return []
+    target = ctx.tx.mailboxes.get(int(job.data["target"]))
+    now = {**job.data["facts"], "readers": ctx.directory.readers(target)}
+    if approvals.fingerprint(now) != approval.fingerprint:
+        difference = say(
+            "backup.facts_changed", number=job.id, before=list(approval.facts["readers"]), now=now["readers"]
+        )
+        return [Text(job.asked_by, difference), Text(ctx.sender, difference)]
+    ctx.tx.jobs.put(job, by_manager=ctx.sender)
+    ctx.tx.links.end(job.id, "source")
+    ctx.tx.jobs.wake(job, "access")
+    ctx.start(job)
+    told = say(
+        "backup.owner_told_manager", manager=ctx.directory.name(ctx.sender), asker=job.data["asker_name"],
+        source=job.data["source_address"], target=job.data["target_address"], reason=job.data["reason"],
+        readers=list(job.data["reader_names"]),
+    )  # fmt: skip
+    return [Text(str(job.data["owner"]), told)]
+
+
+# --- preview ---------------------------------------------------------------------------------------------------------
+
+
+def preview(job: JobContext) -> None:
+    """Look at both sides, change nothing, and show what would be copied."""
+    with job.services.store.begin() as tx:
+        both = boxes(job, tx)
+        own_roots = tuple(tx.mailboxes.roots_in(both["source"]))
+    try:
+        plan = asyncio.run(
+            make_plan(
+                access.account(job, "source", both["source"]),
+                access.account(job, "target", both["target"]),
+                into=str(job.data["root"]),
+                filter=filter_of(job.params),
+                now=job.services.clock.now(),
+                exclude_roots=own_roots,
+            )
+        )
+    except LookupError:
+        with job.begin() as step:
+            step.go("access")
+        return
+    except LoginRefused as error:
+        refused(job, error, both)
+        return
+    with job.begin() as step:
+        step.put(plan=summary(plan, job.services.settings.exmail_quota_bytes), checked_at=step.now.isoformat())
+        step.tx.jobs.wait(step.job, "ready", expires_at=step.now + READY_WITHIN)
+        show_preview(step)
+
+
+def filter_of(params: Any) -> Filter:
+    """The filter as it was typed."""
+    since = date.fromisoformat(params["since"]) if params.get("since") else None
+    return Filter(since, tuple(params.get("folders") or ()), bool(params.get("without_junk")))
+
+
+def refused(job: JobContext, error: LoginRefused, both: dict[Side, Mailbox]) -> None:
+    """A login was refused: never tried again by itself."""
+    side: Side = "target" if error.mailbox.casefold() == both["target"].address else "source"
+    with job.begin() as step:
+        minted = step.tx.passwords.find(job.job_id, side)
+        access.login_refused(step, side, both[side], error.words())
+        if minted is not None and minted.given_by == "bot":
+            step.go("access")
+        else:
+            step.tx.jobs.wait(step.job, "access", expires_at=step.now + ACCESS_WITHIN)
+
+
+def summary(plan: Plan, quota_bytes: int) -> dict[str, Any]:
+    """A plan as JSON."""
+    quota = plan.target_quota_bytes or quota_bytes
+    used = plan.target_size_bytes or 0
+    return {
+        "folders": len(plan.folders), "mails": plan.messages, "size_bytes": plan.size_bytes,
+        "oldest": plan.oldest.isoformat() if plan.oldest else None,
+        "newest": plan.newest.isoformat() if plan.newest else None,
+        "target_bytes": used, "quota_bytes": quota, "tight": used + plan.size_bytes > quota * ROOM_SHARE_MAX,
+        "notes": [{"kind": str(note.kind), "folder": note.folder, "detail": note.detail} for note in plan.notes],
+    }  # fmt: skip
+
+
+def show_preview(step: JobStep) -> None:
+    """The card with Start, Check again and Cancel; what must be known before stands in a text above it."""
+    job, data, plan = step.job, step.job.data, step.job.data["plan"]
+    warnings = [Note(NoteKind(note["kind"]), note["folder"], note["detail"]).words() for note in plan["notes"]]
+    if plan["tight"]:
+        warnings.append(
+            say(
+                "backup.tight",
+                target=data["target_address"],
+                used=receipts.size(plan["target_bytes"]),
+                more=receipts.size(plan["size_bytes"]),
+                quota=receipts.size(plan["quota_bytes"]),
+            )
+        )
+    for warning in warnings:
+        step.say(Text(job.asked_by, say("backup.warning", warning=warning)))
+    step.say(Text(job.asked_by, say("backup.not_mail", target=data["target_address"], readers=data["reader_names"])))
+    step.say(
+        Card(
+            job.asked_by,
+            about(job.id),
+            say("backup.card_title", number=job.id),
+            note=say("backup.preview_note", warnings=len(warnings)),
+            rows=[
+                (say("backup.row_from"), data["source_address"]),
+                (say("backup.row_to"), data["target_address"]),
+                (say("backup.row_mails"), say("backup.mails_in_folders", mails=plan["mails"], folders=plan["folders"])),
+                (say("backup.row_size"), receipts.size(plan["size_bytes"])),
+                (say("backup.row_oldest"), (plan["oldest"] or "-")[:10]),
+                (say("backup.row_room"), room(plan)),
+            ],
+            buttons=[
+                Button(f"start:{job.id}", say("backup.button_start")),
+                Button(f"check:{job.id}", say("backup.button_check"), style=4),
+                Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
+            ],
+        )
+    )
+
+
+def room(plan: dict[str, Any]) -> Words:
+    """How full the target is now and how large it may be."""
+    return say("backup.room", used=receipts.size(plan["target_bytes"]), quota=receipts.size(plan["quota_bytes"]))
+
+
+def about(job_id: int) -> str:
+    """What the cards of a job are about."""
+    return f"job-{job_id}"
+
+
+def ready_job(ctx: Context, job_id: int) -> Job:
+    """A backup of which a preview was shown; UserError otherwise."""
+    job = ctx.tx.jobs.find(job_id)
+    if job is None or job.kind != KIND:
+        raise UserError(say("jobs.unknown", number=job_id))
+    if job.state is not JobState.WAITING or job.stage not in ("ready", "full"):
+        raise UserError(say("backup.not_ready", number=job_id))
+    return job
+
+
+@router.command(
+    "start {job_id:int} [{anyway:anyway|regardless}]",
+    "开始 {job_id:int} [{anyway:仍然|继续}]",
+    role="admin",
+    topic="backup",
+    example=("start 12", "开始 12"),
+)
+@router.action("start", role="admin")
+def start(ctx: Context, job_id: int, anyway: str | None = None) -> list[Reply]:
+    """Start copying what the preview showed."""
+    job = ready_job(ctx, job_id)
+    plan = job.data["plan"]
+    if plan["tight"] and anyway is None:
+        archive = ctx.settings.exmail_archive_mailbox
+        return [
+            Card(
+                ctx.sender,
+                about(job.id),
+                say("backup.card_title", number=job.id),
+                note=say("backup.tight_sure", target=job.data["target_address"], archive=archive or "archive@"),
+                buttons=[
+                    Button(f"start:{job.id}:anyway", say("backup.button_anyway"), style=2),
+                    Button(f"cancel:{job.id}", say("jobs.button_cancel")),
+                ],
+            )
+        ]
+    ctx.tx.jobs.put(
+        job, started_by=ctx.sender, started_at=ctx.now.isoformat(), copied=0, copied_bytes=0, rounds=0, half_told=False
+    )
+    ctx.tx.audit.add(
+        ctx.sender, "backup.started", job.data["source_address"], job=job.id, target=job.data["target_address"]
+    )
+    job.expires_at = None
+    ctx.tx.jobs.wake(job, "copy")
+    ctx.start(job)
+    replies: list[Reply] = []
+    owner = job.data.get("owner")
+    if owner is not None:
+        told = say(
+            "backup.owner_told", asker=job.data["asker_name"], source=job.data["source_address"],
+            target=job.data["target_address"], reason=job.data["reason"], readers=list(job.data["reader_names"]),
+        )  # fmt: skip
+        replies.append(Text(str(owner), told))
+    return redrawn(ctx.tx, job, progress_card(job, ctx.now)) + replies
+
+
+@router.command(
+    "check {job_id:int}", "检查 {job_id:int}", role="admin", topic="backup", example=("check 12", "检查 12")
+)
+@router.action("check", role="admin")
+def check_again(ctx: Context, job_id: int) -> list[Reply]:
+    """Look at both mailboxes again, after a setting was changed there."""
+    job = ready_job(ctx, job_id)
+    ctx.tx.jobs.wake(job, "preview")
+    ctx.start(job)
+    card = Card(job.asked_by, about(job.id), say("backup.card_title", number=job.id), done=say("backup.checking"))
+    return redrawn(ctx.tx, job, card, otherwise=say("backup.checking"))
+
+
+def redrawn(tx: Transaction, job: Job, card: Card, *, otherwise: Words | None = None) -> list[Reply]:
+    """The newest open card of a job drawn anew, the others greyed; without any the card is sent."""
+    cards = list(tx.cards.open_about(about(job.id), card.to))
+    if not cards:
+        return [Text(card.to, otherwise)] if otherwise is not None else [card]
+    greyed = Card(card.to, card.about, card.title, done=say("backup.replaced"))
+    updates: list[Reply] = [CardUpdate(each.task_id, greyed) for each in cards[:-1]]
+    return [*updates, CardUpdate(cards[-1].task_id, card, otherwise=otherwise or card.note)]
+
+
+# --- the copy --------------------------------------------------------------------------------------------------------
+
+
+def copy(job: JobContext) -> None:
+    """One slice of the copy, as the only writer of this target folder."""
+    with job.services.store.begin() as tx:
+        both = boxes(job, tx)
+        own_roots = tuple(tx.mailboxes.roots_in(both["source"]))
+    if not job.data.get("facts_checked") and not facts_hold(job):
+        return
+    lease = f"copy:{both['target'].id}:{job.data['root']}"
+    holder = f"{job.services.replica}:{job.job_id}:{job.wakes}"
+    fence = job.services.leases.acquire(lease, holder, WRITER_SECONDS)
+    if fence is None:
+        with job.begin() as step:
+            step.go("copy", due_at=step.now + WRITER_BUSY)
+        return
+    reporter = Reporter(job, lease, holder)
+    ledger = ledger_of(job, both, lambda: job.services.leases.holds(lease, holder, fence))
+    try:
+        outcome = asyncio.run(
+            copy_mail(
+                access.account(job, "source", both["source"]),
+                access.account(job, "target", both["target"]),
+                into=str(job.data["root"]),
+                filter=filter_of(job.params),
+                ledger=ledger,
+                limits=Limits(connections=2, seconds_max=SLICE_SECONDS),
+                on_progress=reporter.progress,
+                should_stop=reporter.should_stop,
+                exclude_roots=own_roots,
+            )
+        )
+    except LookupError:
+        with job.begin() as step:
+            step.go("access")
+        return
+    except LoginRefused as error:
+        refused(job, error, both)
+        return
+    except QuotaFull as error:
+        full(job, error)
+        return
+    finally:
+        job.services.leases.release(lease, holder)
+    after_slice(job, outcome)
+
+
+class Reporter:
+    """Notes how far a slice is, keeps its lease, and hears whether somebody cancelled; a few times a minute."""
+
+    def __init__(self, job: JobContext, lease: str, holder: str) -> None:
+        self._job = job
+        self._lease = lease
+        self._holder = holder
+        self._last = 0.0
+        self._stop = False
+
+    def progress(self, progress: Progress) -> None:
+        """Called by the copy for every mail or so."""
+        if progress.seconds - self._last < PROGRESS_EVERY_SECONDS:
+            return
+        self._last = progress.seconds
+        self._job.services.leases.acquire(self._lease, self._holder, WRITER_SECONDS)
+        self._stop = self._job.cancelled()
+        if not self._stop:
+            with self._job.begin() as step:
+                step.put(progress=as_json(progress, step.now))
+
+    def should_stop(self) -> bool:
+        """Whether the slice is to end."""
+        return self._stop
+
+
+def as_json(progress: Progress, now: datetime) -> dict[str, Any]:
+    """How far it is, for the card."""
+    rate = progress.stored / progress.seconds if progress.seconds else 0.0
+    return {
+        "done": progress.done, "left": progress.planned, "refused": progress.refused, "bytes": progress.size_bytes,
+        "left_bytes": progress.planned_bytes, "folder": progress.folder, "rate": round(rate, 1), "at": now.isoformat(),
+    }  # fmt: skip
+
+
+def ledger_of(job: JobContext, both: dict[Side, Mailbox], fence: Any = None) -> SqlLedger:
+    """The ledger of this pair and root; another incarnation of the source is another ledger."""
+    source_key, target_key = f"mailbox:{job.data['source']}", f"mailbox:{both['target'].id}"
+    return SqlLedger(job.services.store.engine, source_key, target_key, str(job.data["root"]), fence=fence)
+
+
+def facts_hold(job: JobContext) -> bool:
+    """What was agreed to is read again; a difference is shown, and nothing is copied."""
+    found = {side: addresses.find_mailbox(job, str(job.data[f"{side}_address"]), None).mailbox for side in SIDES}
+    source, target = found["source"], found["target"]
+    with job.begin() as step:
+        now = facts_of(step, source, target) if source is not None and target is not None else {}
+        same_boxes = source is not None and target is not None and [source.id, target.id] == [
+            job.data["source"], job.data["target"],
+        ]  # fmt: skip
+        if same_boxes and now == job.data["facts"]:
+            step.put(facts_checked=True)
+            return True
+        before = step.job.data["facts"]
+        step.say(
+            Text(
+                step.job.asked_by,
+                say(
+                    "backup.facts_changed",
+                    number=job.job_id,
+                    before=[str(before["owner"] or ""), *before["readers"]],
+                    now=[str(now.get("owner") or ""), *now.get("readers", [])],
+                ),
+            )
+        )
+        step.tx.audit.add("bot", "backup.facts_changed", str(before["source"]), job=job.job_id, before=before, now=now)
+        end_with(step, "void")
+        return False
+
+
+def full(job: JobContext, error: QuotaFull) -> None:
+    """The target is full: stop and say so at once."""
+    with job.begin() as step:
+        step.say(Text(step.job.asked_by, say("backup.full", why=error.words(), number=job.job_id)))
+        step.tx.audit.add("bot", "backup.full", step.job.data["target_address"], job=job.job_id)
+        step.tx.jobs.wait(step.job, "full", expires_at=step.now + ACCESS_WITHIN)
+
+
+def after_slice(job: JobContext, outcome: CopyOutcome) -> None:
+    """Write down what a slice did; on to the check when it was the last."""
+    with job.begin() as step:
+        data = step.job.data
+        step.job.failures = 0
+        left = sum(folder.planned for folder in outcome.folders)
+        done = sum(folder.stored for folder in outcome.folders)
+        step.put(
+            copied=int(data.get("copied", 0)) + outcome.stored,
+            copied_bytes=int(data.get("copied_bytes", 0)) + outcome.size_bytes,
+            already=data.get("already", outcome.already),
+            progress={**(data.get("progress") or {}), "done": done, "left": left, "at": step.now.isoformat()},
+        )
+        if outcome.finished:
+            step.go("verify")
+            return
+        started = datetime.fromisoformat(data["started_at"])
+        if not data.get("half_told") and done >= left and step.now - started > LONG_COPY:
+            step.put(half_told=True)
+            step.say(Text(step.job.asked_by, say("backup.half", number=job.job_id, done=done, left=left)))
+
+
+# --- the check, the receipt, the end ---------------------------------------------------------------------------------
+
+
+def verify(job: JobContext) -> None:
+    """Compare both sides; what came to the source meanwhile is fetched, too."""
+    with job.services.store.begin() as tx:
+        both = boxes(job, tx)
+    try:
+        checked = asyncio.run(
+            verify_copy(
+                access.account(job, "source", both["source"]),
+                access.account(job, "target", both["target"]),
+                ledger=ledger_of(job, both),
+                filter=filter_of(job.params),
+            )
+        )
+    except LookupError:
+        with job.begin() as step:
+            step.go("access")
+        return
+    except LoginRefused as error:
+        refused(job, error, both)
+        return
+    with job.begin() as step:
+        rounds = int(step.job.data.get("rounds", 0)) + 1
+        step.put(rounds=rounds, verification=verification_json(checked))
+        behind = sum(folder.not_copied + folder.newer for folder in checked.folders)
+        step.go("copy" if behind and rounds < VERIFY_ROUNDS_MAX else "receipt")
+
+
+def verification_json(checked: Verification) -> dict[str, Any]:
+    """What the comparison saw, as JSON."""
+    return {
+        "ok": checked.ok, "refused": checked.refused, "hashed": checked.hashed,
+        "differences": list(checked.differences),
+        "folders": [
+            {
+                "name": each.name, "target": each.target, "stored": each.stored, "found": each.found,
+                "missing": each.missing, "different": each.different, "not_copied": each.not_copied,
+                "refused": each.refused, "newer": each.newer, "foreign": each.foreign, "ok": each.ok,
+            }
+            for each in checked.folders
+        ],
+        "notes": [{"kind": str(note.kind), "folder": note.folder, "detail": note.detail} for note in checked.notes],
+    }  # fmt: skip
+
+
+def why_partial(step: JobStep, refusals: int) -> list[Words]:
+    """Why this backup may not be called complete; empty when it may."""
+    data, params = step.job.data, step.job.params
+    reasons: list[Words] = []
+    if params.get("since") or params.get("folders") or params.get("without_junk"):
+        reasons.append(say("backup.partial_filter"))
+    if not data["verification"]["ok"]:
+        reasons.append(say("backup.partial_check", count=len(data["verification"]["differences"])))
+    if refusals:
+        reasons.append(say("backup.partial_refused", count=refusals))
+    kinds = {note["kind"] for note in data["plan"]["notes"]}
+    if NoteKind.WINDOW in kinds:
+        reasons.append(say("backup.partial_window"))
+    if NoteKind.HIDDEN_FOLDERS in kinds:
+        reasons.append(say("backup.partial_hidden"))
+    if kinds & {NoteKind.FOLDER_UNREADABLE, NoteKind.FOLDER_REFUSED}:
+        reasons.append(say("backup.partial_folders"))
+    source = step.tx.mailboxes.get(int(data["source"]))
+    if source.ended_at is None:
+        reasons.append(say("backup.partial_receiving", source=source.address))
+    return reasons
+
+
+def give_receipt(job: JobContext) -> None:
+    """Say what is where now, complete or partial and why, with the list as a file."""
+    with job.services.store.begin() as tx:
+        both = boxes(job, tx)
+    lines = receipts.refusals(ledger_of(job, both))
+    with job.begin() as step:
+        data = step.job.data
+        started = datetime.fromisoformat(data["started_at"])
+        partial = why_partial(step, len(lines))
+        stored = sum(each["found"] for each in data["verification"]["folders"])
+        verified = data["verification"]["ok"]
+        title = say(
+            "backup.receipt_title" if verified else "backup.receipt_not_verified",
+            count=stored, source=data["source_address"], target=data["target_address"],
+        )  # fmt: skip
+        words = say(
+            "backup.receipt", title=title, number=job.job_id, copied=data.get("copied", 0),
+            already=data.get("already") or 0, refused=len(lines), size=receipts.size(int(data.get("copied_bytes", 0))),
+            duration=receipts.duration(step.now - started), root=data["root"],
+        )  # fmt: skip
+        verdict = say("backup.complete") if not partial else say("backup.partial")
+        reasons = [Text(step.job.asked_by, say("backup.partial_because", reason=each)) for each in partial]
+        step.say(*redrawn(step.tx, step.job, receipt_card(step, title, verdict), otherwise=title))
+        step.say(Text(step.job.asked_by, words), Text(step.job.asked_by, verdict), *reasons)
+        for line in lines[: receipts.SHOWN_MAX]:
+            step.say(Text(step.job.asked_by, say("backup.refused_mail", **line.shown())))
+        name = f"backup-{job.job_id}-{step.now.astimezone(job.services.settings.zone):%Y%m%d}.xlsx"
+        step.say(File(step.job.asked_by, name, receipts.workbook(step.job, lines)))
+        if data.get("owner") and data["owner"] != step.job.asked_by:
+            step.say(Text(str(data["owner"]), title))
+        outcome = {
+            "copied": data.get("copied", 0),
+            "refused": len(lines),
+            "verified": verified,
+            "complete": not partial,
+        }
+        step.put(outcome=outcome)
+        step.tx.audit.add("bot", "backup.receipt", data["source_address"], job=job.job_id, root=data["root"], **outcome)
+        end_with(step, "done")
+
+
+def receipt_card(step: JobStep, title: Words, verdict: Words) -> Card:
+    """The job's card, drawn for the last time."""
+    return Card(step.job.asked_by, about(step.job.id), title, note=verdict, done=say("backup.finished"))
+
+
+def clean_up(job: JobContext) -> None:
+    """No key is left behind; then the job has its ending."""
+    problems = access.give_back(job)
+    with job.begin() as step:
+        ending = str(step.job.data.get("ending", "failed"))
+        for problem in problems:
+            step.say(*(Text(userid, problem) for userid in {step.job.asked_by, *step.roles.admins}))
+        closed = say(f"backup.ended_{ending}", number=job.job_id)
+        for card in step.tx.cards.open_about(about(job.job_id)):
+            greyed = Card(card.member, about(job.job_id), say("backup.card_title", number=job.job_id), done=closed)
+            step.say(CardUpdate(card.task_id, greyed))
+        if ending != "done":
+            step.say(Text(step.job.asked_by, closed))
+        state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
+        step.tx.audit.add(
+            "bot", "backup.ended", str(step.job.data.get("source_address", "")), job=job.job_id, ending=ending
+        )
+        step.tx.jobs.end(step.job, state, error=step.job.error)
+
+
+@work.failed(KIND)
+@work.failed(VERIFY_KIND)
+def failed(step: JobStep, words: Words) -> None:
+    """It cannot go on: say why, keep what was copied, and leave no key behind."""
+    if step.job.stage == "cleanup":
+        step.say(
+            *(Text(userid, say("backup.cleanup_failed", number=step.job.id, why=words)) for userid in step.roles.admins)
+        )
+        step.tx.jobs.end(step.job, JobState.FAILED, error=words.text("en"))
+        return
+    step.say(Text(step.job.asked_by, say("backup.failed", number=step.job.id, stage=step.job.stage, why=words)))
+    end_with(step, "failed")
+    step.job.error = words.text("en")
+
+
+@work.sweep("backup-expiry", timedelta(minutes=1))
+def expire(sweep: SweepStep) -> None:
+    """Backups that waited too long for a person end, without a key left behind."""
+    for job in sweep.tx.jobs.expired(count_max=100):
+        if job.kind in (KIND, VERIFY_KIND):
+            sweep.tx.jobs.put(job, ending="expired")
+            sweep.tx.approvals.void(job.id)
+            sweep.tx.jobs.wake(job, "cleanup")
+            sweep.start(job)
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def progress_card(job: Job, now: datetime) -> Card:
+    """How far it is, with Refresh."""
+    progress = job.data.get("progress") or {}
+    done, left, rate = (
+        int(progress.get("done", 0)),
+        int(progress.get("left", job.data["plan"]["mails"])),
+        progress.get("rate", 0),
+    )
+    remaining = receipts.duration(timedelta(seconds=left / rate)) if rate else say("backup.unknown_time")
+    return Card(
+        job.data.get("started_by", job.asked_by),
+        about(job.id),
+        say("backup.card_title", number=job.id),
+        note=say("backup.copying", source=job.data["source_address"], target=job.data["target_address"]),
+        rows=[
+            (say("backup.row_done"), say("backup.done_of", done=done, all=done + left)),
+            (say("backup.row_rate"), say("backup.a_second", rate=rate)),
+            (say("backup.row_left"), remaining),
+            (say("backup.row_at"), now.strftime("%H:%M:%S UTC")),
+        ],
+        buttons=[
+            Button(f"refresh:{job.id}", say("backup.button_refresh")),
+            Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
+        ],
+    )
+
+
+@router.action("refresh")
+def refresh(ctx: Context, job_id: int) -> list[Reply]:
+    """How far a copy is now, on the same card."""
+    job = ctx.tx.jobs.find(job_id)
+    if job is None or job.kind != KIND:
+        raise UserError(say("jobs.unknown", number=job_id))
+    if job.stage not in ("copy", "verify", "receipt", "cleanup") or job.state is not JobState.DUE:
+        raise UserError(say("backup.not_copying", number=job_id))
+    card = progress_card(job, ctx.now)
+    return [CardUpdate(ctx.task_id, card)] if ctx.task_id is not None else [card]
+
+
+# --- months later ----------------------------------------------------------------------------------------------------
+
+
+@router.command(
+    "verify {job_id:int}", "核对 {job_id:int}", role="admin", topic="backup", example=("verify 12", "核对 12")
+)
+def verify_again(ctx: Context, job_id: int) -> list[Reply]:
+    """Check an earlier backup again: is everything still there?"""
+    old = ctx.tx.jobs.find(job_id)
+    if old is None or old.kind != KIND or not old.data.get("outcome"):
+        raise UserError(say("backup.nothing_to_verify", number=job_id))
+    kept = ("source", "target", "source_address", "target_address", "root", "reason", "reader_names")
+    job = ctx.tx.jobs.add(VERIFY_KIND, asked_by=ctx.sender, params={"backup": job_id}, stage="access")
+    ctx.tx.jobs.put(job, asker_name=ctx.directory.name(ctx.sender), **{name: old.data[name] for name in kept})
+    ctx.tx.audit.add(ctx.sender, "backup.verify_asked", old.data["target_address"], job=job.id, backup=job_id)
+    ctx.start(job)
+    return [Text(ctx.sender, say("backup.verifying", number=job_id, target=old.data["target_address"], job=job.id))]
+
+
+@work.job(VERIFY_KIND)
+def turn_verify(job: JobContext) -> None:
+    """One turn of a later check: access to the target, the comparison with the ledger, cleanup."""
+    if job.stage != "cleanup" and cancel_wished(job):
+        return
+    if job.stage == "access":
+        get_access(job)
+    elif job.stage == "check":
+        check_ledger(job)
+    else:
+        clean_up(job)
+
+
+def check_ledger(job: JobContext) -> None:
+    """The target against the ledger, and what differs."""
+    with job.services.store.begin() as tx:
+        both = boxes(job, tx)
+    try:
+        checked = asyncio.run(
+            verify_copy(None, access.account(job, "target", both["target"]), ledger=ledger_of(job, both))
+        )
+    except LookupError:
+        with job.begin() as step:
+            step.go("access")
+        return
+    except LoginRefused as error:
+        refused(job, error, both)
+        return
+    with job.begin() as step:
+        stored = sum(each.stored for each in checked.folders)
+        key = "backup.still_there" if checked.ok else "backup.not_all_there"
+        missing = sum(each.missing + each.different for each in checked.folders)
+        step.say(
+            Text(
+                step.job.asked_by,
+                say(key, number=job.params["backup"], count=stored, missing=missing, target=both["target"].address),
+            )
+        )
+        for difference in checked.differences[: receipts.SHOWN_MAX]:
+            step.say(Text(step.job.asked_by, difference))
+        step.tx.audit.add("bot", "backup.verified", both["target"].address, backup=job.params["backup"], ok=checked.ok)
+        end_with(step, "done")

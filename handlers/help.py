@@ -1,0 +1,121 @@
+"""What can be typed: made from the handlers themselves, filtered by role; the menu, and the first greeting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from bot.context import Context
+from bot.errors import UserError
+from bot.messages import EnteredChat
+from bot.policy import Role
+from bot.replies import Reply, Text
+from bot.router import Command, Router
+from bot.wecom import cards
+from bot.words import catalogue, say
+from bot.work import JobContext, SweepStep, Work
+from storage.models import JobState
+
+router = Router()
+work = Work()
+
+TOPICS = ("backup", "jobs", "approvals", "people", "help")
+MENU = (
+    ("help.menu_jobs", "jobs"),
+    ("help.menu_me", "my_mailbox"),
+    ("help.menu_help", "help"),
+)
+MENU_EVERY = timedelta(days=1)
+
+_all_commands: list[Callable[[], list[Command]]] = []
+
+
+def knows(commands: Callable[[], list[Command]]) -> None:
+    """Where to find every command, once all features are put together."""
+    _all_commands[:] = [commands]
+
+
+def commands_for(ctx: Context) -> list[Command]:
+    """The commands the sender may use."""
+    held = ctx.roles.of(ctx.sender)
+    admin = bool(held & {Role.ADMIN, Role.SUPER_ADMIN})
+    commands = _all_commands[0]() if _all_commands else []
+    return [each for each in commands if admin or Role(each.role) in held]
+
+
+def line_of(ctx: Context, command: Command) -> str:
+    """A command in one line: what to type, and what it does."""
+    example = command.example.get(ctx.language) or command.patterns[ctx.language][0].usage()
+    return f"{example}\n   {what_it_does(ctx, command)}"
+
+
+def what_it_does(ctx: Context, command: Command) -> str:
+    """A command's help, in the reader's language."""
+    return catalogue()[command.help_key][ctx.language]
+
+
+@router.command(
+    "help|commands [{topic}]", "帮助|指令|命令 [{topic}]", topic="help", example=("help backup", "帮助 备份")
+)
+@router.menu("help")
+def help_(ctx: Context, topic: str | None = None) -> list[Reply]:
+    """What you can type here, or more about one word."""
+    mine = commands_for(ctx)
+    if topic is not None:
+        return [Text(ctx.sender, "\n\n".join(details(ctx, mine, topic)))]
+    parts = [say("help.hello", name=ctx.directory.name(ctx.sender)).text(ctx.language)]
+    for name in TOPICS:
+        of_topic = [line_of(ctx, each) for each in mine if each.topic == name]
+        if of_topic:
+            parts.append("\n".join([say(f"help.topic_{name}").text(ctx.language), *of_topic]))
+    return [Text(ctx.sender, "\n\n".join(parts))]
+
+
+def details(ctx: Context, mine: list[Command], topic: str) -> list[str]:
+    """Every command that has the word in its patterns, its topic or its help."""
+    word = topic.casefold()
+    found = [
+        each
+        for each in mine
+        if word == each.topic
+        or word in each.name
+        or any(word in pattern.source.casefold() for patterns in each.patterns.values() for pattern in patterns)
+        or word in what_it_does(ctx, each).casefold()
+    ]
+    if not found:
+        raise UserError(say("help.nothing_about", topic=topic))
+    return [
+        "\n".join(
+            [
+                what_it_does(ctx, each),
+                *(f"· {pattern.usage()}" for pattern in each.patterns[ctx.language]),
+                say("help.for_example", example=each.example.get(ctx.language, "")).text(ctx.language),
+            ]
+        )
+        for each in found
+    ]
+
+
+@router.event(EnteredChat)
+def greet(ctx: Context, message: EnteredChat) -> list[Reply]:
+    """Greet who opens the chat, at most once a day."""
+    member = ctx.tx.members.find(message.sender) or ctx.tx.members.saw(message.sender)
+    member.greeted_at = ctx.now
+    admin = ctx.may(Role.ADMIN, Role.SUPER_ADMIN)
+    return [Text(ctx.sender, say("help.greeting_admin" if admin else "help.greeting", name=member.name))]
+
+
+@work.sweep("menu", MENU_EVERY)
+def set_menu_daily(sweep: SweepStep) -> None:
+    """Set the menu once a day: somebody may have changed it in the console."""
+    sweep.start(sweep.tx.jobs.add("menu", asked_by="bot", params={}))
+
+
+@work.job("menu")
+def set_menu(job: JobContext) -> None:
+    """The bot's menu, in the language of the organisation."""
+    language = job.services.settings.bot_language
+    buttons = [{"type": "click", "name": say(key).text(language), "key": name} for key, name in MENU]
+    cards.create_menu(job.client, buttons)
+    with job.begin() as step:
+        step.tx.jobs.end(step.job, JobState.DONE)

@@ -1,0 +1,113 @@
+"""What is under way: `jobs`, `job 12`, `cancel 12`, `retry 12`."""
+
+from __future__ import annotations
+
+from bot.context import Context
+from bot.errors import UserError
+from bot.policy import Role
+from bot.replies import Reply, Text
+from bot.router import Router
+from bot.words import Words, say
+from bot.work import Work
+from handlers import backup
+from handlers.backup import KIND, VERIFY_KIND
+from storage.models import Job, JobState
+
+router = Router()
+work = Work()
+
+SHOWN_KINDS = (KIND, VERIFY_KIND)
+OPEN = (JobState.WAITING, JobState.DUE)
+
+
+def visible(ctx: Context, job_id: int) -> Job:
+    """The job, if the sender may see it: his own, one about his mailbox, or any for an admin."""
+    job = ctx.tx.jobs.find(job_id)
+    mine = job is not None and ctx.sender in (job.asked_by, job.data.get("owner"))
+    if job is None or job.kind not in SHOWN_KINDS or not (mine or ctx.may(Role.SUPER_ADMIN, Role.ADMIN, Role.AUDITOR)):
+        raise UserError(say("jobs.unknown", number=job_id))
+    return job
+
+
+def state_of(job: Job) -> Words:
+    """Where a job stands, in a few words."""
+    if job.state in OPEN:
+        return say(f"jobs.stage_{job.stage}")
+    return say(f"jobs.ended_{job.data.get('ending', 'failed')}")
+
+
+def line_of(job: Job) -> Words:
+    """A job in one line."""
+    return say(
+        "jobs.line", number=job.id, what=say(f"jobs.kind_{job.kind}"), state=state_of(job),
+        source=job.data.get("source_address", job.params.get("source", {}).get("address") or "?"),
+        target=job.data.get("target_address", "?"),
+    )  # fmt: skip
+
+
+@router.command("jobs", "任务|任务列表", topic="jobs", example=("jobs", "任务"))
+def jobs_list(ctx: Context) -> list[Reply]:
+    """What is under way, and what ended last."""
+    mine = None if ctx.may(Role.SUPER_ADMIN, Role.ADMIN, Role.AUDITOR) else ctx.sender
+    found = ctx.tx.jobs.recent(SHOWN_KINDS, asked_by=mine)
+    if not found:
+        return [Text(ctx.sender, say("jobs.none"))]
+    return [Text(ctx.sender, "\n".join(line_of(job).text(ctx.language) for job in found))]
+
+
+@router.command("job {job_id:int}", "任务 {job_id:int}", topic="jobs", example=("job 12", "任务 12"))
+def job_details(ctx: Context, job_id: int) -> list[Reply]:
+    """How one job stands, and what can be done about it."""
+    job = visible(ctx, job_id)
+    lines = [line_of(job)]
+    if job.data.get("reason"):
+        lines.append(say("jobs.reason", asker=str(job.data["asker_name"]), reason=str(job.data["reason"])))
+    if progress := job.data.get("progress"):
+        lines.append(say("jobs.progress", done=progress["done"], left=progress["left"]))
+    if outcome := job.data.get("outcome"):
+        verdict = say("backup.complete" if outcome["complete"] else "backup.partial")
+        lines.append(say("jobs.outcome", copied=outcome["copied"], refused=outcome["refused"], verdict=verdict))
+    if job.error:
+        lines.append(say("jobs.error", error=job.error))
+    if job.state in OPEN:
+        lines.append(say("jobs.can_cancel", number=job.id))
+    elif job.state is not JobState.DONE:
+        lines.append(say("jobs.can_retry", number=job.id))
+    elif outcome:
+        lines.append(say("jobs.can_verify", number=job.id))
+    return [Text(ctx.sender, "\n".join(line.text(ctx.language) for line in lines))]
+
+
+@router.command(
+    "cancel {job_id:int}", "取消 {job_id:int}", role="admin", topic="jobs", example=("cancel 12", "取消 12")
+)
+@router.action("cancel", role="admin")
+def cancel(ctx: Context, job_id: int) -> list[Reply]:
+    """End a job; what was copied stays, no key is left behind."""
+    job = visible(ctx, job_id)
+    if job.state not in OPEN or job.stage == "cleanup":
+        raise UserError(say("jobs.over", number=job_id, state=state_of(job)))
+    ctx.tx.audit.add(ctx.sender, "job.cancelled", str(job.data.get("source_address", "")), job=job.id)
+    job.cancel_asked_by = ctx.sender
+    if job.state is JobState.WAITING:
+        ctx.tx.jobs.put(job, ending="cancelled")
+        ctx.tx.approvals.void(job.id)
+        ctx.tx.jobs.wake(job, "cleanup")
+        ctx.start(job)
+    return [Text(ctx.sender, say("jobs.cancelling", number=job.id))]
+
+
+@router.command("retry {job_id:int}", "重试 {job_id:int}", role="admin", topic="jobs", example=("retry 12", "重试 12"))
+def retry(ctx: Context, job_id: int) -> list[Reply]:
+    """Go on with a job that stopped; only what is missing is copied."""
+    job = visible(ctx, job_id)
+    if job.state is JobState.WAITING and job.stage == "full":
+        return backup.start(ctx, job_id, "anyway")
+    if job.state in OPEN or job.state is JobState.DONE:
+        raise UserError(say("jobs.nothing_to_retry", number=job_id, state=state_of(job)))
+    ctx.tx.audit.add(ctx.sender, "job.retried", str(job.data.get("source_address", "")), job=job.id)
+    job.cancel_asked_by, job.finished_at = None, None
+    ctx.tx.jobs.put(job, ending=None, facts_checked=False, declined_by=None)
+    ctx.tx.jobs.wake(job, "start" if job.kind == KIND else "access")
+    ctx.start(job)
+    return [Text(ctx.sender, say("jobs.retrying", number=job.id))]

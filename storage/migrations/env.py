@@ -1,0 +1,24 @@
+"""Alembic's way in: the store hands over its connection."""
+
+from alembic import context
+
+from storage import ledger, models
+from storage.base import Base
+
+TABLES = (ledger, models)  # imported so that they are known
+
+
+def run() -> None:
+    """Bring the database up to date on the connection of `Store.migrate`."""
+    connection = context.config.attributes["connection"]
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run()
