@@ -188,6 +188,8 @@ def test_fresh_mailbox_lists_as_exmail_does(client: RawClient) -> None:
 def test_custom_folders_live_under_the_root(served: Served, independent: IMAPClient) -> None:
     with pytest.raises(IMAPClientError, match="Create folder failed"):
         independent.create_folder("Backup")
+    with pytest.raises(IMAPClientError, match="Create folder failed"):
+        independent.create_folder(f"{ROOT}2")
     name = f'{ROOT}/备份&测试/子 "one" \\ two'
     independent.create_folder(name)
     names = [folder for _, _, folder in independent.list_folders()]
