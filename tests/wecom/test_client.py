@@ -60,7 +60,7 @@ def test_a_refused_token_is_renewed_once(client: WeComClient, wecom: WeCom, slep
 @pytest.mark.parametrize("errcode", [40001, 40014, 42001])
 def test_and_only_once(client: WeComClient, wecom: WeCom, errcode: int) -> None:
     """A token refused for another reason must not recurse for ever."""
-    wecom.always(PATH, {"errcode": errcode, "errmsg": "no"})
+    wecom.answer(PATH, *[{"errcode": errcode, "errmsg": "no"}] * 5)
     with pytest.raises(WeComError) as caught:
         client.call("GET", PATH)
     assert caught.value.errcode == errcode

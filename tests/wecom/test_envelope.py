@@ -193,6 +193,25 @@ def test_malformed_bodies(body: bytes) -> None:
     assert refused(sign("AAAA"), body) == 400
 
 
+@pytest.mark.parametrize(
+    "inside",
+    ["<a>" * 12 + "</a>" * 12, "<a/>" * 2000],
+    ids=["too deep", "too many"],
+)
+def test_too_many_tags_even_from_wecom(inside: str) -> None:
+    """In the envelope and in the message, with everything else right."""
+    query, body = seal("<xml><A>1</A></xml>")
+    assert refused(query, body.replace(b"</xml>", f"{inside}</xml>".encode())) == 400
+    assert refused(*seal(f"<xml><A>1</A>{inside}</xml>")) == 400
+
+
+def test_no_doctype_even_from_wecom() -> None:
+    """With one, XML can name files and entities."""
+    query, body = seal("<xml><A>1</A></xml>")
+    assert refused(query, b"<!DOCTYPE xml>" + body) == 400
+    assert refused(*seal("<!DOCTYPE xml><xml><A>1</A></xml>")) == 400
+
+
 def test_hostile_bodies_are_cheap() -> None:
     """The worst 64 KiB cost milliseconds, before any signature."""
     worst = [b"<xml>" + b"<a>" * 21_000, b"<xml>" + b"<a/>" * 16_000, b"<xml><Encrypt>" + b"A" * 65_000]

@@ -50,7 +50,7 @@ def test_every_errcode_is_known() -> None:
 @pytest.mark.parametrize("errcode", sorted(MEANINGS))
 def test_type_class_and_words(client: WeComClient, wecom: WeCom, errcode: int) -> None:
     """As it comes over the wire."""
-    wecom.always("/cgi-bin/x", {"errcode": errcode, "errmsg": f"refused {errcode}"})
+    wecom.answer("/cgi-bin/x", *[{"errcode": errcode, "errmsg": f"refused {errcode}"}] * 5)
     with pytest.raises(WeComError) as caught:
         client.call("GET", "/cgi-bin/x")
     error = caught.value
