@@ -1,0 +1,68 @@
+"""The sandbox's one page: markup, style sheet and script modules, served as they are; nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+HERE = Path(__file__).parent
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",  # no innerHTML, not even by mistake
+        "trusted-types 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+class Asset:
+    """A file of the page, read once; the browser asks whether it is still the same."""
+
+    def __init__(self, path: Path) -> None:
+        self.content = path.read_bytes()
+        self.media_type = TYPES[path.suffix]
+        self.etag = f'"{hashlib.sha256(self.content).hexdigest()[:20]}"'
+
+    def answer(self, request: Request) -> Response:
+        """200 with the content, or 304 when the browser has it."""
+        headers = {**HEADERS, "ETag": self.etag}
+        if self.etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(self.content, media_type=self.media_type, headers=headers)
+
+
+def page_routes() -> list[Route]:
+    """GET / and GET /_sandbox/static/*: the page, which lives on the control API of the same origin."""
+    index = Asset(HERE / "templates" / "index.html")
+    static = HERE / "static"
+    files = {each.relative_to(static).as_posix(): Asset(each) for each in static.rglob("*") if each.suffix in TYPES}
+
+    async def page(request: Request) -> Response:
+        return index.answer(request)
+
+    async def asset(request: Request) -> Response:
+        found = files.get(request.path_params["path"])
+        return found.answer(request) if found else Response("there is no such file", 404, media_type="text/plain")
+
+    return [
+        Route("/", page, methods=["GET"], include_in_schema=False),
+        Route("/_sandbox/static/{path:path}", asset, methods=["GET"], include_in_schema=False),
+    ]

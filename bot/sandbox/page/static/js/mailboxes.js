@@ -1,0 +1,192 @@
+// Mailboxes with their folders and settings, public mailboxes, and the recycle bin.
+
+import { fill, h } from "./dom.js";
+import { avatar, nameOf } from "./phone.js";
+import { dayText, number, say, size } from "./words.js";
+import { person, world } from "./world.js";
+
+const WINDOWS = [30, 7];
+const minted = new Map(); // address to the client password just made, until the page is closed
+let before = new Map(); // address and folder to its count
+
+export function keepPassword(address, password) {
+  minted.set(address, password);
+}
+
+export function forgetPasswords() {
+  minted.clear();
+}
+
+const total = (box) => Object.values(box.folders).reduce((sum, each) => sum + each, 0);
+
+function mailsWord(count) {
+  return count === 1 ? say("mail_one") : say("mails", { n: number(count) });
+}
+
+/** "a/b": 3 becomes a tree; a folder that only holds others has no count of its own. */
+function treeOf(counts) {
+  const root = { children: new Map() };
+  for (const [path, count] of Object.entries(counts)) {
+    let node = root;
+    let full = "";
+    for (const part of path.split("/")) {
+      full = full ? `${full}/${part}` : part;
+      if (!node.children.has(part)) node.children.set(part, { path: full, children: new Map() });
+      node = node.children.get(part);
+    }
+    node.count = count;
+  }
+  return root;
+}
+
+const sum = (node) => [...node.children.values()].reduce((all, each) => all + sum(each), node.count ?? 0);
+
+function branch(node, address) {
+  return h("ul.tree", {}, [...node.children].map(([name, child]) =>
+    h("li", { "data-key": child.path, "data-folder": child.path },
+      h("span.folder", {}, h("span.folder-name", {}, name),
+        h("span.count", { "data-count": `${address}/${child.path}` }, child.count === undefined ? `(${number(sum(child))})` : number(child.count))),
+      child.children.size ? branch(child, address) : null)));
+}
+
+function toggle(box, action, on, word) {
+  return h("label.check", {}, h("input", {
+    type: "checkbox", role: "switch", "data-follows": true, checked: on, "data-do": "setting", "data-action": action, "data-address": box.address,
+  }), h("span", {}, say(word)));
+}
+
+function settings(box) {
+  const shown = box.window_days === null ? "" : String(box.window_days);
+  const days = [...new Set([...WINDOWS, ...(box.window_days === null ? [] : [box.window_days])])];
+  return h("div.settings", {}, h("h4", {}, say("settings")),
+    h("label.check", {}, h("span", {}, say("window")),
+      h("select", { "data-follows": true, "data-value": shown, "data-do": "window", "data-address": box.address, "aria-label": say("window") },
+        h("option", { value: "" }, say("window_all")),
+        days.map((each) => h("option", { value: String(each), "data-key": String(each) }, say("window_days", { n: each }))))),
+    toggle(box, "show_folders", box.show_custom, "custom_folders"),
+    toggle(box, "set_imap", box.imap_on, "imap_on"),
+    toggle(box, "freeze", box.disabled, "frozen"));
+}
+
+function passwordMaker(box, makers) {
+  const made = minted.get(box.address);
+  return h("div.password", {},
+    h("button", { type: "button", "data-do": "mint", "data-address": box.address }, say("make_password")),
+    makers.length > 1 ? h("label", {}, h("span.muted", {}, `${say("made_by")} `),
+      h("select", { "data-maker": true }, makers.map((each) => h("option", { value: each, "data-key": each }, each)))) : null,
+    made ? h("p.made", { "data-key": "made", role: "status" }, h("span", {}, say("password_made")),
+      h("output.secret", { "data-password": box.address }, made),
+      h("button", { type: "button", "data-do": "copy", "data-text": made }, say("copy"))) : null);
+}
+
+function publicPart(box) {
+  const mailbox = world.state.public_mailboxes.find((each) => each.address === box.address);
+  if (!mailbox) return null;
+  return h("div.public", {},
+    h("dl.facts", {}, h("dt", {}, say("readers")), h("dd", {}, mailbox.readers.map((each) => {
+      const reader = person(each);
+      return h("span.pill", {}, reader ? `${reader.name} ${reader.userid}` : each);
+    })),
+    mailbox.aliases.length ? [h("dt", {}, say("aliases")), h("dd", {}, mailbox.aliases.join(", "))] : null),
+    mailbox.by_app ? null : h("p.muted", {}, `${say("made_in_console")}: ${say("made_in_console_more")}.`),
+    mailbox.passwords.length ? h("div", {}, h("h4", {}, say("passwords")), h("ul.passwords", {}, mailbox.passwords.map((each) =>
+      h("li", { "data-key": `p${each.id}` }, h("span", {}, each.remark), h("span.muted", {}, say(each.by_api ? "by_api" : "by_hand")),
+        h("button.small", { type: "button", "data-do": "revoke", "data-address": box.address, "data-id": each.id }, say("revoke")))))) : null);
+}
+
+function makersOf(box) {
+  return world.state.public_mailboxes.find((each) => each.address === box.address)?.readers ?? [];
+}
+
+function mailboxNode(box) {
+  const owner = box.kind === "member" ? person(box.owner) : null;
+  const mailbox = world.state.public_mailboxes.find((each) => each.address === box.address);
+  const badges = [
+    mailbox ? h("span.pill", { title: mailbox.by_app ? null : say("made_in_console_more") }, say(mailbox.by_app ? "made_by_app" : "made_in_console")) : null,
+    box.imap_on ? null : h("span.pill.bad", {}, say("imap_off")),
+    box.window_days === null ? null : h("span.pill.bad", {}, say("window_days", { n: box.window_days })),
+    box.disabled && box.kind !== "bin" ? h("span.pill.bad", {}, say("frozen")) : null,
+  ];
+  return h("details.box", { "data-key": box.address, id: `box-${box.address}`, "data-address": box.address },
+    h("summary", {}, owner ? avatar(owner) : h("span.avatar.of-public", { "aria-hidden": "true" }, box.kind === "public" ? "@" : "♻"),
+      h("span.box-name", {}, h("strong", {}, box.address), h("span.muted", {}, owner ? nameOf(owner) : box.owner ?? "", " ", badges)),
+      h("span.box-sum", {}, h("span.count", { "data-count": box.address }, mailsWord(total(box))),
+        h("span.muted", {}, [size(box.used_bytes), box.unread ? say("unread_mails", { n: number(box.unread) }) : null].filter(Boolean).join(" · ")))),
+    h("div.box-inside", {},
+      h("div", {}, h("h4", {}, say("folders")), branch(treeOf(box.folders), box.address),
+        h("p.room", {}, h("meter", { min: 0, max: box.quota_bytes || 1, high: (box.quota_bytes || 1) * 0.8, value: box.used_bytes, "aria-label": say("used", { used: size(box.used_bytes), quota: size(box.quota_bytes) }) }),
+          h("span.muted", {}, say("used", { used: size(box.used_bytes), quota: size(box.quota_bytes) }))),
+        box.aliases.length && !mailbox ? h("p.muted", {}, `${say("aliases")}: ${box.aliases.join(", ")}`) : null),
+      h("div", {}, publicPart(box), box.kind === "bin" ? null : [passwordMaker(box, makersOf(box)), settings(box)],
+        box.passwords && !mailbox ? h("p.muted", {}, box.passwords === 1 ? say("password_one") : say("passwords_count", { n: box.passwords })) : null)));
+}
+
+function section(title, boxes) {
+  return boxes.length ? h("section", { "data-key": title }, h("h3", {}, say(title)), h("div.boxes", {}, boxes.map(mailboxNode))) : null;
+}
+
+export function drawMailboxes(panel) {
+  const boxes = world.state.mailboxes;
+  fill(panel, section("public_mailboxes", boxes.filter((each) => each.kind === "public")),
+    section("members_mailboxes", boxes.filter((each) => each.kind === "member")),
+    section("binned_mailboxes", boxes.filter((each) => each.kind === "bin")));
+  flash(panel, boxes);
+}
+
+/** Let the counts that grew glow for a moment. */
+function flash(panel, boxes) {
+  const now = new Map();
+  for (const box of boxes) {
+    now.set(box.address, total(box));
+    for (const [folder, count] of Object.entries(box.folders)) now.set(`${box.address}/${folder}`, count);
+  }
+  const changed = [...now].filter(([key, count]) => before.size && before.get(key) !== count).map(([key]) => key);
+  before = now;
+  if (!changed.length || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  for (const element of panel.querySelectorAll("[data-count]")) {
+    if (changed.includes(element.dataset.count)) {
+      element.animate([{ backgroundColor: "rgb(38 126 240 / 45%)" }, { backgroundColor: "transparent" }], { duration: 1200 });
+    }
+  }
+}
+
+// ---------------------------------------------------------------------- the recycle bin
+function memberSelect(attributes, members) {
+  return h("select", attributes, members.map((each) => h("option", { value: each.userid, "data-key": each.userid }, `${each.name} ${each.userid}`)));
+}
+
+function daysWord(item) {
+  if (item.days_left === 0) return say("last_day");
+  return item.days_left === 1 ? say("day_left") : say("days_left", { n: item.days_left });
+}
+
+function binItem(item) {
+  const waiting = item.state === "waiting";
+  const former = person(item.former);
+  const days = Math.max(1, Math.ceil((Date.parse(item.deletes_at) - Date.parse(item.recycled_at)) / 86400000));
+  return h("li.bin-item", { "data-key": `i${item.id}`, "data-address": item.address, class: waiting ? "" : "gone" },
+    h("div.bin-head", {}, h("strong", {}, item.address), h("span.muted", {},
+      [say("was", { who: former ? nameOf(former) : item.former }), say(`source_${item.source}`)].join(" · "))),
+    waiting ? [
+      h("div.bin-days", {}, h("meter", { min: 0, max: days, low: 3.5, high: 14, optimum: days, value: item.days_left, "aria-label": daysWord(item) }),
+        h("strong", {}, daysWord(item)), h("span.muted", {}, say("deletes_at", { when: dayText(Date.parse(item.deletes_at)) }))),
+      h("div.bin-acts", {},
+        h("label", {}, h("span.sr-only", {}, say("assign_to")), memberSelect({ "data-assignee": true }, world.state.members)),
+        h("button", { type: "button", "data-do": "console", "data-action": "assign", "data-address": item.address }, say("assign")),
+        h("button", { type: "button", "data-do": "console", "data-action": "convert_to_public", "data-address": item.address }, say("convert")),
+        h("button.warns-plain", { type: "button", "data-do": "console", "data-action": "purge", "data-address": item.address, "data-sure": true }, say("purge"))),
+    ] : h("p", {}, h("span.pill", {}, say(`state_${item.state}`))),
+    h("p.muted", {}, say("recycled_at", { when: dayText(Date.parse(item.recycled_at)) }),
+      item.backed_up_to ? ` · ${say("backed_up_to", { where: item.backed_up_to })}` : ""));
+}
+
+export function drawBin(panel) {
+  const { recycle_bin: items, members } = world.state;
+  const sorted = [...items].sort((one, other) => (one.state !== "waiting") - (other.state !== "waiting") || Date.parse(one.deletes_at) - Date.parse(other.deletes_at));
+  const owners = members.filter((each) => each.address);
+  fill(panel, h("h2.panel-title", {}, say("tab_bin")),
+    h("p.muted", {}, say("bin_hint")),
+    h("div.bin-acts", {}, h("label", {}, h("span.sr-only", {}, say("reclaim_who")), memberSelect({ id: "reclaim-who" }, owners)),
+      h("button", { type: "button", "data-do": "console", "data-action": "reclaim" }, say("reclaim"))),
+    sorted.length ? h("ul.bin", {}, sorted.map(binItem)) : h("p.empty", {}, say("bin_empty")));
+}

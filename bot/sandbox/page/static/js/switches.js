@@ -1,0 +1,29 @@
+// The trouble switches: WeCom's as checkboxes, the mail server's faults one at a time.
+
+import { fill, h } from "./dom.js";
+import { language, say, SWITCHES_ZH } from "./words.js";
+import { world } from "./world.js";
+
+export function switchWords(name) {
+  const found = world.state.trouble.find((each) => each.switch === name);
+  return (language === "zh" && SWITCHES_ZH[name]) || found?.what || name;
+}
+
+export function drawSwitches(panel) {
+  const { trouble, mail_faults: faults, mailboxes } = world.state;
+  fill(panel, h("h2.panel-title", {}, say("tab_switches")),
+    h("section", { "data-key": "wecom" }, h("h3", {}, say("wecom_troubles")), h("p.muted", {}, say("troubles_more")),
+      h("ul.switches", {}, trouble.map((each) => h("li", { "data-key": each.switch }, h("label.check", {},
+        h("input", { type: "checkbox", "data-follows": true, checked: each.on, "data-do": "trouble", "data-switch": each.switch }),
+        h("span", {}, switchWords(each.switch), " ", h("code.muted", {}, each.switch),
+          each.times ? h("span.pill", {}, say("times_left", { n: each.times })) : null)))))),
+    h("section", { "data-key": "mail" }, h("h3", {}, say("mail_troubles")), h("p.muted", {}, say("mail_troubles_more")),
+      h("form.fault", { "data-form": "fault" },
+        h("label", {}, h("span", {}, say("fault")), h("select", { id: "fault-name" }, Object.entries(faults).map(([name, what]) =>
+          h("option", { value: name, "data-key": name }, `${name}: ${what}`)))),
+        h("label", {}, h("span", {}, say("fault_box")), h("select", { id: "fault-box" }, h("option", { value: "", "data-key": "" }, say("all_boxes")),
+          mailboxes.map((each) => h("option", { value: each.address, "data-key": each.address }, each.address)))),
+        h("label", {}, h("span", {}, say("fault_times")), h("input", { id: "fault-times", type: "number", min: 1, max: 999, placeholder: say("fault_always"), inputmode: "numeric" })),
+        h("button", { type: "button", "data-do": "fault", "data-on": "1" }, say("fault_on")),
+        h("button", { type: "button", "data-do": "fault" }, say("fault_off")))));
+}
