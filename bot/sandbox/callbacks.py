@@ -22,6 +22,7 @@ from bot.sandbox.organisation import Organisation
 Deliver = Callable[[str, dict[str, str], bytes], Awaitable[int]]
 Channel = Literal["app", "contacts"]
 TIMEOUT_SECONDS = 5.0
+VERIFY_SECONDS = 1.0
 RETRY_DELAYS = (0.2, 0.5, 1.0)
 PATHS: dict[Channel, str] = {"app": "/wecom/callback", "contacts": "/wecom/contacts-callback"}
 HEAD_BYTES_MAX = 1 << 16
@@ -137,6 +138,24 @@ class Callbacks:
         except (OSError, ValueError, EOFError) as error:
             return type(error).__name__
 
+    async def verify(self, channel: Channel) -> str | None:
+        """
+        Check a callback URL as the console does when it is saved (doc 90930): None when it is right, else why not.
+
+        GET with a sealed echostr; the answer must be 200 and the plain text alone, within a second.
+        """
+        wanted = str(secrets.randbelow(9 * 10**18) + 10**18)
+        query, body = self.sealed(channel, wanted)
+        query["echostr"] = xmltodict.parse(body)["xml"]["Encrypt"]
+        check = HttpDelivery(self.org).request("GET", PATHS[channel], query, b"")
+        try:
+            status, answer = await asyncio.wait_for(check, VERIFY_SECONDS)
+        except TimeoutError:
+            return "no answer within a second"
+        except (OSError, ValueError, EOFError) as error:
+            return type(error).__name__
+        return None if (status, answer) == (200, wanted.encode()) else f"HTTP {status}, not the plain text alone"
+
     def crypto(self, channel: Channel) -> WeChatCrypto:
         """The token and key of a channel."""
         org = self.org
@@ -156,13 +175,17 @@ class Callbacks:
 
 
 class HttpDelivery:
-    """POST over a fresh connection to the bot's URL; the answer's status."""
+    """Requests over a fresh connection to the bot's URL: POST for callbacks, GET to check the URL."""
 
     def __init__(self, org: Organisation) -> None:
         self.org = org
 
     async def __call__(self, path: str, query: dict[str, str], body: bytes) -> int:
         """The HTTP status; raises OSError, ValueError or EOFError when there is no proper answer."""
+        return (await self.request("POST", path, query, body))[0]
+
+    async def request(self, method: str, path: str, query: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        """Status and body, the body as it came over the wire (HTTP/1.0: nothing chunked)."""
         url = urlsplit(self.org.bot_url)
         port = url.port or (443 if url.scheme == "https" else 80)
         reader, writer = await asyncio.open_connection(
@@ -170,7 +193,7 @@ class HttpDelivery:
         )
         try:
             head = (
-                f"POST {url.path.rstrip('/')}{path}?{urlencode(query)} HTTP/1.1\r\nHost: {url.netloc}\r\n"
+                f"{method} {url.path.rstrip('/')}{path}?{urlencode(query)} HTTP/1.0\r\nHost: {url.netloc}\r\n"
                 f"Content-Type: text/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             )
             writer.write(head.encode() + body)
@@ -180,6 +203,6 @@ class HttpDelivery:
             if not version.startswith(b"HTTP/1."):
                 raise ValueError("not HTTP")
             await reader.readuntil(b"\r\n\r\n")
-            return int(status)
+            return int(status), b"" if method == "POST" else await reader.read(HEAD_BYTES_MAX)
         finally:
             writer.close()

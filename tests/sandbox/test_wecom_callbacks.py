@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import xmltodict
@@ -268,3 +269,33 @@ def test_without_a_bot_in_the_process_callbacks_go_over_tcp(world: World, reply:
 
     assert world.run(talk()) == {"acknowledged": attempts == 1, "attempts": attempts}
     assert seen[0].startswith(b"POST /wecom/callback?msg_signature=")
+
+
+@pytest.mark.parametrize(
+    ("answers", "right"),
+    [("{0}", True), ('"{0}"', False), ("{0}\n", False), ("", False), (None, False)],
+)
+def test_the_console_checks_a_callback_url_before_it_takes_it(world: World, answers: str | None, right: bool) -> None:
+    async def bot(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode()
+        query = {name: values[0] for name, values in parse_qs(urlsplit(line.split(" ")[1]).query).items()}
+        org = world.org
+        crypto = WeChatCrypto(org.callback_token, org.callback_aes_key, org.corp_id)
+        if answers is not None and "/wecom/callback?" in line:
+            stamp = (query["msg_signature"], query["timestamp"], query["nonce"])
+            plain = answers.format(crypto.check_signature(*stamp, query["echostr"])).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + plain)
+        writer.close()
+
+    async def check() -> dict[str, Any]:
+        server = await asyncio.start_server(bot, "127.0.0.1", 0)
+        world.org.bot_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        answer = await world.http.post("/_sandbox/console", json={"action": "verify_callbacks"})
+        server.close()
+        await server.wait_closed()
+        result: dict[str, Any] = answer.json()["result"]
+        return result
+
+    found = world.run(check())
+    assert (found["app"] is None) == right
+    assert found["contacts"] is not None

@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -273,6 +273,11 @@ def listed(value: Any, name: str) -> list[Any]:
     if not isinstance(value, dict) or not isinstance(value.get("list", []), list):
         raise Refused(680000, f"{name} must be an object with a list")
     return list(value.get("list", []))
+
+
+def known(ids: Any, among: Container[int]) -> bool:
+    """Whether `ids` is a list of whole numbers that are all in `among`."""
+    return isinstance(ids, list) and all(type(each) is int and each in among for each in ids)
 
 
 def page(items: list[Any], cursor: str, limit: int) -> tuple[list[Any], str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.people import Department, Member, Tag
-from bot.sandbox.wecom.api import SEEN_IP, Call, Refused, endpoint, page
+from bot.sandbox.wecom.api import SEEN_IP, Call, Refused, endpoint, known, page
 
 LOOKUP_FAILURES_MAX = 60  # the official text gives no number for addresses; for phones it is 20 % of the head count
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -219,7 +219,7 @@ def departments_sent(call: Call, member: Member) -> list[int] | None:
     if departments is not None:
         if not isinstance(departments, list) or not departments or len(departments) > 20:
             raise Refused(60110, "invalid department count")
-        if any(each not in call.org.departments for each in departments):
+        if not known(departments, call.org.departments):
             raise Refused(60123, "invalid department id")
     count = len(departments if departments is not None else member.departments)
     for name in ("order", "is_leader_in_dept"):

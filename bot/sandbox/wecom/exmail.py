@@ -12,7 +12,7 @@ from typing import Any
 
 from bot.sandbox.mailserver import Mailbox
 from bot.sandbox.people import MailGroup, Member
-from bot.sandbox.wecom.api import Call, Refused, endpoint, listed, page
+from bot.sandbox.wecom.api import Call, Refused, endpoint, known, listed, page
 from bot.sandbox.wecom.contacts import ADDRESS
 from bot.sandbox.wecom.publicmail import in_sight
 
@@ -179,9 +179,9 @@ def group_fields(call: Call, before: MailGroup | None) -> dict[str, Any]:
     for address in fields.get("group_list", {}).get("list", []):
         if not isinstance(address, str) or address.lower() not in org.groups:
             raise Refused(680004, "invalid group in group_list")
-    if any(each not in org.departments for each in fields.get("department_list", {}).get("list", [])):
+    if not known(fields.get("department_list", {}).get("list", []), org.departments):
         raise Refused(60123, "invalid department id")
-    if any(each not in org.tags for each in fields.get("tag_list", {}).get("list", [])):
+    if not known(fields.get("tag_list", {}).get("list", []), org.tags):
         raise Refused(40068, "invalid tagid")
     if not any(fields.get(name, {}).get("list") for name in GROUP_LISTS):
         raise Refused(680008, "group has no member")
@@ -257,12 +257,15 @@ def addressed(call: Call, name: str) -> list[str]:
     part = call.body.get(name) or {}
     if not isinstance(part, dict):
         raise Refused(40058, f"invalid {name}")
+    emails, userids = part.get("emails") or [], part.get("userids") or []
+    if not isinstance(emails, list) or not isinstance(userids, list):
+        raise Refused(40058, f"invalid {name}")
     found: list[str] = []
-    for address in part.get("emails") or []:
-        if not isinstance(address, str) or "@" not in address:
+    for address in emails:
+        if not isinstance(address, str) or not ADDRESS.fullmatch(address):
             raise Refused(40058, f"invalid {name}.emails")
         found.append(address)
-    for userid in part.get("userids") or []:
+    for userid in userids:
         member = call.member(str(userid), unseen=60021)
         if member.address:
             found.append(member.address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox.people import PublicMailbox
-from bot.sandbox.wecom.api import Call, Refused, endpoint, listed
+from bot.sandbox.wecom.api import Call, Refused, endpoint, known, listed
 from bot.sandbox.wecom.contacts import ADDRESS
 
 NAME_CHARS, NAME_HANZI = 64, 32
@@ -66,12 +66,12 @@ def checked_lists(call: Call, own: PublicMailbox | None) -> dict[str, list[Any]]
                 raise Refused(40031, "invalid userid list")
             values = [each.userid for each in members if each]
         elif name == "department_list":
-            if any(each not in org.departments for each in values):
+            if not known(values, org.departments):
                 raise Refused(60123, "invalid department id")
-            if any(each not in org.visible_departments() for each in values):
+            if not known(values, org.visible_departments()):
                 raise Refused(60011, "no privilege to access/modify contact/party/agent")
         elif name == "tag_list":
-            if any(each not in org.tags for each in values):
+            if not known(values, org.tags):
                 raise Refused(40068, "invalid tagid")
         else:
             if len(values) > ALIASES_MAX:
