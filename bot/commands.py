@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 
 import structlog
 from pydantic import ValidationError
@@ -36,6 +37,7 @@ def read_settings() -> Settings | None:
 def configure_logs() -> None:
     """JSON lines on standard error; third-party logs only from warnings up, and no URL of a request."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that is skipped because one runs is no news
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -84,7 +86,7 @@ def doctor() -> int:
         print(f"settings: {error}")
         return EXIT_SETTINGS
     failed = 0
-    checks = {
+    checks: dict[str, Callable[[], object]] = {
         "database": bot.store.migrate,
         "app secret": lambda: contacts.app_info(bot.services.client),
         "contacts secret": lambda: contacts.list_ids(bot.services.client),
@@ -97,7 +99,7 @@ def doctor() -> int:
             failed += 1
             words = error.words()
             print(f"{name}: {words.text(settings.bot_language) if words is not None else error}")
-        except Exception as error:
+        except Exception as error:  # whatever the database driver raises
             failed += 1
             print(f"{name}: {type(error).__name__}")
         else:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
 from bot.errors import NetworkError
 
 TIMEOUT_SECONDS = 15.0
+
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # at INFO they log whole URLs, tokens included
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()  # the Set-Cookie lines
 
     def json(self) -> Any:
         """The body as JSON; NetworkError when it is something else (a proxy's page, a cut answer)."""
@@ -44,6 +50,7 @@ class Http:
         query: Mapping[str, str] | None = None,
         json_body: object | None = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """
@@ -55,13 +62,19 @@ class Http:
         sent = dict(headers or {})
         if content is not None:
             sent["Content-Type"] = "application/json; charset=utf-8"
+        if form is not None:
+            content = urlencode(form).encode()
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
         try:
             answer = self._client.request(
                 method, path, params=dict(query or {}), content=content, files=files and dict(files), headers=sent
             )
+            return Answer(
+                answer.status_code, answer.headers, answer.content, tuple(answer.headers.get_list("set-cookie"))
+            )
         except httpx.HTTPError as error:
-            raise NetworkError(type(error).__name__) from None
-        return Answer(answer.status_code, answer.headers, answer.content)
+            failure = NetworkError(type(error).__name__)
+        raise failure  # out here: inside, the new error would keep the old one, and with it the URL
 
     def close(self) -> None:
         """Give the connections back."""

@@ -36,6 +36,22 @@ class Words:
         return self.text("en")
 
 
+@dataclass(frozen=True)
+class Lines(Words):
+    """Several sentences, one a line; a line that is text already stays as it is."""
+
+    parts: tuple[Words | str, ...] = ()
+
+    def text(self, language: Language) -> str:
+        """All of them, in `language`."""
+        return "\n".join(str(rendered(part, language)) for part in self.parts)
+
+
+def lines(*parts: Words | str) -> Lines:
+    """The sentences as one message: WeCom lets only so many messages through in a minute."""
+    return Lines("", {}, parts)
+
+
 def say(key: str, /, **values: object) -> Words:
     """The sentence under `key`; a key or a value the catalogue does not know is an error here, not at the reader's."""
     if missing := fields(key) - values.keys():

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from bot import delivery
 from bot.clock import Clock
@@ -232,10 +233,12 @@ class Runner:
             log.info("job_moved_on", job_id=job_id, kind=ctx.kind)
         except UpstreamError as error:
             self.again_or_fail(ctx, error)
+        except OperationalError:
+            raise  # the database is away or busy: nothing is written, the tick tries again
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("job_failed", job_id=job_id, kind=ctx.kind, stage=ctx.stage, reference=reference)
-            self.fail(ctx, say("work.bug", number=job_id, reference=reference))
+            self.fail(ctx, say("work.bug", reference=reference))
         return self.turned(ctx)
 
     def context(self, job_id: int, wakes: int) -> JobContext | None:

@@ -272,7 +272,9 @@ class PageHost:
             lines.append(say("access.page_reason", reason=str(data["reason"])))
         if link.side == "source" and data.get("target_address"):
             lines.append(say("access.page_target", target=str(data["target_address"])))
-            lines.append(say("access.page_readers", readers=list(data.get("reader_names", []))))
+            lines.append(
+                say("access.page_readers", readers=list(data.get("reader_names", [])) or say("access.readers_unknown"))
+            )
         if link.side == "target" and data.get("source_address"):
             lines.append(say("access.page_into", source=str(data["source_address"]), address=box.address))
         return PageFacts(

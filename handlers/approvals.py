@@ -84,7 +84,7 @@ def ask(
     """Open a question; the replies are a card to everybody who may answer."""
     approval = tx.approvals.open(
         action=action, requirement=requirement, job_id=job_id,
-        question={"key": question.key, "values": plain(question.values)}, facts=dict(facts),
+        question=as_json(question), facts=dict(facts),
         fingerprint=fingerprint(facts), reason=reason, asked_by=asked_by, approvers=may.userids,
     )  # fmt: skip
     tx.audit.add(
@@ -123,12 +123,21 @@ def about(approval: Approval) -> str:
 
 def question_of(approval: Approval) -> Words:
     """The question, in whatever language."""
-    return say(approval.question["key"], **approval.question["values"])
+    return from_json(approval.question)
 
 
-def plain(values: Mapping[str, object]) -> dict[str, Any]:
-    """Values of a sentence as JSON."""
-    return {name: value if isinstance(value, (int, str, list)) else str(value) for name, value in values.items()}
+def as_json(words: Words) -> dict[str, Any]:
+    """A sentence as JSON, with the sentences inside it."""
+    return {
+        "key": words.key,
+        "values": {name: as_json(each) if isinstance(each, Words) else each for name, each in words.values.items()},
+    }
+
+
+def from_json(stored: Mapping[str, Any]) -> Words:
+    """The sentence that `as_json` wrote down."""
+    values = stored["values"].items()
+    return say(stored["key"], **{name: from_json(each) if isinstance(each, dict) else each for name, each in values})
 
 
 def told(ctx: Context, approval: Approval) -> Words:

@@ -9,6 +9,7 @@ Nothing is copied before Start, nothing is ever deleted at the source, and "comp
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from bot.mail.plan import Filter, Plan, make_plan
 from bot.mail.verify import Verification, verify_copy
 from bot.replies import Button, Card, CardUpdate, File, Reply, Text
 from bot.router import Router
-from bot.words import Words, say
+from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import access, addresses, approvals, receipts
 from handlers.access import SIDES, Side
@@ -188,7 +189,7 @@ def find_both(job: JobContext) -> None:
             owner=source.owner, facts=facts, reader_names=[step.directory.name(each) for each in facts["readers"]],
             root=step.tx.mailboxes.choose_root(source, target, f"{ROOT}/{source.address}"),
         )  # fmt: skip
-        step.tx.audit.add("bot", "backup.found", source.address, target=target.address, job=job.job_id, **facts)
+        step.tx.audit.add("bot", "backup.found", source.address, job=job.job_id, facts=facts)
         step.go("access")
 
 
@@ -201,6 +202,12 @@ def facts_of(step: JobStep, source: Mailbox, target: Mailbox) -> dict[str, Any]:
         "target_kind": str(target.kind),
         "readers": step.directory.readers(target),
     }
+
+
+def readers(data: Mapping[str, Any]) -> Words:
+    """Who can read the mail in its target, or that WeCom does not tell."""
+    named = list(data.get("reader_names", []))
+    return say("backup.readers", names=named) if named else say("backup.readers_unknown", target=data["target_address"])
 
 
 def boxes(job: JobContext | JobStep, tx: Transaction) -> dict[Side, Mailbox]:
@@ -244,7 +251,7 @@ def ask_access(step: JobStep, side: Side, box: Mailbox) -> None:
     if side == "source" and who.owner:
         why = say(
             "backup.consent", asker=data["asker_name"], source=box.address, target=data["target_address"],
-            reason=data["reason"], readers=data["reader_names"],
+            reason=data["reason"], readers=readers(data),
         )  # fmt: skip
     else:
         why = say("backup.open_for_job", address=box.address, number=job.id)
@@ -345,7 +352,7 @@ def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
     may = approvals.who_may(requirement, ctx.directory, ctx.roles, asker=job.asked_by, owner=owner, gains=gains)
     question = say(
         "backup.manager_question", owner=ctx.directory.name(owner), source=facts["source"], target=facts["target"],
-        readers=list(job.data["reader_names"]),
+        readers=readers(job.data),
     )  # fmt: skip
     _, replies = approvals.ask(
         ctx.tx, action="backup.without_owner", requirement=requirement, may=may, job_id=job.id, question=question,
@@ -376,7 +383,7 @@ def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
     told = say(
         "backup.owner_told_manager", manager=ctx.directory.name(ctx.sender), asker=job.data["asker_name"],
         source=job.data["source_address"], target=job.data["target_address"], reason=job.data["reason"],
-        readers=list(job.data["reader_names"]),
+        readers=readers(job.data),
     )  # fmt: skip
     return [Text(str(job.data["owner"]), told)]
 
@@ -458,9 +465,9 @@ def show_preview(step: JobStep) -> None:
                 quota=receipts.size(plan["quota_bytes"]),
             )
         )
-    for warning in warnings:
-        step.say(Text(job.asked_by, say("backup.warning", warning=warning)))
-    step.say(Text(job.asked_by, say("backup.not_mail", target=data["target_address"], readers=data["reader_names"])))
+    told = [say("backup.warning", warning=warning) for warning in warnings]
+    not_mail = say("backup.not_mail", target=data["target_address"], readers=readers(data))
+    step.say(Text(job.asked_by, lines(*told, not_mail)))
     step.say(
         Card(
             job.asked_by,
@@ -544,7 +551,7 @@ def start(ctx: Context, job_id: int, anyway: str | None = None) -> list[Reply]:
     if owner is not None:
         told = say(
             "backup.owner_told", asker=job.data["asker_name"], source=job.data["source_address"],
-            target=job.data["target_address"], reason=job.data["reason"], readers=list(job.data["reader_names"]),
+            target=job.data["target_address"], reason=job.data["reason"], readers=readers(job.data),
         )  # fmt: skip
         replies.append(Text(str(owner), told))
     return redrawn(ctx.tx, job, progress_card(job, ctx.now)) + replies
@@ -795,11 +802,11 @@ def give_receipt(job: JobContext) -> None:
     """Say what is where now, complete or partial and why, with the list as a file."""
     with job.services.store.begin() as tx:
         both = boxes(job, tx)
-    lines = receipts.refusals(ledger_of(job, both))
+    refused = receipts.refusals(ledger_of(job, both))
     with job.begin() as step:
         data = step.job.data
         started = datetime.fromisoformat(data["started_at"])
-        partial = why_partial(step, len(lines))
+        partial = why_partial(step, len(refused))
         stored = sum(each["found"] for each in data["verification"]["folders"])
         verified = data["verification"]["ok"]
         title = say(
@@ -808,22 +815,22 @@ def give_receipt(job: JobContext) -> None:
         )  # fmt: skip
         words = say(
             "backup.receipt", title=title, number=job.job_id, copied=data.get("copied", 0),
-            already=data.get("already") or 0, refused=len(lines), size=receipts.size(int(data.get("copied_bytes", 0))),
+            already=data.get("already") or 0, refused=len(refused),
+            size=receipts.size(int(data.get("copied_bytes", 0))),
             duration=receipts.duration(step.now - started), root=data["root"],
         )  # fmt: skip
         verdict = say("backup.complete") if not partial else say("backup.partial")
-        reasons = [Text(step.job.asked_by, say("backup.partial_because", reason=each)) for each in partial]
+        reasons = [say("backup.partial_because", reason=each) for each in partial]
         step.say(*redrawn(step.tx, step.job, receipt_card(step, title, verdict), otherwise=title))
-        step.say(Text(step.job.asked_by, words), Text(step.job.asked_by, verdict), *reasons)
-        for line in lines[: receipts.SHOWN_MAX]:
-            step.say(Text(step.job.asked_by, say("backup.refused_mail", **line.shown())))
+        exceptions = [say("backup.refused_mail", **each.shown()) for each in refused[: receipts.SHOWN_MAX]]
+        step.say(Text(step.job.asked_by, lines(words, verdict, *reasons, *exceptions)))
         name = f"backup-{job.job_id}-{step.now.astimezone(job.services.settings.zone):%Y%m%d}.xlsx"
-        step.say(File(step.job.asked_by, name, receipts.workbook(step.job, lines)))
+        step.say(File(step.job.asked_by, name, receipts.workbook(step.job, refused)))
         if data.get("owner") and data["owner"] != step.job.asked_by:
             step.say(Text(str(data["owner"]), title))
         outcome = {
             "copied": data.get("copied", 0),
-            "refused": len(lines),
+            "refused": len(refused),
             "verified": verified,
             "complete": not partial,
         }

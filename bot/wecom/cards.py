@@ -173,6 +173,11 @@ def send_media(client: WeComClient, to: Receivers, media_id: str) -> Sent:
     return _send(client, to, {"msgtype": "file", "file": {"media_id": media_id}})
 
 
+def download(client: WeComClient, media_id: str) -> bytes:
+    """A file a member dropped into the chat, kept for three days (page 90254); raises as `WeComClient.call` does."""
+    return client.fetch("/cgi-bin/media/get", query={"media_id": media_id})
+
+
 def recall(client: WeComClient, msgid: str) -> None:
     """Take a message of the last 24 hours back (page 94867)."""
     client.call("POST", "/cgi-bin/message/recall", body={"msgid": msgid})

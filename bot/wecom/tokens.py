@@ -126,3 +126,11 @@ def read(answer: Answer, path: str, secret: Secret) -> dict[str, object]:
     if answer.status >= 400:
         raise NetworkError(f"HTTP status {answer.status} ({path})")
     return fields
+
+
+def read_bytes(answer: Answer, path: str, secret: Secret) -> bytes:
+    """A kept file's bytes; a refusal comes as JSON in its place, and is raised as `read` does."""
+    said = answer.headers.get("content-type", "").startswith(("application/json", "text/plain"))
+    if answer.status >= 400 or (said and answer.body.startswith(b"{") and b'"errcode"' in answer.body[:200]):
+        read(answer, path, secret)
+    return answer.body

@@ -1,0 +1,244 @@
+"""A person at the sandbox's page, for plays and tests: types, presses, reads, opens pages, over the control API."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from bot.http import Http
+
+WAIT_SECONDS = 40.0
+LOOK_EVERY_SECONDS = 0.05
+LINK = re.compile(r"https?://\S+/pages/\S+")
+CSRF = re.compile(r'name="csrf" value="([^"]+)"')
+REDIRECTS_MAX = 8
+
+Entry = dict[str, Any]
+
+
+class NotHeard(AssertionError):
+    """What was waited for did not come; the message holds what came instead."""
+
+
+class Browser:
+    """A member's browser: keeps cookies, follows redirects, sends forms."""
+
+    def __init__(self, base_url: str) -> None:
+        self._http = Http(base_url)
+        self._base = urlsplit(base_url)
+        self._cookies: dict[str, str] = {}
+
+    def get(self, url: str) -> tuple[int, str]:
+        """Status and text at the end of the redirects."""
+        for _ in range(REDIRECTS_MAX):
+            status, text, location = self._send("GET", url, None)
+            if location is None:
+                return status, text
+            url = location
+        raise NotHeard(f"more than {REDIRECTS_MAX} redirects")
+
+    def post(self, url: str, form: dict[str, str]) -> tuple[int, str]:
+        """Status and text of a sent form."""
+        status, text, location = self._send("POST", url, form)
+        return (status, text) if location is None else self.get(location)
+
+    def _send(self, method: str, url: str, form: dict[str, str] | None) -> tuple[int, str, str | None]:
+        parts = urlsplit(url)
+        if parts.netloc and parts.netloc != self._base.netloc:
+            raise NotHeard(f"the page leads elsewhere: {parts.netloc}")
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
+        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        answer = self._http.request(method, parts.path, query=query, form=form, headers=headers)
+        for line in answer.cookies:
+            for name, morsel in SimpleCookie(line).items():
+                self._cookies[name] = morsel.value
+        location = answer.headers.get("location") if answer.status in (301, 302, 303, 307) else None
+        return answer.status, answer.body.decode("utf-8", "replace"), location
+
+
+class Player:
+    """Everybody in the sandbox, one at a time. `told` is called with every line, for those who watch."""
+
+    def __init__(self, url: str, told: Callable[[str], None] = lambda line: None) -> None:
+        self.url = url
+        self._http = Http(url, timeout_seconds=60)
+        self._told = told
+        self._read: dict[str, int] = {}
+        self._pause = threading.Event()
+
+    # --- the control API
+
+    def get(self, path: str, **query: str) -> Any:
+        """JSON of the control API."""
+        answer = self._http.request("GET", f"/_sandbox/{path}", query=query)
+        must(answer.status == 200, f"{path}: {answer.status} {answer.body.decode()}")
+        return answer.json()
+
+    def post(self, path: str, **body: object) -> Any:
+        """JSON of an order to the control API; NotHeard when it is refused."""
+        answer = self._http.request("POST", f"/_sandbox/{path}", json_body=body)
+        if answer.status != 200:
+            raise NotHeard(f"{path} {json.dumps(body, ensure_ascii=False)}: {answer.status} {answer.body.decode()}")
+        return answer.json()
+
+    def console(self, action: str, **fields: object) -> Any:
+        """Something done in the admin console, or in a mailbox's own settings."""
+        self._told(f"  [console] {action} {json.dumps(fields, ensure_ascii=False)}")
+        return self.post("console", action=action, **fields)["result"]
+
+    def trouble(self, switch: str, on: bool = True, **more: object) -> None:
+        """Turn a trouble switch."""
+        self.post("trouble", switch=switch, on=on, **more)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on."""
+        self._told(f"  [clock] +{seconds:g} s")
+        self.post("clock", advance_seconds=seconds)
+
+    def state(self) -> Any:
+        """The whole organisation."""
+        return self.get("state")
+
+    def mailbox(self, address: str) -> Any:
+        """A mailbox as the sandbox knows it."""
+        return next(each for each in self.state()["mailboxes"] if each["address"] == address)
+
+    # --- chatting
+
+    def say(self, member: str, text: str) -> None:
+        """A member types."""
+        self._told(f"{member}> {text}")
+        self.post("say", member=member, text=text)
+
+    def entries(self, member: str) -> list[Entry]:
+        """What stands in a member's chat from the bot."""
+        return [each for each in self.get("chat", member=member)["entries"] if each["from"] == "bot"]
+
+    def hear(self, member: str, wanted: str, *, seconds: float = WAIT_SECONDS) -> Entry:
+        """The next thing from the bot that holds `wanted`; what comes before it is read, too. NotHeard in the end."""
+        for entry in self.unread(member, seconds):
+            if wanted in text_of(entry):
+                return entry
+        heard = "\n".join(text_of(each) for each in self.entries(member)[-6:])
+        raise NotHeard(f"{member} did not hear “{wanted}” within {seconds:g} s, but last:\n{heard}")
+
+    def unread(self, member: str, seconds: float) -> Iterator[Entry]:
+        """What is new for a member, as it comes, until the time is over."""
+        until = time.monotonic() + seconds
+        while True:
+            entries = self.entries(member)
+            position = self._read.get(member, 0)
+            if position < len(entries):
+                self._read[member] = position + 1
+                self._told(f"  bot to {member}: {text_of(entries[position])}")
+                yield entries[position]
+            elif time.monotonic() > until:
+                return
+            else:
+                self._pause.wait(LOOK_EVERY_SECONDS)
+
+    def card_with(self, member: str, key: str, *, seconds: float = WAIT_SECONDS) -> Entry:
+        """The newest card of a member that has a live button whose key begins so."""
+        until = time.monotonic() + seconds
+        while True:
+            for entry in reversed(self.entries(member)):
+                if button_of(entry, key) is not None:
+                    return entry
+            if time.monotonic() > until:
+                raise NotHeard(f"{member} has no card with a button {key}")
+            self._pause.wait(LOOK_EVERY_SECONDS)
+
+    def press(self, member: str, key: str, selected: dict[str, list[str]] | None = None) -> str:
+        """Press the newest live button whose key begins so; gives the card's task id."""
+        entry = self.card_with(member, key)
+        pressed = button_of(entry, key)
+        must(pressed is not None, f"no button {key}")
+        self._told(f"{member}> [{pressed['text']}]")
+        task_id = str(entry["card"]["task_id"])
+        self.post("click", member=member, task_id=task_id, key=pressed["key"], selected=selected or {})
+        return task_id
+
+    def wait(self, what: str, check: Callable[[], bool], *, seconds: float = WAIT_SECONDS) -> None:
+        """Until a check holds; NotHeard with `what` in the end."""
+        until = time.monotonic() + seconds
+        while not check():
+            if time.monotonic() > until:
+                raise NotHeard(f"not within {seconds:g} s: {what}")
+            self._pause.wait(LOOK_EVERY_SECONDS)
+
+    # --- pages
+
+    def link(self, member: str) -> str:
+        """The newest one-time link a member was sent."""
+        for entry in reversed(self.entries(member)):
+            if found := LINK.search(text_of(entry)):
+                return found[0]
+        raise NotHeard(f"{member} was sent no link")
+
+    def open(self, member: str, url: str | None = None) -> tuple[Browser, str, str]:
+        """Open a link as a member does inside WeCom: the browser, the page's address, and its text."""
+        address = url or self.link(member)
+        browser = Browser(self.url)
+        _, text = browser.get(f"{self.url}/_sandbox/open?{urlencode({'member': member, 'url': address})}")
+        return browser, address, text
+
+    def enter(self, member: str, password: str, url: str | None = None) -> str:
+        """Enter a password on a member's page; gives the text of what follows."""
+        browser, address, text = self.open(member, url)
+        token = CSRF.search(text)
+        if token is None:
+            raise NotHeard(f"no form for {member}: {re.sub('<[^>]+>', ' ', text)[:400]}")
+        self._told(f"{member}> [page] (a client password)")
+        _, answer = browser.post(address, {"csrf": token[1], "password": password})
+        return answer
+
+    def decline(self, member: str) -> str:
+        """Refuse on a member's page."""
+        browser, address, text = self.open(member)
+        token = CSRF.search(text)
+        if token is None:
+            raise NotHeard(f"no form for {member}")
+        self._told(f"{member}> [page] refuses")
+        return browser.post(f"{address}/decline", {"csrf": token[1]})[1]
+
+    def client_password(self, address: str) -> str:
+        """A client password, as the member makes it on the web."""
+        return str(self.post("console", action="mint_password", address=address)["result"]["password"])
+
+    def show_everything(self, address: str) -> None:
+        """The mailbox's own settings: all mail, and its own folders."""
+        self.console("set_window", address=address, days=None)
+        self.console("show_folders", address=address, on=True)
+
+
+def must(holds: bool, what: str) -> None:
+    """NotHeard with `what` unless it holds."""
+    if not holds:
+        raise NotHeard(what)
+
+
+def text_of(entry: Entry) -> str:
+    """An entry as a line of text: a card with its title, note, rows, buttons, and what it says when greyed."""
+    card = entry.get("card")
+    if not card:
+        file = entry.get("file")
+        return f"[file {file['name']}]" if file else str(entry.get("text") or "")
+    rows = [f"{row['name']}: {row['value']}" for row in card["rows"]]
+    options = [each["text"] for choice in card["choices"] for each in choice["options"]]
+    buttons = [f"[{each['text']}]" for each in card["buttons"]]
+    greyed = [f"({card['replaced_text']})"] if card["greyed"] else []
+    return " | ".join(filter(None, [card["title"], card["text"], *rows, *options, *buttons, *greyed]))
+
+
+def button_of(entry: Entry, key: str) -> Any:
+    """A live button of a card whose key begins so, or None."""
+    card = entry.get("card")
+    if not card or card["greyed"]:
+        return None
+    return next((each for each in card["buttons"] if each["key"] and each["key"].startswith(key)), None)
