@@ -303,7 +303,7 @@ class OneTimePages:
             link = found(tx, token)
             if link is None or not tx.links.alive(link):
                 return self._gone(link, request), []
-            honest = hmac.compare_digest(csrf.encode(), csrf_token(session, token).encode())
+            honest = hmac.compare_digest(csrf.encode(), csrf_token(session).encode())
             if not (belongs(link, session) and honest and self._from_here(request)):
                 log.info("page_not_from_its_form", link_id=link.id)
                 return self._notice(REOPEN, reader(request)), []
@@ -368,7 +368,7 @@ class OneTimePages:
             title=facts.heading,
             facts=facts,
             action=f"{self._base}/{token}",
-            csrf=csrf_token(session, token),
+            csrf=csrf_token(session),
             minutes=math.ceil((link.expires_at - tx.now).total_seconds() / 60),
             problem=problem,
         )
@@ -410,9 +410,9 @@ def belongs(link: OneTimeLink, session: str) -> bool:
     return link.session_hash is not None and hmac.compare_digest(link.session_hash, hashed(session))
 
 
-def csrf_token(session: str, token: str) -> str:
-    """What only our form in this session can know."""
-    return hmac.new(session.encode(), b"form " + token.encode(), hashlib.sha256).hexdigest()
+def csrf_token(session: str) -> str:
+    """What only our form in this session, which is of one link, can know."""
+    return hmac.new(session.encode(), b"form", hashlib.sha256).hexdigest()
 
 
 def session_cookie(token: str) -> str:
