@@ -67,8 +67,12 @@ def add_update(tx: Transaction, update: CardUpdate, language: Language) -> Deliv
     task_id = new_task_id(update.card.about)
     if update.card.done is None:
         tx.cards.add(task_id, update.card.about, update.card.to)
-    body: dict[str, Any] = {"old_task_id": update.task_id, "task_id": task_id, "card": rendered(update.card, task_id, language)}
-    body["otherwise"] = said(update.otherwise, language) if update.otherwise is not None else None
+    body = {
+        "old_task_id": update.task_id,
+        "task_id": task_id,
+        "card": rendered(update.card, task_id, language),
+        "otherwise": said(update.otherwise, language) if update.otherwise is not None else None,
+    }
     return tx.deliveries.add(update.card.to, "card_update", body)
 
 
