@@ -23,10 +23,9 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import BigInteger
 
@@ -170,8 +169,11 @@ class SqlLedger:
         Base.metadata.create_all(engine, tables=[ROOTS, FOLDERS, LINES])
 
     def _insert_or_ignore(self, table: Any) -> Any:
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        return dialect.insert(table).on_conflict_do_nothing()
+        if self._engine.dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql  # slow to import, and the command line never needs it
+
+            return postgresql.insert(table).on_conflict_do_nothing()
+        return sqlite.insert(table).on_conflict_do_nothing()
 
     # The root
 
@@ -484,8 +486,11 @@ class SqlLedger:
                     if lines:
                         connection.execute(statement, lines)
         if durable and self._engine.dialect.name == "sqlite":
-            with self._engine.connect() as connection:
-                connection.execute(text("PRAGMA wal_checkpoint(PASSIVE)"))
+            connection = self._engine.raw_connection()  # a checkpoint is refused inside a transaction
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            finally:
+                connection.close()
 
     def _begin(self) -> Any:
         if self._fence is not None and not self._fence():

@@ -226,7 +226,7 @@ class Copy:
         self.folder = ""
         self.error: BaseException | None = None  # found outside of a pass
         self.began = time.monotonic()
-        self.told_at = self.asked_at = 0.0
+        self.told_at, self.asked_at = 0.0, -ASK_SECONDS
         self.stop = False
 
     async def run(self) -> CopyOutcome:

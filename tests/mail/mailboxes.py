@@ -60,8 +60,9 @@ def message(number: int, rng: random.Random, *, size: int = 600, kind: str = "pl
         body = bytes(byte for byte in rng.randbytes(size) if byte not in (0, 10, 13)) + b"\r\n"
     else:
         lines = []
-        while sum(map(len, lines)) < size:
-            lines.append(" ".join(rng.choice(WORDS) for _ in range(8)).encode())
+        while size > 0:
+            lines.append(" ".join(rng.choice(WORDS) for _ in range(8)).encode() * (1 + size // 10_000))
+            size -= len(lines[-1])
         body = b"\r\n".join(lines) + (b"" if kind == "no_end" else b"\r\n")
     if kind == "no_header":
         return body

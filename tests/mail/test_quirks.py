@@ -1,0 +1,115 @@
+"""Dates, flags, refusals and headers as real servers write them."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.mail import quirks
+from bot.mail.digest import Digest
+from bot.mail.quirks import Refused
+
+
+@pytest.mark.parametrize(
+    ("text", "strict"),
+    [
+        (" 4-Jan-2015 08:00:00 +0800", " 4-Jan-2015 08:00:00 +0800"),
+        ("4-Jan-2015 08:00:00 +0800", " 4-Jan-2015 08:00:00 +0800"),
+        ("14-feb-2020 23:59:60 -0330", "14-Feb-2020 23:59:59 -0330"),
+        ("04-Jan-2015 8:00:00", " 4-Jan-2015 08:00:00 +0000"),
+        ("nonsense", ""),
+        ("", ""),
+        ("31-Feb-2015 08:00:00 +0800", ""),
+    ],
+)
+def test_dates_are_read_leniently_and_written_strictly(text: str, strict: str) -> None:
+    assert quirks.strict_internaldate(text) == strict
+
+
+def test_since_goes_by_the_date_as_it_is_written() -> None:
+    assert quirks.dated_since("04-Jan-2015 00:30:00 +0800", date(2015, 1, 4))
+    assert not quirks.dated_since("03-Jan-2015 23:30:00 -0800", date(2015, 1, 4))
+    assert quirks.dated_since("nonsense", date(2015, 1, 4)), "what has no date is kept"
+
+
+@pytest.mark.parametrize(
+    ("flags", "permanent", "sent", "dropped"),
+    [
+        ("\\SEEN \\Recent todo", None, "\\Seen todo", False),
+        ("\\Seen \\Deleted", None, "\\Seen", False),
+        ("\\Seen todo", frozenset({"\\seen"}), "\\Seen", True),
+        ("todo", frozenset({"\\*"}), "todo", False),
+        ("Todo", frozenset({"todo"}), "Todo", False),
+        ("\\Forwarded \\Junk", None, "", True),
+        ("bad{key", None, "", True),
+        ("\\Seen \\seen", None, "\\Seen", False),
+    ],
+)
+def test_flags_are_what_a_target_takes(flags: str, permanent: frozenset[str] | None, sent: str, dropped: bool) -> None:
+    assert quirks.sendable_flags(flags, permanent) == (sent, dropped)
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("[TRYCREATE] Mailbox doesn't exist: x", Refused.NO_FOLDER),
+        ("Folder not exist!", Refused.NO_FOLDER),
+        ("[OVERQUOTA] Quota exceeded", Refused.QUOTA),
+        ("Mailbox full", Refused.QUOTA),
+        ("[TOOBIG] Message too large", Refused.TOO_BIG),
+        ("Message size exceeds fixed limit", Refused.TOO_BIG),
+        ("System busy", Refused.BUSY),
+        ("[UNAVAILABLE] later", Refused.BUSY),
+        ("Message contains NUL characters", Refused.CONTENT),
+        ("Message contains invalid header", Refused.CONTENT),
+        ("APPEND Invalid flag list", Refused.FLAGS),
+        ("Invalid system flag \\FORWARDED", Refused.FLAGS),
+        ("no", Refused.OTHER),
+    ],
+)
+def test_refusals_are_sorted(text: str, meaning: Refused) -> None:
+    assert quirks.why_refused(text) is meaning
+
+
+@pytest.mark.parametrize(
+    ("raw", "subject"),
+    [
+        (b"Subject: plain\r\n\r\n", "plain"),
+        (b"A: b\r\nsubject: =?UTF-8?B?5byg5Lyf?=\r\n =?UTF-8?B?5byg?=\r\n\r\n", "张伟张"),
+        (b"Subject: " + "合同".encode("gb18030") + b"\r\n\r\n", "合同"),
+        (b"Subject: =?unknown-8bit?Q?caf=E9?=\r\n\r\n", "café"),
+        (b"X: y\r\n\r\nSubject: in the body\r\n", ""),
+        (b"Subject: =?utf-8?B?!!!?=\r\n\r\n", None),
+        (b"", ""),
+    ],
+)
+def test_headers_are_read_for_people(raw: bytes, subject: str | None) -> None:
+    found = quirks.header_of(raw, "Subject")
+    assert subject is None or found == subject
+
+
+@given(st.binary(max_size=200))
+def test_no_header_is_an_error(raw: bytes) -> None:
+    quirks.header_of(b"Subject: " + raw, "Subject")
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=6))
+def test_a_digest_does_not_depend_on_the_pieces(raw: bytes, cuts: list[int]) -> None:
+    whole, pieces = Digest(), Digest()
+    whole.update(raw)
+    places = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
+    for low, high in zip(places, places[1:], strict=False):
+        pieces.update(raw[low:high])
+    assert (whole.sha256, whole.identity) == (pieces.sha256, pieces.identity)
+
+
+def test_identity_survives_added_headers() -> None:
+    one, two, other = Digest(), Digest(), Digest()
+    one.update(b"From: a\r\nSubject: b\r\n\r\nbody")
+    two.update(b"X-Added: c\r\nFrom: a\r\nSubject:  b\r\n\r\nbody\r\n")
+    other.update(b"From: a\r\nSubject: b\r\n\r\nBody")
+    assert one.identity == two.identity != other.identity
+    assert one.sha256 != two.sha256
