@@ -295,22 +295,35 @@ def test_checkboxes_and_selectors_answer(served: Served, english: Page) -> None:
     """Vote cards send what is ticked, cards of selectors one answer each; the corner menu stays live."""
     visit(english, served)
     options = [{"id": f"f{n}", "text": f"Folder {n}", "is_checked": n == 1} for n in range(3)]
+    plain = {"button_selection": None, "button_list": None, "submit_button": {"text": "Send it", "key": "sent:1"}}
     served.card(
         "mei",
         card_type="vote_interaction",
         task_id="vote-1",
         checkbox={"question_key": "folders", "mode": 1, "option_list": options},
-        submit_button={"text": "Send it", "key": "vote:1"},
         action_menu={"desc": "more", "action_list": [{"text": "Not now", "key": "later:1"}]},
+        **plain,
     )
     english.get_by_label("Folder 2").check()
     english.get_by_role("button", name="Send it").click()
-    expect(english.locator("#members")).to_be_visible()
-    served_click = wait_for(lambda: served.bot.events("template_card_event"))[-1]
-    assert served_click["SelectedItems"]["SelectedItem"]["OptionIds"]["OptionId"] == ["f1", "f2"]
+    click = wait_for(lambda: served.bot.events("template_card_event"))[0]
+    assert click["SelectedItems"]["SelectedItem"]["OptionIds"]["OptionId"] == ["f1", "f2"]
     english.get_by_label("More").click()
     english.get_by_role("button", name="Not now").click()
-    assert wait_for(lambda: served.bot.events("template_card_menu_event"))[-1]["EventKey"] == "later:1"
+    assert wait_for(lambda: served.bot.events("template_card_menu_event"))[0]["EventKey"] == "later:1"
+    questions = [
+        {
+            "question_key": f"q{n}",
+            "title": f"Question {n}",
+            "option_list": [{"id": "a", "text": "A"}, {"id": "b", "text": "B"}],
+        }
+        for n in range(2)
+    ]
+    served.card("mei", card_type="multiple_interaction", task_id="many-1", select_list=questions, **plain)
+    english.get_by_label("Question 1").select_option("b")
+    last(english).get_by_role("button", name="Send it").click()
+    answer = wait_for(lambda: served.bot.events("template_card_event")[1:])[0]["SelectedItems"]["SelectedItem"]
+    assert answer == {"QuestionKey": "q1", "OptionIds": {"OptionId": "b"}}
 
 
 def wait_for(look: Callable[[], list[T]]) -> list[T]:
@@ -350,7 +363,8 @@ def test_links_open_as_the_member_who_reads_them(served: Served, english: Page) 
 
 def test_what_others_write_is_never_markup(served: Served, english: Page) -> None:
     """Texts, cards, names of folders and files, wire entries: all of them are shown as they were written."""
-    served.do(lambda: served.org.box("ahing@corp.test").put(f"其他文件夹/{HOSTILE.replace('/', ' ')}", b"x", served.clock.now()))
+    folder, box = f"其他文件夹/{HOSTILE.replace('/', ' ')}", served.org.box("ahing@corp.test")
+    served.do(lambda: box.put(folder, b"x", served.clock.now()))
     visit(english, served)
     served.text("mei", HOSTILE)
     expect(last(english)).to_contain_text("<img src=x")
@@ -373,7 +387,9 @@ def test_the_policy_lets_nothing_else_run(served: Served, english: Page) -> None
     assert answer
     assert answer.headers["content-security-policy"] == POLICY
     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", answer.text())
-    refused = english.evaluate("() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch { return true } }")
+    refused = english.evaluate(
+        "() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch { return true } }"
+    )
     assert refused
     again = english.request.get(f"{served.base}/_sandbox/static/page.css")
     same = english.request.get(
@@ -604,7 +620,8 @@ def test_it_speaks_the_language_of_the_browser(served: Served, page: Page) -> No
     expect(page.get_by_role("tab", name="Mailboxes")).to_be_visible()
     words = (Path(__file__).parents[2] / "bot/sandbox/page/static/js/words.js").read_text("utf-8")
     english, chinese = (
-        dict(re.findall(r'^  (\w+): "(.*)",$', part, re.MULTILINE)) for part in re.findall(r"\{\n(  skip.*?)\n\};", words, re.DOTALL)
+        dict(re.findall(r'^  (\w+): "(.*)",$', part, re.MULTILINE))
+        for part in re.findall(r"\{\n(  skip.*?)\n\};", words, re.DOTALL)
     )
     assert english.keys() == chinese.keys()
     for key, sentence in english.items():

@@ -33,6 +33,7 @@ export function morph(live, fresh) {
     if (live.nodeValue !== fresh.nodeValue) live.nodeValue = fresh.nodeValue;
     return;
   }
+  if (live.hasAttribute("data-asked")) return; // it waits for a second press
   const theirs = THEIRS[live.nodeName] ?? [];
   for (const { name } of [...live.attributes]) {
     if (!fresh.hasAttribute(name) && !theirs.includes(name) && name !== "aria-busy") live.removeAttribute(name);

@@ -222,7 +222,7 @@ function sure(button) {
   }
   const words = button.textContent;
   button.dataset.asked = "1";
-  button.textContent = say("reset_sure");
+  button.textContent = say(button.id === "reset" ? "reset_sure" : "sure");
   setTimeout(() => {
     delete button.dataset.asked;
     if (button.isConnected) button.textContent = words;
@@ -369,20 +369,9 @@ function wireChanged(change) {
 document.addEventListener("toggle", (event) => {
   const entry = event.target;
   if (entry.dataset?.wire) {
-    openWire(Number(entry.dataset.wire), entry.open);
-    drawWireEntry(entry);
+    openWire(entry);
   }
 }, true);
-
-function drawWireEntry(entry) {
-  const held = wire.hold;
-  wire.hold = false;
-  const top = entry.offsetTop;
-  drawWire(byId("panel-wire"));
-  const list = byId("wire-list");
-  list.scrollTop += entry.offsetTop - top;
-  wire.hold = held;
-}
 
 // ---------------------------------------------------------------------- typing and dropping
 async function send(one) {

@@ -178,10 +178,12 @@ export class Phone {
     place.append(this.element);
     // Who was at the end stays there, also when the phone gets smaller under him.
     this.atEnd = true;
+    this.height = 0;
     this.holder.addEventListener("scroll", () => {
-      this.atEnd = atEnd(this.holder);
+      if (this.holder.clientHeight === this.height) this.atEnd = atEnd(this.holder);
     }, { passive: true });
     new ResizeObserver(() => {
+      this.height = this.holder.clientHeight;
       if (this.atEnd) this.holder.scrollTop = this.holder.scrollHeight;
     }).observe(this.holder);
     this.input.addEventListener("input", () => {

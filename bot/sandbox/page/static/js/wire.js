@@ -1,6 +1,6 @@
 // The wire log: callbacks in both forms, API calls with answers, IMAP lines.
 
-import { atEnd, fill, h } from "./dom.js";
+import { atEnd, fill, h, morph } from "./dom.js";
 import { known, number, say, wireTime } from "./words.js";
 import { look } from "./world.js";
 
@@ -113,9 +113,12 @@ function indented(xml = "") {
 
 const opened = new Set();
 
-export function openWire(n, isOpen) {
-  if (isOpen) opened.add(n);
+/** Show the whole of an entry that was opened, or let go of it; the others stay as they are. */
+export function openWire(element) {
+  const n = Number(element.dataset.wire);
+  if (element.open) opened.add(n);
   else opened.delete(n);
+  if (wire.entries.has(n)) morph(element, entryNode(wire.entries.get(n)));
 }
 
 function entryNode(entry) {
