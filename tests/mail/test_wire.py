@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ def streams(draw: st.DrawFn) -> bytes:
 @given(streams(), st.lists(st.integers(0, 400), max_size=12))
 def test_any_split_gives_the_same_events(raw: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
-    pieces = [raw[low:high] for low, high in zip(places, places[1:], strict=False)]
+    pieces = [raw[low:high] for low, high in pairwise(places)]
     assert parsed(pieces) == parsed([raw]) == parsed([raw[index : index + 1] for index in range(len(raw))])
 
 
@@ -101,7 +103,10 @@ def test_a_line_without_end_is_refused() -> None:
         ((b"* 1 fetch (BODY[] {5}", b"hello", b" UID 5)"), 5, None, None, None, b"hello"),
         ((b'* 1 FETCH (UID 5 BODY[] "")',), 5, None, None, None, b""),
         ((b"* 1 FETCH (UID 5 BODY[] NIL)",), 5, None, None, None, None),
-        ((b'* 1 FETCH (UID 5 ENVELOPE ("a" ((NIL NIL "b" "qq.com\\"))) FLAGS (\\Seen))',), 5, None, None, None, None),
+        (
+            (b'* 1 FETCH (UID 5 ENVELOPE ("a" ((NIL NIL "b" "qq.com\\"))) FLAGS (\\Seen))',),
+            5, "\\Seen", None, None, None,
+        ),
         ((b"* 1 FETCH (UID 5 BODY[HEADER] ~{2}", b"ab", b" MODSEQ (12))"), 5, None, None, None, b"ab"),
     ],
 )  # fmt: skip
