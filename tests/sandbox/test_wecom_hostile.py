@@ -68,7 +68,13 @@ FIELDS = words("""
     allow_type allow_emaillist allow_departmentlist allow_taglist to cc bcc subject content content_type
     attachment_list begin_time mail_id new_email publicemail_id text markdown file textcard
 """)
-BODY = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=9)
+LISTS = [each for each in FIELDS if each.endswith("list")]
+VALUE = st.one_of(JSON, st.builds(lambda items: {"list": items}, st.lists(JSON, max_size=2)))
+BODY = st.dictionaries(st.sampled_from(FIELDS), VALUE, max_size=9)
+NEAR = st.one_of(
+    st.dictionaries(st.sampled_from(FIELDS), VALUE, max_size=3),
+    st.dictionaries(st.sampled_from(LISTS), VALUE, min_size=1, max_size=3),
+)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +120,7 @@ def test_no_body_near_the_right_one_breaks_a_call(org: Organisation, path: str, 
         "subject": "s",
         "content": "c",
     }
-    body = right | data.draw(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3))
+    body = right | data.draw(NEAR)
     body |= {"msgtype": data.draw(st.sampled_from(["text", "markdown", "file", "textcard", "template_card"]))}
     query = {"agentid": str(org.agent_id), "id": "1", "fuzzy": "1", "userid": "mei", "tagid": "1", "type": "file"}
     ask(org, path, body, query)
@@ -128,3 +134,21 @@ def test_no_card_breaks_sending(org: Organisation, card: Any) -> None:
         json.dumps(org.chats.shown("mei"))
     update = {"agentid": org.agent_id, "atall": 1, "response_code": answer.get("response_code"), "template_card": card}
     ask(org, "message/update_template_card", update, {})
+
+
+@pytest.mark.parametrize("path", ["exmail/publicmail/create", "exmail/publicmail/update", "exmail/group/create"])
+@pytest.mark.parametrize("item", [{}, [], 1.5, True, None, "2"])
+def test_an_item_of_the_wrong_kind_is_refused(org: Organisation, path: str, item: Any) -> None:
+    right = {"id": 1, "email": "new@corp.test", "name": "new", "groupid": "new@corp.test", "groupname": "new"}
+    for name in ("userid_list", "department_list", "tag_list"):
+        if path.startswith("exmail/group") and name == "userid_list":
+            continue
+        assert ask(org, path, {**right, name: {"list": [item]}}, {})["errcode"] != 0
+    if path == "exmail/publicmail/update":
+        assert ask(org, path, {**right, "alias_list": {"list": [item]}}, {})["errcode"] != 0
+
+
+@pytest.mark.parametrize("emails", ["mei@corp.test", 7, [7], ["a\r\nBcc: b@corp.test"], [{}]])
+def test_a_mail_to_nobody_in_particular_is_refused(org: Organisation, emails: Any) -> None:
+    body = {"to": {"emails": emails}, "subject": "s", "content": "c"}
+    assert ask(org, "exmail/app/compose_send", body, {})["errcode"] == 40058
