@@ -310,6 +310,14 @@ class SqlLedger:
         query = select(FOLDERS.c.id).where(FOLDERS.c.root_id == self._root_id, FOLDERS.c.target == target)
         return list(connection.scalars(query))
 
+    def forget_places(self, target: str) -> None:
+        self.flush()
+        with self._begin() as connection:
+            ids = self._ids_of(connection, target)
+            connection.execute(
+                update(LINES).where(LINES.c.folder_id.in_(ids), LINES.c.state == "stored").values(target_uid=None)
+            )
+
     # Lines
 
     def plan(self, folder_id: int, lines: Iterable[tuple[int, int, str, str]]) -> int:

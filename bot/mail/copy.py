@@ -51,7 +51,7 @@ from bot.mail.session import (
 )
 from bot.mail.survey import choose, list_mails, statuses
 from bot.mail.tree import Branch, grow, lay_out, look_at
-from bot.mail.work import Job, Renumbered
+from bot.mail.work import Job, Renumbered, ServerBusy
 from bot.words import Words, say
 
 RECONNECTS_MAX = 5  # in a row, without a mail stored in between
@@ -213,7 +213,7 @@ class Copy:
         self.target_connections = limits.connections
         self.source_connections = limits.source_connections
         self.jobs: list[Job] | None = None
-        self.doubtful = False  # something of ours may lie in the target that the ledger does not know
+        self.doubtful: set[int] = set()  # folders in whose targets something of ours may lie unknown to the ledger
         self.troubles: dict[Key, Trouble] = {}
         self.waiting: dict[Key, float] = {}
         self.passing: Pass | None = None
@@ -250,7 +250,7 @@ class Copy:
 
     async def _until_done(self) -> bool:
         """True when nothing is left to copy. Reconnects a bounded number of times without progress."""
-        losses = renumberings = 0
+        losses = renumberings = busy = 0
         connected = False
         while True:
             before = self.stored + self.refused + self.adopted
@@ -258,14 +258,16 @@ class Copy:
                 await self._connect()
                 connected = True
                 if self.jobs is None:
-                    await self._survey()
-                if self.doubtful:
-                    await self._reconcile()
+                    await self._survey(patient=busy < len(BUSY_PAUSES_SECONDS))
+                await self._reconcile()
                 if not await self._passes():
                     return False
-                if self.doubtful_at_end():
-                    await self._reconcile()
+                self._doubt_again()
+                await self._reconcile()
                 return True
+            except ServerBusy:
+                await self.pause(BUSY_PAUSES_SECONDS[busy])
+                busy += 1
             except Renumbered:
                 renumberings += 1
                 if renumberings > RENUMBERINGS_MAX:
@@ -278,13 +280,14 @@ class Copy:
                 if losses > RECONNECTS_MAX:
                     raise
                 self.reconnects += 1
-                self.doubtful = True
+                self.doubtful = {job.record.id for job in self.jobs or []}
                 await self.pause(min(2.0 ** (losses - 1), RECONNECT_PAUSE_MAX_SECONDS))
 
-    def doubtful_at_end(self) -> bool:
-        """Was there an earlier session whose last appends may have landed since we looked, or mails without a UID?"""
-        jobs = self.jobs or []
-        return bool(self.reconnects) or any(not job.fresh or self.ledger.unplaced(job.target) for job in jobs)
+    def _doubt_again(self) -> None:
+        """Appends of an earlier session may have landed since we looked; mails stored without a UID want a place."""
+        for job in self.jobs or []:
+            if self.reconnects or not job.fresh or self.ledger.unplaced(job.target):
+                self.doubtful.add(job.record.id)
 
     async def _connect(self) -> None:
         """As many connections as wanted. A refusal of one beyond the first only means fewer."""
@@ -308,8 +311,12 @@ class Copy:
                     self.target_connections = len(sessions)
                 return
 
-    async def _survey(self) -> None:
-        """Both sides' folders, the target's made, the ledger filled with what the source shows."""
+    async def _survey(self, *, patient: bool) -> None:
+        """
+        Both sides' folders, the target's made, the ledger filled with what the source shows.
+
+        Raises ServerBusy if `patient` and a folder was refused only for the moment.
+        """
         source, target = self.sources[0], self.targets[0]
         folders, ground = await both(source.list_folders(), look_at(target))
         chosen = choose(folders, self.filter.folders, self.filter.without_junk, self.exclude_roots)
@@ -336,9 +343,13 @@ class Copy:
             jobs.append(await self._job(reconciler, branch, branch.selected, status, records.get(branch.source.wire)))
         self.ledger.flush(durable=True)
         notes += tree.notes + await self._fill(jobs, told)
+        for note in notes:
+            shut = note.kind in (NoteKind.FOLDER_REFUSED, NoteKind.FOLDER_UNREADABLE)
+            if patient and shut and why_refused(note.detail) is Refused.BUSY:
+                raise ServerBusy(note.detail)
         self.notes += [note for note in notes if note not in self.notes]
         self.jobs = [job for job in jobs if not job.skipped]
-        self.doubtful = self.doubtful or any(not job.fresh for job in self.jobs)
+        self.doubtful |= {job.record.id for job in self.jobs if not job.fresh}
         self._took(reconciler.found)
 
     async def _job(
@@ -415,14 +426,15 @@ class Copy:
         return Reconciler(self.sources[0], self.targets[0], self.ledger, may_remove=may_remove)
 
     async def _reconcile(self) -> None:
+        """Look through the doubtful folders, if there are any."""
         reconciler = self._reconciler()
         try:
             for job in self.jobs or []:
-                if not job.fresh or self.reconnects or self.ledger.unplaced(job.target):
+                if job.record.id in self.doubtful:
                     await reconciler.reconcile(job)
+                    self.doubtful.discard(job.record.id)
         finally:
             self._took(reconciler.found)
-        self.doubtful = False
 
     def _took(self, found: Found) -> None:
         self.adopted += found.adopted
@@ -468,6 +480,9 @@ class Copy:
                     if self.cooldowns > len(BUSY_PAUSES_SECONDS):
                         raise MailError("the target stays busy", mailbox=self.target.user)
                 await self.pause(min(self.waiting.values()))
+                # The refusal may have been untrue: before a mail is sent again we look whether it is there.
+                self.doubtful |= {folder_id for folder_id, _ in self.waiting}
+                await self._reconcile()
                 self.waiting.clear()
                 self.busy_in_a_row = 0
                 continue
@@ -638,23 +653,34 @@ class Copy:
     async def _look_at_first(self) -> None:
         """Does the target keep what it is given? Looked at once, on the first mail of this call."""
         if self.first is None or self.targets[0].lost is not None:
-            return
+            return None
         job, uid, line, digest = self.first
         target = self.targets[0]
         try:
             await target.examine(job.target)
             kept = (await digest_mails(target, [uid])).get(uid)
         except MailError:
-            return  # the verification will say it
+            return None  # the verification will say it
+        if (kept is None or kept.sha256 != digest.sha256) and await self._uids_lie(target, uid, digest):
+            for each in self.jobs or []:
+                self.ledger.forget_places(each.target)
+                self.doubtful.add(each.record.id)
+            return await self._reconcile()
         if kept is None:
             self.notes.append(Note(NoteKind.TARGET_HIDES, job.target_name, line.internal_date))
-            return
+            return None
         if kept.sha256 != digest.sha256 and not self.ledger.altered:
             self.ledger.set_altered()
             self.notes.append(Note(NoteKind.BYTES_CHANGED))
         moment = parse_internaldate(line.internal_date)
         if moment is not None and parse_internaldate(kept.internal_date) != moment:
             self.notes.append(Note(NoteKind.DATES_IGNORED))
+        return None
+
+    async def _uids_lie(self, target: Session, uid: int, digest: Digest) -> bool:
+        """Is the mail beside the UID that APPEND told? Then no UID it told is worth anything."""
+        beside = await digest_mails(target, [each for each in (uid - 1, uid + 1) if each > 0])
+        return any(each.sha256 == digest.sha256 for each in beside.values())
 
     async def _describe_refusals(self) -> None:
         """Subjects and dates for refused mails of which no byte was read."""

@@ -119,6 +119,9 @@ class Ledger(Protocol):
         stored but is not in it becomes planned again. Gives the number of those.
         """
 
+    def forget_places(self, target: str) -> None:
+        """The target has told wrong UIDs: what is stored there keeps its state and loses its place."""
+
     def plan(self, folder_id: int, lines: Iterable[tuple[int, int, str, str]]) -> int:
         """Add what is new of (UID, size in bytes, INTERNALDATE, flags); gives how many were."""
 

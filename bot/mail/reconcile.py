@@ -148,20 +148,21 @@ class Reconciler:
 
     async def _is_second_copy(self, job: Job, uid: int, content: Content, same: list[Line], present: set[int]) -> bool:
         """
-        Sure beyond doubt: above the mark, every byte, date and flag equal to a mail whose recorded copy is still there,
-        which is read again to be certain.
+        Sure beyond doubt: above the mark, every byte, date and flag equal to mails whose recorded copies are all still
+        there, which are read again to be certain.
         """
         if not self.may_remove or self.ledger.altered or uid < job.record.target_mark:
             return False
-        keepers = [line.target_uid for line in same if line.target_uid in present and line.target_uid != uid]
-        if not keepers or keepers[0] is None:
-            return False
-        kept = (await digest_mails(self.target, [keepers[0]])).get(keepers[0])
-        return (
-            kept is not None
-            and kept.sha256 == content.sha256
-            and parse_internaldate(kept.internal_date) == parse_internaldate(content.internal_date)
-            and flag_set(kept.flags) == flag_set(content.flags)
+        keepers = {line.target_uid for line in same if line.target_uid in present and line.target_uid != uid}
+        if not keepers or len(keepers) < len(same):
+            return False  # a recorded copy is missing: this may be it
+        uids = sorted(each for each in keepers if each is not None)
+        kept = await digest_mails(self.target, uids)
+        return len(kept) == len(uids) and all(
+            each.sha256 == content.sha256
+            and parse_internaldate(each.internal_date) == parse_internaldate(content.internal_date)
+            and flag_set(each.flags) == flag_set(content.flags)
+            for each in kept.values()
         )
 
     async def _remove(self, uid: int) -> None:

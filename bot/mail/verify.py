@@ -10,7 +10,7 @@ from bot.mail import wire
 from bot.mail.digest import digest_mails
 from bot.mail.ledger import Ledger, Line, LineState
 from bot.mail.names import Folder, WireName
-from bot.mail.notes import Note
+from bot.mail.notes import Note, NoteKind
 from bot.mail.plan import Filter
 from bot.mail.quirks import dated_since, flag_set, parse_internaldate
 from bot.mail.session import SILENCE_SECONDS, MailAccount, Session, Status, both, open_session, same_mailbox
@@ -119,6 +119,9 @@ class Check:
         self.tallies = {each.target: Tally() for each in self.records}
         self.wrong: list[tuple[str, str]] = []  # folder, what is wrong
         self.notes: list[Note] = []
+        self.compared = 0
+        self.dates_wrong: list[tuple[WireName, Line, str]] = []
+        self.keywords_lost: dict[WireName, int] = {}
         self.delimiters: dict[str, str] = {"source": "/", "target": "/"}
 
     async def run(self) -> Verification:
@@ -130,6 +133,7 @@ class Check:
         told = await statuses(self.target, [Folder(each, "", frozenset()) for each in targets])
         for target in targets:
             await self._target_folder(target, told[target], everything)
+        self._judge_dates()
         if self.source is not None:
             await self._source_side(self.source)
         checks = []
@@ -236,11 +240,25 @@ class Check:
             self._differs(target, line, f"{mail.size_bytes} bytes instead of {line.size_bytes}")
         wanted = flag_set(line.flags if line.target_flags is None else line.target_flags)
         there = flag_set(mail.flags or "")
-        if there != wanted and not line_flags_changed_by_readers(wanted, there):
+        system = {flag for flag in wanted ^ there if flag.startswith("\\")}
+        if system - ({"\\seen"} & there):  # somebody may have read it in the target since
             self._differs(target, line, f"flags ({' '.join(sorted(there))}) instead of ({' '.join(sorted(wanted))})")
+        elif wanted - there:
+            self.keywords_lost[target] = self.keywords_lost.get(target, 0) + 1
         moment = parse_internaldate(line.internal_date)
+        self.compared += 1
         if moment is not None and parse_internaldate(mail.internal_date or "") != moment:
-            self._differs(target, line, f"date {mail.internal_date} instead of {line.internal_date}")
+            self.dates_wrong.append((target, line, f"date {mail.internal_date} instead of {line.internal_date}"))
+
+    def _judge_dates(self) -> None:
+        """All of them wrong is a server that keeps none, and a note; some of them is a difference."""
+        if self.dates_wrong and len(self.dates_wrong) == self.compared:
+            self.notes.append(Note(NoteKind.DATES_IGNORED))
+        else:
+            for target, line, what in self.dates_wrong:
+                self._differs(target, line, what)
+        for target, number in self.keywords_lost.items():
+            self.notes.append(Note(NoteKind.KEYWORDS_DROPPED, self._name(target, "target"), str(number)))
 
     async def _read_back(self, target: WireName, lines: list[Line]) -> None:
         """Are the bytes the ledger's?"""
@@ -313,8 +331,3 @@ class Check:
                 self.wrong.append((folder.display, f"{unknown[folder.wire]} mails were not copied"))
             else:
                 judge(folder.wire)
-
-
-def line_flags_changed_by_readers(wanted: frozenset[str], there: frozenset[str]) -> bool:
-    """Only \\Seen more than was stored: somebody has read it in the target since."""
-    return there - wanted == {"\\seen"} and not wanted - there

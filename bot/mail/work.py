@@ -13,6 +13,10 @@ class Renumbered(MailError):
     """A folder got a new UIDVALIDITY, or vanished, while we worked: what we know of it must be matched anew."""
 
 
+class ServerBusy(MailError):
+    """A folder was refused for the moment only."""
+
+
 @dataclass(eq=False)
 class Job:
     """One source folder on its way into one target folder."""
