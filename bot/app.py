@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import structlog
 from fastapi import FastAPI
@@ -17,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 import handlers
+from bot import tidy
 from bot.callback import Callback
 from bot.clock import Clock, SystemClock
 from bot.delivery import Sender
@@ -52,7 +56,7 @@ class Parts:
         return self.dispatcher.decide(inbox_id)
 
     def deliver(self, delivery_id: int, attempt: int) -> list[Start]:
-        return self.sender.deliver(delivery_id)
+        return self.sender.deliver(delivery_id, attempt)
 
     def turn(self, job_id: int, wakes: int) -> Turn:
         return self.runner.turn(job_id, wakes)
@@ -73,10 +77,12 @@ class Bot:
     scheduler: Scheduler
     router: Router
     web: FastAPI
+    lock: FolderLock
     ready: bool = False
 
     def start(self) -> None:
-        """Bring the tables up to date and begin to work."""
+        """Bring the tables up to date and begin to work; AlreadyRunning when another process uses the SQLite files."""
+        self.lock.take()
         self.store.migrate()
         self.workflows.launch()
         self.scheduler.start()
@@ -88,7 +94,39 @@ class Bot:
         self.ready = False
         self.scheduler.stop()
         self.workflows.stop()
+        self.services.client.close()
         self.store.close()
+        self.lock.give_back()
+
+
+class AlreadyRunning(RuntimeError):
+    """Another process works on the same SQLite files; two need PostgreSQL."""
+
+
+class FolderLock:
+    """One process for a data directory; the system gives it back when the process dies, however it dies."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._file: IO[str] | None = None
+
+    def take(self) -> None:
+        """Lock the directory; AlreadyRunning when another process has it."""
+        if self._folder is None or self._file is not None:
+            return
+        file = (self._folder / "lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise AlreadyRunning(f"another bot runs on {self._folder}: stop it, or use PostgreSQL") from None
+        self._file = file
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def build(settings: Settings, *, clock: Clock | None = None, replica: str | None = None) -> Bot:
@@ -110,29 +148,42 @@ def build(settings: Settings, *, clock: Clock | None = None, replica: str | None
         settings.wecom_app_secret.get_secret_value(),
         settings.wecom_contacts_secret.get_secret_value() or None,
     )
-    replica = replica or settings.bot_replica or default_replica(settings)
+    replica = replica or replica_name(settings)
     leases = Leases(store.engine)
     vault = Vault(settings.bot_secret_keys.get_secret_value().replace(",", " ").split())
     services = Services(store, client, settings, policy, vault, clock, leases, replica)
     router, work = handlers.router(), handlers.work()
+    work.include(tidy.work)
     parts = Parts(
         Dispatcher(store, router, settings, policy),
         Sender(store, client, settings),
         Runner(work, services, lambda tx: roles(tx, settings)),
     )
     workflows = Workflows(
-        settings.workflow_database_url, parts, leases, replica=replica, poll_seconds=settings.bot_poll_seconds
+        settings.workflow_database_url,
+        parts,
+        leases,
+        replica=replica,
+        poll_seconds=settings.bot_poll_seconds,
+        long_jobs=work.long_jobs,
     )
     scheduler = Scheduler(store, workflows, clock, sweeps_of(work), tick_seconds=settings.bot_tick_seconds)
     web = FastAPI(title="exmail-bot", docs_url=None, redoc_url=None, openapi_url=None)
-    bot = Bot(settings, clock, store, services, workflows, scheduler, router, web)
+    lock = FolderLock(None if settings.bot_database_url else settings.bot_data_dir)
+    bot = Bot(settings, clock, store, services, workflows, scheduler, router, web, lock)
     add_routes(bot)
     return bot
 
 
-def default_replica(settings: Settings) -> str:
-    """On SQLite one name for the one process: it goes on with its own work at once. Else a new one each time."""
-    return f"{os.uname().nodename}-{secrets.token_hex(4)}" if settings.bot_database_url else "single"
+def replica_name(settings: Settings) -> str:
+    """
+    On SQLite one name for the one process: it goes on with its own work at once.
+
+    On PostgreSQL a new one each time, so that no two processes ever share it: they would take over from each other.
+    """
+    if not settings.bot_database_url:
+        return "single"
+    return f"{(settings.bot_replica or os.uname().nodename)[:48]}-{secrets.token_hex(4)}"
 
 
 def sweeps_of(work: Work) -> Sequence[Sweep]:

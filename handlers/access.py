@@ -290,10 +290,12 @@ class PageHost:
         """The password, encrypted at once; the job goes on."""
         job = tx.jobs.get(link.job_id)
         box = tx.mailboxes.get(link.mailbox_id)
-        if job.state is not JobState.WAITING:
+        if job.state not in (JobState.WAITING, JobState.DUE):
             return []
         tx.passwords.keep(job.id, link.side, given_by=link.member, ciphertext=self._services.vault.lock(password))
         tx.audit.add(link.member, "access.given", box.address, job=job.id, side=link.side)
+        if job.state is JobState.DUE:  # the other side's password has just woken it: it will find this one, too
+            return []
         tx.jobs.wake(job, WAITING_STAGE)
         return [Start("job", job.id, job.wakes, str(job.id), job.kind)]
 

@@ -34,6 +34,10 @@ class Browser:
         self._base = urlsplit(base_url)
         self._cookies: dict[str, str] = {}
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
     def get(self, url: str) -> tuple[int, str]:
         """Status and text at the end of the redirects."""
         for _ in range(REDIRECTS_MAX):
@@ -71,6 +75,10 @@ class Player:
         self._told = told
         self._read: dict[str, int] = {}
         self._pause = threading.Event()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
 
     # --- the control API
 
@@ -196,6 +204,7 @@ class Player:
             raise NotHeard(f"no form for {member}: {re.sub('<[^>]+>', ' ', text)[:400]}")
         self._told(f"{member}> [page] (a client password)")
         _, answer = browser.post(address, {"csrf": token[1], "password": password})
+        browser.close()
         return answer
 
     def decline(self, member: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,6 @@ class Bot(Player):
 def bot(tmp_path: Path) -> Iterator[Bot]:
     """A fresh organisation with the bot in it."""
     with running(tmp_path / "data") as sandbox:
-        player = Bot(sandbox)
-        player.wait_ready()
-        yield player
+        with closing(Bot(sandbox)) as player:
+            player.wait_ready()
+            yield player

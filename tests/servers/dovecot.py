@@ -66,7 +66,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={uid} gid={gid} home={folder}/mail/%u quota_rule=*:bytes=%d
+  args = uid={uid} gid={gid} home={folder}/mail/%u quota_rule=*:bytes=%{{if;%d;*;*.*;0;%d}}
 }}
 plugin {{
   quota = count:User quota
