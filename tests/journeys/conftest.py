@@ -39,7 +39,6 @@ class Bot(Player):
 @pytest.fixture
 def bot(tmp_path: Path) -> Iterator[Bot]:
     """A fresh organisation with the bot in it."""
-    with running(tmp_path / "data") as sandbox:
-        with closing(Bot(sandbox)) as player:
-            player.wait_ready()
-            yield player
+    with running(tmp_path / "data") as sandbox, closing(Bot(sandbox)) as player:
+        player.wait_ready()
+        yield player

@@ -1,0 +1,68 @@
+"""The demo as a newcomer does it: everything through the page in a browser, from the command to the receipt."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from bot.sandbox.plays import arrived
+from tests.journeys.conftest import Bot
+
+PICTURES = os.environ.get("STORY_PICTURES")  # a folder that keeps what the page looked like
+SLOW_MS = 60_000
+
+
+def pictured(page: Page, name: str) -> None:
+    """Keep a picture, if somebody wants to look."""
+    if PICTURES:
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+
+
+def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
+    """Three people's work on one page: mei asks, ahing gives access, mei starts; the mail is there."""
+    page.set_default_timeout(SLOW_MS)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{bot.url}/")
+    page.get_by_role("button", name="EN").click()
+    expect(page.locator(".member")).to_have_count(10)
+
+    page.locator(".member[data-member=mei]").click()
+    page.locator("#input").fill("backup ahing to support@ because he leaves")
+    page.keyboard.press("Enter")
+    expect(page.locator(".member[data-member=ahing] .badge")).to_be_visible(timeout=SLOW_MS)
+
+    steps = page.locator("#steps li")
+    steps.nth(1).get_by_role("button", name="Go to ahing@").click()
+    box = page.locator("[id='box-ahing@corp.test']")
+    box.locator("select").select_option(label="all mail")
+    box.get_by_role("switch", name="IMAP shows custom folders").check()
+    box.locator("[data-do=mint]").click()
+    password = box.locator(".secret").inner_text()
+
+    page.locator(".member[data-member=ahing]").click()
+    with page.context.expect_page() as opened:
+        page.locator(".lines a").last.click()
+    form = opened.value
+    form.set_viewport_size({"width": 390, "height": 844})
+    expect(form.locator("input[type=password]")).to_be_visible()
+    pictured(form, "access-page")
+    form.locator("input[type=password]").fill(password)
+    form.locator("input[type=password]").press("Enter")
+    expect(form.locator("input[type=password]")).to_have_count(0)
+    form.close()
+
+    page.locator(".member[data-member=mei]").click()
+    start = page.get_by_role("button", name="Start", exact=True)
+    expect(start).to_be_visible(timeout=SLOW_MS)
+    pictured(page, "preview")
+    start.click()
+    expect(page.locator(".lines")).to_contain_text(
+        "mails of ahing@corp.test are now in support@corp.test.", timeout=SLOW_MS
+    )
+    expect(page.locator(".lines")).to_contain_text(".xlsx", timeout=SLOW_MS)
+    page.locator("[id='box-support@corp.test'] > summary").click()
+    expect(page.locator("[id='box-support@corp.test']")).to_contain_text("ahing@corp.test")
+    pictured(page, "sandbox")
+    arrived(bot, "ahing@corp.test", "support@corp.test")
