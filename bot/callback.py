@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -70,9 +71,7 @@ class Callback:
             return Response(status_code=400)
         started = await run_in_threadpool(self.accept, fields)
         CALLBACKS.labels(self._source, "200").inc()
-        if started is not None:
-            await run_in_threadpool(self.begin, started)
-        return Response(status_code=200)
+        return Response(status_code=200, background=None if started is None else BackgroundTask(self.begin, started))
 
     def accept(self, fields: dict[str, object]) -> Start | None:
         """Store it; what to start, or None for what was here before or nobody handles."""
@@ -87,7 +86,7 @@ class Callback:
             return None if row is None else Start("message", row.id, row.attempt, row.sender)
 
     def begin(self, start: Start) -> None:
-        """Start the decision. It is stored: if this fails, the tick starts it."""
+        """Start the decision, once WeCom has its answer. It is stored: if this fails, the tick starts it."""
         try:
             self._start(start)
         except Exception:

@@ -7,11 +7,13 @@ A text goes out at least once, a card with the same task id every time, so that 
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from bot.errors import BotError, NetworkError, UpstreamError
 from bot.jobs import Start
@@ -38,7 +40,7 @@ CLOSED_KEY = "closed"  # a greyed card must still have a button
 
 
 def add(tx: Transaction, reply: Reply, settings: Settings) -> list[Start]:
-    """Write a reply as a row, in the receiver's language; gives what to start, if nothing is before it."""
+    """Write a reply as a row, in the receiver's language; gives what to start."""
     language = language_of(tx, reply.card.to if isinstance(reply, CardUpdate) else reply.to, settings)
     if isinstance(reply, Text):
         row = tx.deliveries.add(reply.to, "text", {"text": said(reply.words, language)}, once=reply.once)
@@ -49,7 +51,7 @@ def add(tx: Transaction, reply: Reply, settings: Settings) -> list[Start]:
     else:
         file = tx.deliveries.add_file(reply.name, reply.content)
         row = tx.deliveries.add(reply.to, "file", {"file": file.id})
-    return [] if tx.deliveries.earlier_waiting(row) else [start_of(row)]
+    return [start_of(row)]  # if its turn is still to come, it waits; nothing is locked here, so nobody waits for us
 
 
 def add_card(tx: Transaction, card: Card, language: Language) -> Delivery:
@@ -130,23 +132,30 @@ def start_of(row: Delivery) -> Start:
 
 
 class Sender:
-    """Sends rows. One call is one short step of a workflow."""
+    """
+    Sends rows. One call is one short step of a workflow.
+
+    A row whose turn has not come gets a new attempt, and whoever sends the one before it starts that. The look at the
+    earlier row locks it: either its sender is done, or he finds ours when he is.
+    """
 
     def __init__(self, store: Store, client: WeComClient, settings: Settings) -> None:
         self._store = store
         self._client = client
         self._settings = settings
 
-    def deliver(self, delivery_id: int) -> list[Start]:
-        """Send a row if its turn has come; gives the member's next one to start."""
+    def deliver(self, delivery_id: int, attempt: int) -> list[Start]:
+        """Send a row if its turn has come and no later attempt took over; gives the member's next one to start."""
         with self._store.begin() as tx:
             row = tx.deliveries.get(delivery_id)
-            if row.state is not DeliveryState.WAITING or row.due_at > tx.now or tx.deliveries.earlier_waiting(row):
+            if row.state is not DeliveryState.WAITING:  # a crash came between its end and this answer
+                return next_start(tx, row.receiver)
+            if row.attempt != attempt or row.due_at > tx.now:
                 return []
-            if (free_at := self.held_until(tx, row.receiver)) is not None:
-                tx.deliveries.later(row, free_at, "limit")
+            if tx.deliveries.earlier_waiting(row):
+                tx.deliveries.again(row)
                 return []
-            receiver, kind, body, attempt = row.receiver, row.kind, row.body, row.attempt
+            receiver, kind, body = row.receiver, row.kind, row.body
         try:
             if kind == "text":
                 self.send_text(delivery_id, receiver, str(body["text"]))
@@ -156,8 +165,18 @@ class Sender:
                 self.update_card(receiver, body)
             else:
                 self.send_file(receiver, int(body["file"]))
-        except (UpstreamError, cards.CardRefused, cards.FileRefused) as error:
+        except Held as held:
+            with self._store.begin() as tx:
+                tx.deliveries.later(tx.deliveries.get(delivery_id), held.until, "limit")
+            return []
+        except BotError as error:
             return self.failed(delivery_id, attempt, error)
+        except DBAPIError:
+            raise  # the database is away or busy: tried again
+        except Exception:
+            reference = secrets.token_hex(4)
+            log.exception("deliver_failed", delivery_id=delivery_id, kind=kind, reference=reference)
+            return self.over(delivery_id, f"bug {reference}")  # what comes after it must not wait for ever
         return self.over(delivery_id, None)
 
     def send_text(self, delivery_id: int, receiver: str, text: str) -> None:
@@ -172,9 +191,21 @@ class Sender:
                 tx.deliveries.get(delivery_id).parts_sent = number
 
     def send_card(self, receiver: str, body: Mapping[str, Any]) -> None:
-        """A card; its leave to be redrawn is kept. One that WeCom has already is not sent again."""
+        """
+        A card; its leave to be redrawn is kept. One that WeCom has already is not sent again.
+
+        What WeCom will never take as a card is said in words, which do all that buttons do.
+        """
         self.count(receiver)
-        sent = cards.send_card(self._client, receiver, body["card"])
+        try:
+            sent = cards.send_card(self._client, receiver, body["card"])
+        except (cards.CardRefused, WeComError) as error:
+            if not content_refused(error):
+                raise
+            log.error("card_refused", task_id=body["task_id"], error=str(error))
+            self.count(receiver)
+            unreachable(receiver, *cards.send_text(self._client, receiver, in_words(body["card"])))
+            return
         unreachable(receiver, sent)
         if sent.response_code:
             with self._store.begin() as tx:
@@ -184,13 +215,30 @@ class Sender:
         """Redraw a card; without a living code for it, say it in a text."""
         with self._store.begin() as tx:
             code = tx.cards.take(body["old_task_id"], receiver)
-        if code is not None:
-            updated = cards.update_card(self._client, code, receiver, card=body["card"])
-            if not updated.code_spent:
-                return
+        if code is not None and self.redrawn(code, receiver, body):
+            return
         if body["otherwise"]:
             self.count(receiver)
             unreachable(receiver, *cards.send_text(self._client, receiver, body["otherwise"]))
+
+    def redrawn(self, code: str, receiver: str, body: Mapping[str, Any]) -> bool:
+        """Redraw with a code; False when it was dead or WeCom never takes the card. A fault leaves it alive."""
+        try:
+            updated = cards.update_card(self._client, code, receiver, card=body["card"])
+        except BotError as error:
+            with self._store.begin() as tx:
+                tx.cards.give_back(body["old_task_id"], code)
+            if not content_refused(error):
+                raise
+            log.error("card_refused", task_id=body["task_id"], error=str(error))
+            return False
+        if updated.invalid:
+            raise Unreachable(f"{receiver} is not reachable for the app")
+        if updated.code_spent:
+            return False
+        with self._store.begin() as tx:
+            tx.cards.follow(body["old_task_id"], body["task_id"], receiver)
+        return True
 
     def send_file(self, receiver: str, file_id: int) -> None:
         """A kept file."""
@@ -201,8 +249,10 @@ class Sender:
         unreachable(receiver, cards.send_file(self._client, receiver, name, content))
 
     def count(self, receiver: str) -> None:
-        """Every attempt counts, also one that fails: written before it is made."""
+        """Every attempt counts, also one that fails: written before it is made. Held when a limit is reached."""
         with self._store.begin() as tx:
+            if (free_at := self.held_until(tx, receiver)) is not None:
+                raise Held(free_at)
             tx.deliveries.count_attempt(receiver)
 
     def held_until(self, tx: Transaction, receiver: str) -> datetime | None:
@@ -213,7 +263,7 @@ class Sender:
                 first = tx.deliveries.first_attempt_since(since, receiver)
                 return (first or tx.now) + period + timedelta(seconds=1)
         midnight = tx.now.astimezone(self._settings.zone).replace(hour=0, minute=0, second=0, microsecond=0)
-        budget = MESSAGES_PER_ACCOUNT_PER_DAY * max(1, len(tx.members.all()))
+        budget = MESSAGES_PER_ACCOUNT_PER_DAY * max(1, tx.deliveries.members_count())
         if tx.deliveries.attempts_since(midnight) >= budget:
             return midnight + timedelta(days=1)
         return None
@@ -242,8 +292,21 @@ class Sender:
                     tx.audit.add("bot", "delivery.refused", row.receiver, delivery=delivery_id, error=error)
                     log.error("delivery_refused", delivery_id=delivery_id, error=error)
                 tx.session.flush()
-            following = tx.deliveries.next_of(row.receiver)
-            return [] if following is None else [start_of(following)]
+            return next_start(tx, row.receiver)
+
+
+def next_start(tx: Transaction, receiver: str) -> list[Start]:
+    """The member's next reply, if it is due."""
+    following = tx.deliveries.next_of(receiver)
+    return [] if following is None else [start_of(following)]
+
+
+class Held(Exception):
+    """A limit is reached: nothing more to this member until then."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(until.isoformat())
+        self.until = until
 
 
 class Unreachable(UpstreamError):
@@ -252,6 +315,21 @@ class Unreachable(UpstreamError):
 
 # 81013: all receivers invalid; 44004, 45002, 4203x-4205x: content; 40007: the file. Others may be mended meanwhile.
 FOR_GOOD = frozenset({81013, 82001, 44004, 45001, 45002, 40006, 40007, *range(42017, 42056)})
+
+
+CONTENT_REFUSED = frozenset({45001, 45002, *range(42017, 42056)})
+
+
+def content_refused(error: BotError) -> bool:
+    """Whether a card was refused for what is in it, by us or by WeCom."""
+    return isinstance(error, cards.CardRefused) or (isinstance(error, WeComError) and error.errcode in CONTENT_REFUSED)
+
+
+def in_words(card: Mapping[str, Any]) -> str:
+    """What a card says, without its buttons."""
+    rows = [f"{each['keyname']}: {each['value']}" for each in card["horizontal_content_list"]]
+    parts = [card["main_title"]["title"], card.get("sub_title_text"), *rows, card.get("replace_text")]
+    return "\n".join(part for part in parts if part)
 
 
 def unreachable(receiver: str, *sent: cards.Sent) -> None:

@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from bot import delivery, messages
 from bot.context import Choose, Context, Missing
@@ -44,6 +44,7 @@ SCRUBBED = "********"
 CHOICES_MAX = 10
 GREET_EVERY = timedelta(days=1)
 TELL_ADMINS_EVERY = timedelta(hours=1)
+ATTEMPTS_MAX = 5  # workflows of one message that met the database away or busy; then it counts as a bug
 CHOOSE = "choose"
 
 
@@ -85,29 +86,40 @@ class Dispatcher:
             return [Start(**each) for each in row.outcome]
         message = messages.parse(row.fields)
         ctx = self.context(tx, message)
+        if isinstance(message, CardClick):
+            self.keep_code(tx, message)
         reference = None
         try:
             with tx.savepoint():
-                replies = self.handle(ctx, row, message)
-                tx.session.flush()
-        except OperationalError:
-            raise  # the database is away or busy: nothing is decided, the row is tried again
+                starts = self.written(ctx, self.handle(ctx, row, message))
         except Exception as error:
+            if isinstance(error, DBAPIError) and row.attempt < ATTEMPTS_MAX:
+                raise  # the database is away or busy: nothing is decided, the row is tried again
             ctx.starts = []
             spoken = self.spoken(ctx, error)
             if spoken is None:
                 reference = secrets.token_hex(4)
                 log.exception("decide_failed", message_key=row.key, kind=row.kind, reference=reference)
-            replies = self.apology(ctx, row, reference) if reference is not None else spoken or []
-        starts = [*ctx.starts]
-        for reply in replies:
-            starts += delivery.add(tx, reply, self._settings)
+                spoken = self.apology(ctx, row, reference)
+            starts = self.written(ctx, spoken)
         outcome = [asdict(start) for start in starts]
         if reference is None:
             tx.inbox.handled(row, outcome)
         else:
             tx.inbox.failed(row, reference, outcome)
         return starts
+
+    def written(self, ctx: Context, replies: list[Reply]) -> list[Start]:
+        """The replies as rows, and all that is to be started."""
+        starts = [start for reply in replies for start in delivery.add(ctx.tx, reply, self._settings)]
+        ctx.tx.session.flush()
+        return [*ctx.starts, *starts]
+
+    def keep_code(self, tx: Transaction, click: CardClick) -> None:
+        """The code that came with a click is kept whatever becomes of the click."""
+        card = tx.cards.find(click.task_id)
+        if click.code and card is not None and card.member == click.sender:
+            tx.cards.keep(click.task_id, click.sender, click.code, clicked=True)
 
     def context(self, tx: Transaction, message: Message) -> Context:
         """What the handler gets; the language is the one the sender types in."""
@@ -129,6 +141,8 @@ class Dispatcher:
             return self.handle_click(ctx, message)
         if isinstance(message, MenuClick):
             return self.run(ctx, self._router.menu_for(message.key))
+        if isinstance(message, EnteredChat) and not interesting(self._router, message, ctx.tx):
+            return []  # he came twice before the first greeting was decided
         match = self._router.event_for(message)
         return self.run(ctx, match) if match is not None else []
 
@@ -155,12 +169,10 @@ class Dispatcher:
         return self.run(ctx, match)
 
     def handle_click(self, ctx: Context, click: CardClick) -> list[Reply]:
-        """A pressed button. The code that came with it is kept before anything else."""
+        """A pressed button."""
         card = ctx.tx.cards.find(click.task_id)
         if card is None or card.member != ctx.sender:
             raise UserError(say("dispatcher.card_unknown"))
-        if click.code:
-            ctx.tx.cards.keep(click.task_id, ctx.sender, click.code, clicked=True)
         ctx.task_id, ctx.selected = click.task_id, click.selected
         if click.key == CHOOSE:
             question = ctx.tx.questions.find(ctx.sender)

@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol, TypedDict
 
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 log = structlog.get_logger()
 
@@ -23,7 +29,12 @@ APPLICATION_VERSION = "1"  # constant: a hash of the source would strand every j
 SLICES_MAX = 5_000  # turns of one job in one workflow; then a new workflow goes on
 LEASE_SECONDS = 15.0
 LEASE_PREFIX = "executor:"
+ADOPTING = "adopting"  # the lease of who takes over from dead replicas
 LIVE = ("PENDING", "ENQUEUED", "DELAYED")
+ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+HISTORY_KEPT = timedelta(days=14)  # longer than the slot of any sweep, which must not run again in it
+FORGET_AT_ONCE = 500
+FORGET_ROUNDS_MAX = 40
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,15 @@ class Leases(Protocol):
 
     def live_holders(self, prefix: str) -> set[str]: ...
 
+    def forget(self, prefix: str, seconds: float) -> None: ...
+
 
 @dataclass
 class _Running:
     """What the workflow functions, which DBOS registers once a process, work for now."""
 
     worker: Worker | None = None
+    long_jobs: frozenset[str] = frozenset()
 
     def get(self) -> Worker:
         if self.worker is None:
@@ -87,23 +101,47 @@ class _Running:
 _running = _Running()
 
 
-@DBOS.step()
+def transient(error: BaseException) -> bool:
+    """Whether the database was away or two transactions met: the same again may succeed."""
+    return isinstance(error, (DBAPIError, PoolTimeout))
+
+
+class Retries(TypedDict):
+    """How often a step is tried again at once; after that its workflow ends, and the tick gives it another."""
+
+    retries_allowed: bool
+    max_attempts: int
+    interval_seconds: float
+    backoff_rate: float
+    should_retry: Callable[[BaseException], bool]
+
+
+RETRIES: Retries = {
+    "retries_allowed": True,
+    "max_attempts": 4,
+    "interval_seconds": 0.5,
+    "backoff_rate": 2,
+    "should_retry": transient,
+}
+
+
+@DBOS.step(**RETRIES)
 def decide_step(inbox_id: int) -> list[dict[str, Any]]:
     return packed(_running.get().decide(inbox_id))
 
 
-@DBOS.step()
+@DBOS.step(**RETRIES)
 def deliver_step(delivery_id: int, attempt: int) -> list[dict[str, Any]]:
     return packed(_running.get().deliver(delivery_id, attempt))
 
 
-@DBOS.step()
+@DBOS.step(**RETRIES)
 def turn_step(job_id: int, wakes: int) -> dict[str, Any]:
     turn = _running.get().turn(job_id, wakes)
     return {"over": turn.over, "starts": packed(turn.starts)}
 
 
-@DBOS.step()
+@DBOS.step(**RETRIES)
 def sweep_step(name: str, slot: str) -> list[dict[str, Any]]:
     return packed(_running.get().sweep(name, slot))
 
@@ -151,7 +189,8 @@ def enqueue(start: Start) -> None:
         elif start.what == "deliver":
             DBOS.enqueue_workflow("deliveries", deliver_workflow, start.id, start.attempt)
         else:
-            DBOS.enqueue_workflow("jobs", job_workflow, start.id, start.attempt)
+            queue = "long_jobs" if start.name in _running.long_jobs else "jobs"
+            DBOS.enqueue_workflow(queue, job_workflow, start.id, start.attempt)
 
 
 class Workflows:
@@ -165,20 +204,23 @@ class Workflows:
         *,
         replica: str,
         poll_seconds: float = 0.25,
-        jobs_max: int = 4,
+        long_jobs: Iterable[str] = (),
+        long_jobs_max: int = 4,
     ) -> None:
         self.replica = replica
         self._url = database_url
         self._worker = worker
         self._leases = leases
         self._poll_seconds = poll_seconds
-        self._jobs_max = jobs_max
+        self._long_jobs = frozenset(long_jobs)
+        self._long_jobs_max = long_jobs_max
 
     def launch(self) -> None:
         """Begin to work, first of all on what an earlier life of this replica left unfinished."""
         os.environ.setdefault("DBOS__APPVERSION", APPLICATION_VERSION)
         self.beat()
-        _running.worker = self._worker
+        _running.worker, _running.long_jobs = self._worker, self._long_jobs
+        write_ahead(self._url)
         config: DBOSConfig = {
             "name": "exmail-bot",
             "system_database_url": self._url,
@@ -190,7 +232,7 @@ class Workflows:
         DBOS(config=config)
         logging.getLogger("dbos").setLevel(logging.WARNING)
         DBOS.launch()
-        for queue, at_once in (("messages", 8), ("deliveries", 8), ("jobs", self._jobs_max)):
+        for queue, at_once in (("messages", 8), ("deliveries", 8), ("jobs", 8), ("long_jobs", self._long_jobs_max)):
             DBOS.register_queue(
                 queue,
                 partition_concurrency=1,
@@ -224,17 +266,53 @@ class Workflows:
         self._leases.acquire(LEASE_PREFIX + self.replica, self.replica, LEASE_SECONDS)
 
     def adopt(self) -> int:
-        """Take over what dead replicas left, which DBOS by itself does for its own id only; gives the count."""
+        """
+        Take over what dead replicas left, which DBOS by itself does for its own id only; gives the count.
+
+        One replica at a time: of two that saw the same dead one, the second would take the work from the first.
+        """
+        if self._leases.acquire(ADOPTING, self.replica, LEASE_SECONDS) is None:
+            return 0
+        try:
+            return self._adopt()
+        finally:
+            self._leases.release(ADOPTING, self.replica)
+
+    def _adopt(self) -> int:
         live = self._leases.live_holders(LEASE_PREFIX)
         dead = [
             each
             for each in DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
             if each.executor_id not in live
         ]
-        by_queue: dict[str, list[str]] = {}
+        by_queue: dict[str | None, list[str]] = {}  # a sweep waits in no queue: DBOS's own, which has no partitions
         for each in dead:
-            by_queue.setdefault(each.queue_name or "jobs", []).append(each.workflow_id)
+            by_queue.setdefault(each.queue_name, []).append(each.workflow_id)
         for queue, ids in by_queue.items():
             log.warning("workflows_adopted", queue=queue, count=len(ids))
             DBOS.resume_workflows(ids, queue_name=queue)
         return len(dead)
+
+    def forget(self) -> int:
+        """Drop the history of workflows that ended long ago, and leases of replicas long gone; gives the count."""
+        before = (datetime.now(UTC) - HISTORY_KEPT).isoformat()
+        count = 0
+        for _ in range(FORGET_ROUNDS_MAX):
+            old = DBOS.list_workflows(
+                status=ENDED, completed_before=before, limit=FORGET_AT_ONCE, load_input=False, load_output=False
+            )
+            if old:
+                DBOS.delete_workflows([each.workflow_id for each in old])
+            count += len(old)
+            if len(old) < FORGET_AT_ONCE:
+                break
+        self._leases.forget(LEASE_PREFIX, HISTORY_KEPT.total_seconds())
+        return count
+
+
+def write_ahead(url: str) -> None:
+    """WAL for an SQLite file, which DBOS leaves as it finds it: half the cost of a step."""
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite" and address.database:
+        with closing(sqlite3.connect(address.database, timeout=30)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")

@@ -18,13 +18,14 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from bot import delivery
 from bot.clock import Clock
 from bot.context import job_start
-from bot.jobs import Start, Workflows
+from bot.jobs import HISTORY_KEPT, Start, Workflows
 
 if TYPE_CHECKING:
     from storage.store import Store
 
 log = structlog.get_logger()
 
+FORGET_EVERY_SECONDS = 3600.0
 ROWS_MAX = 200  # of each kind in one tick; the next tick takes the rest
 
 
@@ -56,10 +57,17 @@ class Scheduler:
         self._store = store
         self._workflows = workflows
         self._clock = clock
+        if too_long := [sweep.name for sweep in sweeps if sweep.every * 2 > HISTORY_KEPT]:
+            raise ValueError(f"slots longer than the history of workflows: {', '.join(too_long)}")
         self._sweeps = sweeps
+        self._slots: dict[str, str] = {}  # started by this process: a start is a look-up, too dear for every tick
         self._settled_seconds = min(5.0, tick_seconds)
         self._scheduler = BackgroundScheduler(timezone="UTC")
-        for name, run, seconds in (("tick", self.tick, tick_seconds), ("beat", self.beat, beat_seconds)):
+        for name, run, seconds in (
+            ("tick", self.tick, tick_seconds),
+            ("beat", self.beat, beat_seconds),
+            ("forget", self.forget, FORGET_EVERY_SECONDS),
+        ):
             self._scheduler.add_job(
                 run, "interval", seconds=seconds, id=name, coalesce=True, max_instances=1, misfire_grace_time=None
             )
@@ -89,7 +97,14 @@ class Scheduler:
                 self._workflows.start(replace(start, attempt=attempt))
         now = self._clock.now()
         for sweep in self._sweeps:
-            self._workflows.start_sweep(sweep.name, sweep.slot(now))
+            slot = sweep.slot(now)
+            if self._slots.get(sweep.name) != slot:
+                self._workflows.start_sweep(sweep.name, slot)
+                self._slots[sweep.name] = slot
+
+    def forget(self) -> None:
+        """Drop the history of workflows that ended long ago."""
+        self._workflows.forget()
 
     def due(self) -> Iterable[tuple[Start, Callable[[Start], int | None]]]:
         """Rows whose moment has come, and how to give each a new attempt when its workflow ended without it."""

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bot.words import Language
 
+ROLES = ("super_admin", "admin", "approver", "auditor")  # that a tag can give
+AES_KEY_LETTERS = 43
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -47,7 +49,7 @@ class Settings(BaseSettings):
     exmail_archive_mailbox: str = ""
     exmail_quota_bytes: int = Field(1 << 30, gt=0)  # the free plan's mailbox; no API tells
 
-    bot_database_url: str = ""
+    bot_database_url: str = Field("", repr=False)  # may hold a password
     bot_data_dir: Path = Path("data")
     bot_public_url: str
     bot_secret_keys: SecretStr
@@ -80,13 +82,36 @@ class Settings(BaseSettings):
     def _role_tags(cls, value: object) -> object:
         """`admin=12 approver=13`: which WeCom tag gives which role."""
         if isinstance(value, str):
-            return dict(each.split("=", 1) for each in value.replace(",", " ").split())
+            pairs = [each.partition("=") for each in value.replace(",", " ").split()]
+            if wrong := [name for name, _, _ in pairs if name not in ROLES]:
+                raise ValueError(f"{', '.join(wrong)}: no such role; there are {', '.join(ROLES)}")
+            return {name: tag_id for name, _, tag_id in pairs}
         return value
 
     @field_validator("bot_time_zone")
     @classmethod
     def _zone(cls, value: str) -> str:
-        ZoneInfo(value)
+        try:
+            ZoneInfo(value)
+        except (KeyError, OSError):  # ZoneInfoNotFoundError is a KeyError
+            raise ValueError("no such time zone; for example Asia/Shanghai") from None
+        return value
+
+    @field_validator("bot_database_url")
+    @classmethod
+    def _postgres(cls, value: str) -> str:
+        scheme, _, rest = value.partition("://")
+        if not value:
+            return value
+        if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not rest:
+            raise ValueError("must be postgresql://…, or empty for SQLite files in BOT_DATA_DIR")
+        return f"postgresql+psycopg://{rest}"
+
+    @field_validator("wecom_callback_aes_key", "wecom_contacts_callback_aes_key")
+    @classmethod
+    def _aes_key(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and len(value.get_secret_value()) != AES_KEY_LETTERS:
+            raise ValueError(f"must be the {AES_KEY_LETTERS} letters of the console's EncodingAESKey")
         return value
 
     @field_validator("exmail_domain", "exmail_archive_mailbox")
@@ -108,7 +133,7 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """PostgreSQL if configured, else SQLite in the data directory; psycopg 3 in any case."""
         if self.bot_database_url:
-            return self.bot_database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+            return self.bot_database_url
         return f"sqlite:///{self.bot_data_dir / 'bot.sqlite'}"
 
     @property

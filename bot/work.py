@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from bot import delivery
 from bot.clock import Clock
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FAILURES_MAX = 8
+DATABASE_FAILURES_MAX = 5  # workflows of one stage; the database being away is not counted, it cannot be
 BACKOFF_FIRST = timedelta(seconds=5)
 BACKOFF_MAX = timedelta(minutes=15)
 WINDOW = timedelta(seconds=65)
@@ -115,6 +116,7 @@ class JobContext:
     stage: str
     params: Mapping[str, Any]
     data: Mapping[str, Any]
+    failures: int
     roles: Callable[[Transaction], Roles]
     starts: list[Start] = field(default_factory=list)
 
@@ -173,16 +175,19 @@ class Work:
 
     def __init__(self) -> None:
         self.jobs: dict[str, JobFunction] = {}
+        self.long_jobs: set[str] = set()
         self.failures: dict[str, FailFunction] = {}
         self.sweeps: dict[str, tuple[timedelta, SweepFunction]] = {}
 
-    def job(self, kind: str) -> Callable[[F], F]:
-        """The function turns jobs of a kind."""
+    def job(self, kind: str, *, long: bool = False) -> Callable[[F], F]:
+        """The function turns jobs of a kind; `long` ones, of hours, wait in a line of their own."""
 
         def register(function: F) -> F:
             if kind in self.jobs:
                 raise ValueError(f"two functions turn {kind}")
             self.jobs[kind] = function
+            if long:
+                self.long_jobs.add(kind)
             return function
 
         return register
@@ -210,6 +215,7 @@ class Work:
         if twice := (self.jobs.keys() & other.jobs.keys()) | (self.sweeps.keys() & other.sweeps.keys()):
             raise ValueError(f"declared twice: {', '.join(sorted(twice))}")
         self.jobs |= other.jobs
+        self.long_jobs |= other.long_jobs
         self.failures |= other.failures
         self.sweeps |= other.sweeps
 
@@ -233,9 +239,9 @@ class Runner:
             log.info("job_moved_on", job_id=job_id, kind=ctx.kind)
         except UpstreamError as error:
             self.again_or_fail(ctx, error)
-        except OperationalError:
-            raise  # the database is away or busy: nothing is written, the tick tries again
-        except Exception:
+        except Exception as error:
+            if isinstance(error, DBAPIError) and ctx.failures < DATABASE_FAILURES_MAX:
+                raise  # the database is away or busy: nothing is written, the same again may succeed
             reference = secrets.token_hex(4)
             log.exception("job_failed", job_id=job_id, kind=ctx.kind, stage=ctx.stage, reference=reference)
             self.fail(ctx, say("work.bug", reference=reference))
@@ -248,7 +254,15 @@ class Runner:
             if job is None or job.state is not JobState.DUE or job.wakes != wakes or job.due_at > tx.now:
                 return None
             return JobContext(
-                self._services, job.id, wakes, job.kind, job.stage, dict(job.params), dict(job.data), self._roles
+                self._services,
+                job.id,
+                wakes,
+                job.kind,
+                job.stage,
+                dict(job.params),
+                dict(job.data),
+                job.failures,
+                self._roles,
             )
 
     def turned(self, ctx: JobContext) -> Turn:
@@ -287,10 +301,18 @@ class Runner:
         ctx.starts += step.starts
 
     def sweep(self, name: str, slot: str) -> list[Start]:
-        """Run a sweep for its slot."""
-        with self._services.store.begin() as tx:
-            step = SweepStep(tx, self._services, self._roles(tx))
-            self._work.sweeps[name][1](step)
+        """Run a sweep for its slot; a bug in it is logged, and the next slot is another chance."""
+        if name not in self._work.sweeps:  # of a release before this one
+            return []
+        try:
+            with self._services.store.begin() as tx:
+                step = SweepStep(tx, self._services, self._roles(tx))
+                self._work.sweeps[name][1](step)
+        except DBAPIError:
+            raise
+        except Exception:
+            log.exception("sweep_failed", sweep=name, slot=slot)
+            return []
         return step.starts
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage.asking import Asking
+from storage.asking import Asking, insert_into
 from storage.models import AuditEntry, AuditHead
 
 GENESIS = "0" * 64
@@ -30,17 +31,27 @@ class Audit(Asking):
 
     def add(self, who: str, what: str, subject: str, **detail: object) -> None:
         """Who did what to which mailbox; never mail content, never a secret."""
-        self._waiting.append(AuditEntry(at=self.now, who=who, what=what, subject=subject, detail=detail))
+        kept = json.loads(json.dumps(detail))  # as the database gives it back; what is no JSON is refused here
+        self._waiting.append(AuditEntry(at=self.now, who=who, what=what, subject=subject, detail=kept))
+
+    @contextmanager
+    def undone_with(self, savepoint: AbstractContextManager[object]) -> Iterator[None]:
+        """What is added inside is forgotten when the savepoint is undone."""
+        before = len(self._waiting)
+        try:
+            with savepoint:
+                yield
+        except BaseException:
+            del self._waiting[before:]
+            raise
 
     def seal(self) -> None:
         """Write what was added, behind the last entry of the chain."""
         if not self._waiting:
             return
-        head = self.session.get(AuditHead, 1, with_for_update=True, populate_existing=True)
-        if head is None:
-            head = AuditHead(id=1, hash=GENESIS)
-            self.session.add(head)
-            self.session.flush()
+        first = insert_into(self.session, AuditHead).values(id=1, hash=GENESIS)
+        self.session.execute(first.on_conflict_do_nothing(index_elements=["id"]))
+        head = self.session.get_one(AuditHead, 1, with_for_update=True, populate_existing=True)
         for entry in self._waiting:
             entry.prev_hash = head.hash
             entry.hash = head.hash = entry_hash(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from storage.asking import Asking
 from storage.models import CardCode, SentCard
@@ -60,3 +60,22 @@ class Cards(Asking):
             .values(spent_at=self.now)
             .returning(CardCode.code)
         )
+
+    def follow(self, old: str, new: str, member: str) -> None:
+        """The card has a new task id; unspent codes of the old one are leave to redraw the same message."""
+        self.session.execute(
+            update(CardCode)
+            .where(CardCode.task_id == old, CardCode.member == member, CardCode.spent_at.is_(None))
+            .values(task_id=new)
+        )
+
+    def give_back(self, task_id: str, code: str) -> None:
+        """A taken code that WeCom did not get, or may not have got, lives again."""
+        self.session.execute(
+            update(CardCode).where(CardCode.task_id == task_id, CardCode.code == code).values(spent_at=None)
+        )
+
+    def forget(self, *, keep: timedelta) -> None:
+        """Drop dead codes, and cards sent longer ago than `keep`."""
+        self.session.execute(delete(CardCode).where(CardCode.expires_at < self.now))
+        self.session.execute(delete(SentCard).where(SentCard.created_at < self.now - keep))

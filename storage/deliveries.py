@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select, update
 
 from storage.asking import Asking
-from storage.models import Delivery, DeliveryState, Json, SendAttempt, StoredFile
+from storage.models import Delivery, DeliveryState, Json, Member, SendAttempt, StoredFile
 
 
 class Deliveries(Asking):
@@ -31,7 +31,7 @@ class Deliveries(Asking):
         """
         Whether an earlier reply to the same member is still to go out.
 
-        Locks that row: who sends it either sees this reply as the next one, or has told us here that it is out.
+        Locks the first of them: who sends it has either told us here that it is out, or finds this row as next.
         """
         return (
             self.session.scalar(
@@ -41,6 +41,7 @@ class Deliveries(Asking):
                     Delivery.state == DeliveryState.WAITING,
                     Delivery.id < delivery.id,
                 )
+                .order_by(Delivery.id)
                 .limit(1)
                 .with_for_update()
             )
@@ -76,6 +77,10 @@ class Deliveries(Asking):
     def later(self, delivery: Delivery, due_at: datetime, error: str) -> None:
         """Not out: try again at `due_at`, as a workflow of its own."""
         delivery.due_at, delivery.error = due_at, error
+        delivery.attempt += 1
+
+    def again(self, delivery: Delivery) -> None:
+        """Its turn is still to come: when it has, a workflow of its own sends it."""
         delivery.attempt += 1
 
     def refused(self, delivery: Delivery, error: str) -> None:
@@ -117,6 +122,10 @@ class Deliveries(Asking):
     def file(self, file_id: int) -> StoredFile:
         """A kept file."""
         return self.session.get_one(StoredFile, file_id)
+
+    def members_count(self) -> int:
+        """How many members the account has, as far as we know: the daily budget grows with them."""
+        return self.session.scalar(select(func.count()).select_from(Member).where(Member.left_at.is_(None))) or 0
 
     def forget(self, *, keep: timedelta) -> None:
         """Drop what was sent longer ago than `keep`, and attempts that no limit counts any more."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import delete, select, update
 
-from storage.asking import Asking
+from storage.asking import Asking, insert_into
 from storage.models import Counter, InboxMessage, InboxState, Json
 
 
@@ -23,7 +21,9 @@ class Inbox(Asking):
             "received_at": self.now, "due_at": self.now, "outcome": [],
         }  # fmt: skip
         # rowcount is -1 on PostgreSQL for ON CONFLICT (SQLAlchemy 2.1): only RETURNING tells
-        statement = self._insert(InboxMessage).values(**values).on_conflict_do_nothing(index_elements=["key"])
+        statement = (
+            insert_into(self.session, InboxMessage).values(**values).on_conflict_do_nothing(index_elements=["key"])
+        )
         row: InboxMessage | None = self.session.scalar(statement.returning(InboxMessage))
         return row
 
@@ -81,7 +81,7 @@ class Inbox(Asking):
 
     def count(self, name: str) -> None:
         """One more callback of a kind that nobody handles."""
-        statement = self._insert(Counter).values(name=name, count=1)
+        statement = insert_into(self.session, Counter).values(name=name, count=1)
         self.session.execute(
             statement.on_conflict_do_update(index_elements=["name"], set_={"count": Counter.count + 1})
         )
@@ -90,6 +90,8 @@ class Inbox(Asking):
         """How many callbacks were accepted without a handler, by kind."""
         return {row.name: row.count for row in self.session.scalars(select(Counter))}
 
-    def _insert(self, table: Any) -> Any:
-        dialect = postgresql if self.session.get_bind().dialect.name == "postgresql" else sqlite
-        return dialect.insert(table)
+    def forget(self, *, keep: timedelta) -> None:
+        """Drop what was decided longer ago than `keep`."""
+        self.session.execute(
+            delete(InboxMessage).where(InboxMessage.state != InboxState.NEW, InboxMessage.received_at < self.now - keep)
+        )

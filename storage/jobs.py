@@ -107,6 +107,6 @@ class Jobs(Asking):
         return self.session.scalar(
             update(Job)
             .where(Job.id == job_id, Job.wakes == wakes, Job.state == JobState.DUE)
-            .values(wakes=wakes + 1)
+            .values(wakes=wakes + 1, failures=Job.failures + 1)
             .returning(Job.wakes)
         )

@@ -49,6 +49,12 @@ class Leases:
                 {"name": name, "holder": holder},
             )
 
+    def forget(self, prefix: str, seconds: float) -> None:
+        """Drop leases whose name begins with `prefix` and that ran out more than `seconds` ago."""
+        statement = text(f"DELETE FROM leases WHERE name LIKE :prefix AND expires_at < {self._now} - :seconds")  # noqa: S608 -- as above
+        with self.engine.begin() as connection:
+            connection.execute(statement, {"prefix": prefix + "%", "seconds": seconds})
+
     def live_holders(self, prefix: str) -> set[str]:
         """Holders of leases whose name begins with `prefix` and that have not run out."""
         statement = text(f"SELECT holder FROM leases WHERE name LIKE :prefix AND expires_at >= {self._now}")  # noqa: S608 -- as above

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from storage.asking import Asking
+from sqlalchemy import ColumnElement, select
+
+from storage.asking import Asking, insert_into
 from storage.models import Moment
 
 
@@ -13,21 +16,18 @@ class Moments(Asking):
 
     def last(self, name: str) -> datetime | None:
         """When it last happened; None: never."""
-        row = self.session.get(Moment, name)
-        return row.at if row is not None else None
+        return self.session.scalar(select(Moment.at).where(Moment.name == name))
 
     def happened(self, name: str) -> None:
         """It happened now."""
-        row = self.session.get(Moment, name, with_for_update=True)
-        if row is None:
-            self.added(Moment(name=name, at=self.now))
-        else:
-            row.at = self.now
+        self.session.execute(self._happened(name))
 
     def first_within(self, name: str, period: timedelta) -> bool:
         """Whether it did not happen within `period`; it counts as happened now if so."""
-        last = self.last(name)
-        if last is not None and last > self.now - period:
-            return False
-        self.happened(name)
-        return True
+        statement = self._happened(name, Moment.at <= self.now - period)
+        return self.session.scalar(statement.returning(Moment.name)) is not None
+
+    def _happened(self, name: str, condition: ColumnElement[bool] | None = None) -> Any:
+        """One statement, so that of two replicas one is the first."""
+        statement = insert_into(self.session, Moment).values(name=name, at=self.now)
+        return statement.on_conflict_do_update(index_elements=["name"], set_={"at": self.now}, where=condition)

@@ -35,3 +35,7 @@ class Questions(Asking):
     def drop(self, member: str) -> None:
         """Answered, or something else was said."""
         self.session.execute(delete(PendingQuestion).where(PendingQuestion.member == member))
+
+    def forget(self) -> None:
+        """Drop what nobody answered in time."""
+        self.session.execute(delete(PendingQuestion).where(PendingQuestion.expires_at < self.now))

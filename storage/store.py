@@ -87,7 +87,7 @@ class Transaction:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """What is written inside is undone alone when it raises."""
-        with self.session.begin_nested():
+        with self.audit.undone_with(self.session.begin_nested()):
             yield
 
 
@@ -126,14 +126,16 @@ class Store:
 
 def open_engine(url: str) -> Engine:
     """
-    An engine whose transactions behave alike on both databases.
+    An engine whose transactions behave alike on both databases. Its errors never hold values: they reach the log.
 
     On SQLite: WAL, a full fsync at commit (an acknowledged callback survives a power cut), and `BEGIN IMMEDIATE`, so
     that two writers queue up instead of failing half-way.
     """
     if make_url(url).get_backend_name() == "postgresql":
-        return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+        return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
