@@ -121,7 +121,8 @@ async def world(ledger: SqlLedger) -> AsyncIterator[World]:
     server = MailServer()
     await server.start()
     try:
-        yield World(server, ledger)
+        async with asyncio.timeout(60):
+            yield World(server, ledger)
     finally:
         await server.stop()
 

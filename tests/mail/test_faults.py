@@ -44,7 +44,7 @@ class Scene:
             self.pauses.append(seconds)
 
         async def work() -> CopyOutcome:
-            async with self.source_side.running(), self.target_side.running():
+            async with asyncio.timeout(60), self.source_side.running(), self.target_side.running():
                 return await copy_mail(
                     dataclasses.replace(self.source, port=self.source_side.port),
                     dataclasses.replace(self.target, port=self.target_side.port),
