@@ -72,8 +72,10 @@ class Context:
     def require(self, *roles: Role) -> str:
         """The sender, if he has one of the roles; UserError naming those who have."""
         if not self.may(*roles):
-            named = [self.directory.name(userid) for userid in self.roles.with_role(*roles)]
-            raise UserError(say("context.only_admins" if named else "context.no_admins", admins=named))
+            admins = self.roles.with_role(Role.SUPER_ADMIN) if Role.ADMIN not in roles else self.roles.admins
+            level = "auditors" if Role.AUDITOR in roles else "admins" if Role.ADMIN in roles else "super_admins"
+            named = [self.directory.name(userid) for userid in admins]
+            raise UserError(say(f"context.only_{level}" if named else f"context.no_{level}", admins=named))
         return self.sender
 
     def require_admin(self) -> str:

@@ -7,9 +7,9 @@ may be a guess (`userid@domain`) until a look-up confirms it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from email.utils import parseaddr
 from typing import TYPE_CHECKING
 
 from rapidfuzz import fuzz, process
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 CANDIDATES_MAX = 10  # the options of one selector
 NEAREST_MAX = 3
 NEAREST_SCORE_MIN = 55
+NEAREST_SCORE_MIN_CHINESE = 50  # of a name of two characters one may be wrong
 ADDRESS_BYTES_MAX = 254
+ADDRESS = re.compile(r"[0-9a-z!#$%&'*+/=?^_`{|}~.-]{1,64}@[0-9a-z-]+(\.[0-9a-z-]+)+")  # what WeCom can have, folded
+ACTIVE = 1  # a member's status (developer.work.weixin.qq.com 90196)
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Directory:
         """`support@` and `support@corp.test` alike as a whole address; UserError when it cannot be one."""
         local, _, domain = typed.strip().casefold().partition("@")
         address = f"{local}@{domain or self._domain}"
-        if not local or len(address) > ADDRESS_BYTES_MAX or not address.isascii() or parseaddr(address)[1] != address:
-            raise UserError(say("directory.not_an_address", typed=typed))
+        if len(address) > ADDRESS_BYTES_MAX or not ADDRESS.fullmatch(address):
+            raise UserError(say("directory.not_an_address", typed=typed, domain=self._domain))
         return address
 
     def mailbox(self, typed: str) -> Meant:
@@ -81,18 +84,34 @@ class Directory:
             address = self.address(typed)
             if (known := self._tx.mailboxes.at(address)) is not None:
                 return Meant(known.address, known.owner, known)
-            if address.partition("@")[2] not in self._domains():
+            if not self.ours(address):
                 raise UserError(say("directory.foreign_domain", address=address, domain=self._domain))
             member = self._tx.members.find(address.partition("@")[0])
             guess = member is not None and self._tx.mailboxes.of(member.userid) is None
             return Meant(address, member.userid if guess and member is not None else None)
-        member = self.member(typed.removeprefix("@"))
+        if (public := self.public(typed)) is not None:
+            return Meant(public.address, None, public)
+        member = self.member(typed)
         known = self._tx.mailboxes.of(member.userid)
         return Meant(known.address if known is not None else None, member.userid, known)
 
+    def public(self, typed: str) -> Mailbox | None:
+        """The public mailbox called `typed`, or with that before the @, unless a member is called so."""
+        wanted = typed.strip().casefold()
+        if self._tx.members.find(wanted) is not None:
+            return None
+        called = [
+            box
+            for box in self._tx.mailboxes.public()
+            if wanted in (box.address.partition("@")[0], (box.name or "").casefold())
+        ]
+        if len(called) != 1 or any(wanted in names_of(each) for each in self._tx.members.all()):
+            return None
+        return called[0]
+
     def member(self, typed: str) -> Member:
         """The member meant by a userid, a name or an alias; those who left count only by their userid."""
-        wanted = typed.strip().casefold()
+        wanted = typed.strip().removeprefix("@").casefold()
         exact = self._tx.members.find(wanted)
         if exact is not None:
             return exact
@@ -109,21 +128,22 @@ class Directory:
         nearest = self.nearest(typed, everybody)
         if nearest:
             raise UserError(say("directory.unknown_nearest", typed=typed, nearest=nearest))
-        raise UserError(say("directory.unknown", typed=typed))
+        raise UserError(say("directory.unknown", typed=typed, domain=self._domain))
 
     def nearest(self, typed: str, everybody: Iterable[Member]) -> list[str]:
         """The three nearest names and public addresses, the best first."""
-        labels = {name: self.candidate(each).label for each in everybody for name in names_of(each)}
-        labels |= {box.address.partition("@")[0]: box.address for box in self._tx.mailboxes.public()}
+        called = [(name, self.candidate(each).label) for each in everybody for name in sorted(names_of(each))]
+        called += [(box.address.partition("@")[0], box.address) for box in self._tx.mailboxes.public()]
         found = process.extract(
-            typed.casefold(), list(labels), scorer=fuzz.WRatio, limit=10, score_cutoff=NEAREST_SCORE_MIN
-        )
-        return list(dict.fromkeys(labels[name] for name, _, _ in found))[:NEAREST_MAX]
+            typed.strip().removeprefix("@").casefold(), [name for name, _ in called],
+            scorer=fuzz.WRatio, limit=len(called),
+            score_cutoff=NEAREST_SCORE_MIN if typed.isascii() else NEAREST_SCORE_MIN_CHINESE,
+        )  # fmt: skip
+        return list(dict.fromkeys(called[position][1] for _, _, position in found))[:NEAREST_MAX]
 
     def candidate(self, member: Member) -> Candidate:
-        """A member as one of several to choose from."""
-        box = self._tx.mailboxes.of(member.userid)
-        return Candidate(member.userid, f"{member.name} ({box.address if box is not None else member.userid})")
+        """A member as one of several to choose from: short, an option of a card shows 16 characters."""
+        return Candidate(member.userid, f"{member.name} ({member.userid})")
 
     def name(self, userid: str) -> str:
         """What to call a member."""
@@ -131,7 +151,11 @@ class Directory:
         return member.name if member is not None else userid
 
     def managers(self, userid: str) -> list[str]:
-        """The member's managers, nearest first: direct leader, leaders of his department, then of those above it."""
+        """
+        The member's managers, nearest first: direct leader, leaders of his department, then of those above it.
+
+        Only who is there to answer: not one who left, was disabled or has not joined yet.
+        """
         member = self._tx.members.find(userid)
         if member is None:
             return []
@@ -144,8 +168,12 @@ class Directory:
                 break
             found += department.leaders
             department_id = department.parent_id
-        present = {each.userid for each in self._tx.members.all()}
-        return [each for each in dict.fromkeys(found) if each != member.userid and each in present]
+        return self.present(each for each in found if each != member.userid)
+
+    def present(self, userids: Iterable[str]) -> list[str]:
+        """Those of the userids who can read and press something, each once, in order."""
+        there = {each.userid for each in self._tx.members.all() if each.status == ACTIVE}
+        return [each for each in dict.fromkeys(userid.casefold() for userid in userids) if each in there]
 
     def readers(self, box: Mailbox) -> list[str]:
         """Userids of everybody who can open a mailbox, departments and tags expanded."""
@@ -156,6 +184,10 @@ class Directory:
         for tag_id in box.readers.get("tags", []):
             userids |= self._tx.members.tagged(tag_id)
         return sorted(userids)
+
+    def ours(self, address: str) -> bool:
+        """Whether an address is in one of our domains, as far as we know them."""
+        return address.partition("@")[2] in self._domains()
 
     def _domains(self) -> set[str]:
         return {self._domain, *(box.address.partition("@")[2] for box in self._tx.mailboxes.all())}

@@ -28,6 +28,7 @@ class Requirement(StrEnum):
 
 
 STRICTNESS = list(Requirement)
+TABLE = "require"  # of the policy file
 
 DEFAULTS: Mapping[str, Requirement] = {
     "backup_public": Requirement.CONFIRM,
@@ -48,12 +49,12 @@ class PolicyFileError(ValueError):
 class Policy:
     """The requirements in force."""
 
-    def __init__(self, stricter: Mapping[str, str] | None = None) -> None:
+    def __init__(self, stricter: Mapping[str, object] | None = None) -> None:
         self._requirements = dict(DEFAULTS)
         for action, wanted in (stricter or {}).items():
             if action not in DEFAULTS:
                 raise PolicyFileError(f"no such action: {action}; there are {', '.join(DEFAULTS)}")
-            if wanted not in STRICTNESS:
+            if not isinstance(wanted, str) or wanted not in STRICTNESS:
                 raise PolicyFileError(f"{action}: {wanted} is none of {', '.join(STRICTNESS)}")
             if STRICTNESS.index(Requirement(wanted)) < STRICTNESS.index(DEFAULTS[action]):
                 raise PolicyFileError(f"{action}: {wanted} would be easier than {DEFAULTS[action]}")
@@ -65,8 +66,15 @@ class Policy:
         if file is None:
             return cls()
         try:
-            return cls(tomllib.loads(file.read_text("utf-8")).get("require", {}))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+            found = tomllib.loads(file.read_text("utf-8"))
+            if unknown := found.keys() - {TABLE}:
+                # a table that is misspelt must not leave an action as easy as before
+                raise PolicyFileError(f"no such table: {', '.join(sorted(unknown))}; there is only [{TABLE}]")
+            stricter = found.get(TABLE, {})
+            if not isinstance(stricter, dict):
+                raise PolicyFileError(f"{TABLE} must be a table: write [{TABLE}], then a line for each action")
+            return cls(stricter)
+        except (OSError, ValueError) as error:
             raise PolicyFileError(f"{file}: {error}") from error
 
     def requirement(self, action: str) -> Requirement:

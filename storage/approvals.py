@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, String, cast, exists, literal, select, update
 
 from storage.asking import Asking
-from storage.models import Approval, ApprovalStatus, Json
+from storage.models import Approval, ApprovalStatus, Json, SentCard
 
 EXPIRES_AFTER = timedelta(days=7)
+CARD_ABOUT = "approval-"  # with its number: what the cards of a question are about
 
 
 class Approvals(Asking):
@@ -62,12 +63,44 @@ class Approvals(Asking):
         )
 
     def void(self, job_id: int) -> None:
-        """The job is over: its open questions are, too."""
+        """The job is over: its open questions are, too; the sweep greys their cards."""
         self.session.execute(
             update(Approval)
             .where(Approval.job_id == job_id, Approval.status == ApprovalStatus.PENDING)
             .values(status=ApprovalStatus.VOID, decided_at=self.now)
         )
+
+    def void_one(self, approval_id: int) -> Approval | None:
+        """What was shown has changed: the question is no more; None if it was answered meanwhile."""
+        return self.session.scalar(
+            update(Approval)
+            .where(Approval.id == approval_id, Approval.status == ApprovalStatus.PENDING)
+            .values(status=ApprovalStatus.VOID, decided_at=self.now)
+            .returning(Approval)
+        )
+
+    def void_with_open_cards(self) -> Sequence[Approval]:
+        """Questions that were withdrawn while somebody still has a card with buttons."""
+        return self.session.scalars(
+            select(Approval).where(Approval.status == ApprovalStatus.VOID, self._cards_open()).order_by(Approval.id)
+        ).all()
+
+    def cards_older_than(self, age: timedelta) -> Sequence[Approval]:
+        """Open questions of which a card is so old that it can soon be redrawn no more."""
+        return self.session.scalars(
+            select(Approval)
+            .where(
+                Approval.status == ApprovalStatus.PENDING,
+                Approval.expires_at > self.now,
+                self._cards_open(SentCard.created_at <= self.now - age),
+            )
+            .order_by(Approval.id)
+            .with_for_update()
+        ).all()
+
+    def _cards_open(self, *more: ColumnElement[bool]) -> ColumnElement[bool]:
+        about = literal(CARD_ABOUT) + cast(Approval.id, String)
+        return exists().where(SentCard.about == about, SentCard.closed_at.is_(None), *more)
 
     def waiting_for(self, userid: str) -> list[Approval]:
         """Questions this member may answer."""
@@ -82,7 +115,11 @@ class Approvals(Asking):
         """Open questions this member asked."""
         return self.session.scalars(
             select(Approval)
-            .where(Approval.status == ApprovalStatus.PENDING, Approval.asked_by == userid)
+            .where(
+                Approval.status == ApprovalStatus.PENDING,
+                Approval.asked_by == userid,
+                Approval.expires_at > self.now,
+            )
             .order_by(Approval.id)
         ).all()
 

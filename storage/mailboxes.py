@@ -46,20 +46,40 @@ class Mailboxes(Asking):
         """
         A look-up or an import says that the address is the member's.
 
-        The same owner: the same mailbox, confirmed anew. Another owner: the old one ended, this is a new incarnation.
+        The same owner: the same mailbox, confirmed anew, also one that was thought to be gone. Another owner: the old
+        one ended, this is a new incarnation. Nobody has two: his other mailbox, if any, is not his any more.
         """
+        address, owner = address.casefold(), userid.casefold()
         box = self.at(address)
-        if box is not None and box.kind == MailboxKind.MEMBER and box.owner == userid.casefold():
+        if box is not None and (box.kind, box.owner) != (MailboxKind.MEMBER, owner):
+            box.ended_at, box = self.now, None
+        if box is None and (last := self.last_at(address)) is not None and last.owner == owner:
+            box, last.ended_at = last, None
+        for other in self.session.scalars(
+            select(Mailbox).where(
+                Mailbox.owner == owner, Mailbox.kind == MailboxKind.MEMBER, Mailbox.ended_at.is_(None)
+            )
+        ):
+            if box is None or other.id != box.id:
+                other.ended_at = self.now
+        if box is not None:
             box.confirmed_at, box.source = self.now, source
             return box
-        if box is not None:
-            box.ended_at = self.now
         return self.added(
             Mailbox(
-                address=address.casefold(), kind=MailboxKind.MEMBER, owner=userid.casefold(), source=source,
+                address=address, kind=MailboxKind.MEMBER, owner=owner, source=source,
                 confirmed_at=self.now, readers={}, aliases=[], managed=False,
             )
         )  # fmt: skip
+
+    def last_at(self, address: str) -> Mailbox | None:
+        """The latest mailbox that had this address and was somebody's, also when it has ended."""
+        return self.session.scalar(
+            select(Mailbox)
+            .where(Mailbox.address == address.casefold(), Mailbox.kind != MailboxKind.UNSEEN)
+            .order_by(Mailbox.id.desc())
+            .limit(1)
+        )
 
     def public_is(
         self, public_id: int, address: str, *, name: str, readers: Json, aliases: Sequence[str], managed: bool

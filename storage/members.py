@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from storage.asking import Asking
-from storage.models import Department, Member, TagMember
+from storage.models import (
+    Approval,
+    ApprovalStatus,
+    CardCode,
+    Delivery,
+    Department,
+    Job,
+    LookUp,
+    Mailbox,
+    Member,
+    OneTimeLink,
+    PendingQuestion,
+    SentCard,
+    TagMember,
+)
 
 
 class Members(Asking):
@@ -58,6 +74,47 @@ class Members(Asking):
     def left(self, member: Member) -> None:
         """He left; what is known of him stays."""
         member.left_at = self.now
+
+    def renamed(self, old: str, new: str) -> Member | None:
+        """
+        A member got another userid: everything that is known of him, or waits for him, goes on under the new one.
+
+        None when the old one was not known.
+        """
+        old, new = old.casefold(), new.casefold()
+        member, taken = self.find(old), self.find(new)
+        if member is None or old == new:
+            return None
+        if taken is not None:  # read or written to under the new one already
+            self.session.delete(taken)
+            self.session.flush()
+        moved = self.added(
+            Member(
+                userid=new, name=new if member.name == old else member.name, alias=member.alias,
+                departments=list(member.departments), main_department=member.main_department,
+                direct_leader=member.direct_leader, status=member.status, language=member.language,
+                greeted_at=member.greeted_at, seen_at=self.now,
+            )
+        )  # fmt: skip
+        self.session.delete(member)
+        for column in (Member.direct_leader, Mailbox.owner, LookUp.userid, SentCard.member, CardCode.member):
+            self._rename(column, old, new)
+        for column in (Delivery.receiver, Job.asked_by, Approval.asked_by, Approval.decided_by, OneTimeLink.member):
+            self._rename(column, old, new)
+        for table, column in ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.member)):
+            self.session.execute(delete(table).where(column == new))
+            self._rename(column, old, new)
+        for box in self.session.scalars(select(Mailbox).where(Mailbox.ended_at.is_(None))):
+            if old in (named := [str(each).casefold() for each in box.readers.get("userids", [])]):
+                box.readers = {**box.readers, "userids": [new if each == old else each for each in named]}
+        for approval in self.session.scalars(select(Approval).where(Approval.status == ApprovalStatus.PENDING)):
+            if old in approval.approvers:
+                approval.approvers = [new if each == old else each for each in approval.approvers]
+        self.session.flush()
+        return moved
+
+    def _rename(self, column: InstrumentedAttribute[Any], old: str, new: str) -> None:
+        self.session.execute(update(column.class_).where(column == old).values({column.key: new}))
 
     def in_departments(self, department_ids: Iterable[int]) -> set[str]:
         """Userids of everybody in the departments and those below them."""

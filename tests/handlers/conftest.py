@@ -1,0 +1,90 @@
+"""A database, a moment, and contexts for whoever speaks; no WeCom, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.context import Context
+from bot.policy import Policy, Role, Roles
+from bot.settings import Settings
+from storage.base import Base
+from storage.store import Store, Transaction
+
+SETTINGS: dict[str, Any] = {
+    "_env_file": None, "wecom_corp_id": "ww1", "wecom_agent_id": 1, "wecom_app_secret": "s",
+    "wecom_callback_token": "t", "wecom_callback_aes_key": "k" * 43, "exmail_domain": "corp.test", "bot_public_url": "https://bot.corp.test",
+    "bot_secret_keys": "k", "bot_admins": "mei, yan",
+}  # fmt: skip
+DEPARTMENTS = [
+    (1, "Corp", None, ["fang"]), (2, "Sales", 1, ["ling"]), (5, "Support", 2, ["lan"]), (9, "Nobody leads", None, []),
+]  # fmt: skip
+PEOPLE = {
+    "mei": ("美玲", 1, "fang"), "yan": ("赵燕", 1, "mei"), "fang": ("方敏", 1, ""), "ling": ("凌", 2, "fang"),
+    "ahing": ("阿兴", 2, "ling"), "calvin": ("卡尔文", 2, ""), "lan": ("王兰", 5, ""), "tao": ("陈涛", 5, ""),
+    "solo": ("独孤", 9, ""),
+}  # fmt: skip
+
+
+class FakeClock:
+    """Stands still until moved."""
+
+    def __init__(self) -> None:
+        self.moment = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def advance(self, **amount: float) -> None:
+        self.moment += timedelta(**amount)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(**SETTINGS)
+
+
+def opened(url: str, clock: FakeClock) -> Store:
+    """A database with the sample people in it."""
+    store = Store(url, clock.now)
+    Base.metadata.create_all(store.engine)
+    with store.begin() as tx:
+        fill(tx)
+    return store
+
+
+def fill(tx: Transaction) -> None:
+    """The sample departments and members."""
+    tx.members.departments_are(DEPARTMENTS)
+    for userid, (name, department, leader) in PEOPLE.items():
+        tx.members.saw(
+            userid, name=name, alias=userid.capitalize(), departments=[department], main_department=department,
+            direct_leader=leader, status=1,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
+    store = opened(f"sqlite:///{tmp_path / 'bot.sqlite'}", clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def speaking(settings: Settings) -> Callable[..., Context]:
+    """A context of a member in a transaction."""
+
+    def make(tx: Transaction, sender: str, **more: Any) -> Context:
+        held = {Role.ADMIN: frozenset({"mei", "yan"})} | more.pop("roles", {})
+        return Context(tx, sender, more.pop("language", "en"), settings, Policy(), Roles(held), **more)
+
+    return make

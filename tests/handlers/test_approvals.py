@@ -1,0 +1,456 @@
+"""One question, one answer: who is asked, what stands on the card, who decides when two press at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot import delivery
+from bot.context import Context, Missing
+from bot.directory import Directory
+from bot.errors import UserError
+from bot.policy import Approvers, Requirement, Role, Roles
+from bot.replies import Card, CardUpdate, Reply, Text
+from bot.settings import Settings
+from bot.wecom.cards import check_card, cut_on_screen
+from bot.words import LANGUAGES, Words, lines, say
+from bot.work import SweepStep
+from handlers import approvals
+from storage.models import Approval, ApprovalStatus, SentCard
+from storage.store import Store, Transaction
+from tests.handlers.conftest import SETTINGS, FakeClock, opened
+
+ROLES = Roles({Role.ADMIN: frozenset({"mei", "yan"})})
+FACTS = {"owner": "ahing", "readers": ["mei", "ling"]}
+QUESTION = say("lookup.your_manager", manager="凌")  # any sentence of the catalogue
+
+Ask = Callable[..., Approval]
+
+
+@pytest.fixture
+def action() -> Iterator[list[Approval]]:
+    """An action of its own; the list holds what was decided of it."""
+    heard: list[Approval] = []
+
+    def done(ctx: Context, approval: Approval) -> list[Reply]:
+        heard.append(approval)
+        return [Text(approval.asked_by, say("lookup.nothing"))]
+
+    approvals.decided("test")(done)
+    yield heard
+    approvals._DECIDED.pop("test")
+    approvals._FACTS.pop("test", None)
+
+
+def ask(
+    tx: Transaction, settings: Settings, *, by: str = "mei", may: tuple[str, ...] = ("ling",), **more: Any
+) -> Approval:
+    """A question with its cards sent, as far as our rows tell."""
+    given: dict[str, Any] = {
+        "action": "test", "requirement": Requirement.MANAGER, "question": QUESTION, "facts": FACTS,
+        "reason": "he leaves",
+    }  # fmt: skip
+    job = tx.jobs.add("backup", asked_by=by, params={})
+    approval, replies = approvals.ask(
+        tx, may=Approvers(may), job_id=job.id, asked_by=by, asked_by_name="美玲", settings=settings, **given | more
+    )
+    for reply in replies:
+        delivery.add(tx, reply, settings)
+    return approval
+
+
+def texts(replies: list[Reply], to: str) -> list[str]:
+    """What a member is told."""
+    return [str(each.words) for each in replies if isinstance(each, Text) and each.to == to]
+
+
+def redrawn(replies: list[Reply]) -> list[CardUpdate]:
+    return [each for each in replies if isinstance(each, CardUpdate)]
+
+
+# Who
+
+
+def who(tx: Transaction, requirement: str, asker: str, owner: str | None, gains: list[str], roles: Roles) -> list[str]:
+    directory = Directory(tx, "corp.test")
+    return list(
+        approvals.who_may(Requirement(requirement), directory, roles, asker=asker, owner=owner, gains=gains).userids
+    )
+
+
+@pytest.mark.parametrize(
+    ("requirement", "asker", "owner", "gains", "may"),
+    [
+        ("manager", "mei", "ahing", [], ["ling"]),  # the direct leader
+        ("manager", "mei", "calvin", [], ["ling"]),  # the department's leader
+        ("manager", "mei", "tao", ["lan"], ["ling"]),  # a department above, because the nearest gains
+        ("manager", "ling", "ahing", [], ["fang"]),
+        ("two", "mei", None, [], ["yan"]),
+        ("confirm", "mei", None, [], ["mei"]),
+    ],
+)
+def test_who_is_asked(
+    store: Store, requirement: str, asker: str, owner: str | None, gains: list[str], may: list[str]
+) -> None:
+    with store.begin() as tx:
+        assert who(tx, requirement, asker, owner, gains, ROLES) == may
+
+
+@pytest.mark.parametrize(
+    ("requirement", "owner", "roles", "said"),
+    [
+        ("manager", "solo", {}, "the manager of 独孤"),
+        ("manager", None, {}, "a public mailbox has no owner"),
+        ("manager", "solo", {Role.APPROVER: frozenset({"gone", "mei"})}, "the manager of 独孤"),
+        ("two", None, {}, "a second admin"),
+        (
+            "two",
+            None,
+            {Role.ADMIN: frozenset({"mei", "gone"})},
+            "a second admin",
+        ),  # named in the settings, but not there
+    ],
+)
+def test_what_nobody_can_answer_is_refused_at_once(
+    store: Store, requirement: str, owner: str | None, roles: dict[Role, frozenset[str]], said: str
+) -> None:
+    held = Roles({Role.ADMIN: frozenset({"mei"})} | roles)
+    with store.begin() as tx, pytest.raises(approvals.NobodyCanAnswer) as caught:
+        who(tx, requirement, "mei", owner, [], held)
+    assert said in caught.value.words.text("en")
+    assert caught.value.words.text("zh")
+
+
+def test_a_configured_approver_stands_in(store: Store) -> None:
+    with store.begin() as tx:
+        held = Roles({Role.APPROVER: frozenset({"mei", "lan"})})
+        assert who(tx, "manager", "mei", "solo", [], held) == ["lan"]
+
+
+# The card
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_card_can_be_read_on_a_phone(store: Store, settings: Settings, language: Any) -> None:
+    """What cannot is said in a text before it; the greyed card can be read in any case."""
+    rows = [(say("approvals.row_by"), "x"), (say("approvals.row_by"), "y"), (say("approvals.row_by"), "z")]
+    with store.begin() as tx:
+        approval = ask(tx, settings, rows=rows)
+        replies = approvals.question_for(tx, approval, "ling", settings)
+        assert [type(each) for each in replies] == [Card]
+        (card,) = replies
+        assert isinstance(card, Card)
+        shown = delivery.rendered(card, "approval-1", language)
+        check_card(shown)
+        assert not cut_on_screen(shown)
+        assert len(shown["horizontal_content_list"]) == 6
+        values = [row["value"] for row in shown["horizontal_content_list"]]
+        assert "2026-03-09 17:00" in values  # the wall clock in Shanghai, not UTC
+        for mark in ("approved", "rejected", "expired", "withdrawn"):
+            (update,) = redrawn(approvals.closing(tx, approval, say("approvals.ran_out", number=1), mark=mark, by="凌"))
+            greyed = delivery.rendered(update.card, "approval-1", language)
+            check_card(greyed, update=True)
+            assert not cut_on_screen(greyed)
+
+
+def test_the_end_is_by_the_clock_on_the_wall(store: Store) -> None:
+    new_york = Settings(**SETTINGS | {"bot_time_zone": "America/New_York"})
+    with store.begin() as tx:
+        assert "2026-03-09 05:00" in str(approvals.in_full(ask(tx, new_york), new_york))
+
+
+def test_what_a_card_would_cut_is_said_in_words(store: Store, settings: Settings) -> None:
+    """Nobody approves what he could not read."""
+    reason = "he leaves at the end of the month and nobody else has his customers' mail"
+    question = say("lookup.can_open", addresses=[f"mailbox-number-{number}@corp.test" for number in range(20)])
+    with store.begin() as tx:
+        approval = ask(tx, settings, reason=reason, question=question)
+        text, card = approvals.question_for(tx, approval, "ling", settings)
+        assert isinstance(text, Text)
+        assert isinstance(card, Card)
+        assert reason in str(text.words)
+        assert "mailbox-number-19@corp.test" in str(text.words)
+        assert "`approve 1`" in str(text.words)
+        assert isinstance(text.words, Words)
+        assert "“同意 1”" in text.words.text("zh")
+
+
+def test_a_question_survives_being_stored() -> None:
+    """Sentences within sentences, lists of them, and several lines."""
+    inner = say("lookup.role_admin")
+    words = lines(say("lookup.whoami", name="a", userid="b", roles=[inner, "x"]), "plain", QUESTION)
+    assert approvals.from_json(approvals.as_json(words)).text("zh") == words.text("zh")
+    assert "管理员、x" in words.text("zh")
+
+
+# The answer
+
+
+def test_a_yes_in_words(
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
+) -> None:
+    with store.begin() as tx:
+        ask(tx, settings, may=("ling", "fang"))
+    with store.begin() as tx:
+        ctx = speaking(tx, "ling")
+        replies = approvals.approve(ctx, 1)
+        assert texts(replies, "ling") == ["Approval 1: approved by 凌."]
+        assert texts(replies, "mei") == ["凌 said yes: Your manager is 凌.", "I could not find out anything."]
+        assert sorted(each.card.to for each in redrawn(replies)) == ["fang", "ling"]
+        assert [each.status for each in action] == [ApprovalStatus.APPROVED]
+    with store.begin() as tx:
+        assert tx.approvals.get(1).decided_by == "ling"
+        with pytest.raises(UserError, match="already_approved") as caught:
+            approvals.approve(speaking(tx, "fang"), 1)
+        assert "already given by 凌" in str(caught.value.words)
+        assert [(entry.who, entry.what) for entry in tx.audit.latest(9)] == [
+            ("mei", "approval.asked"), ("ling", "approval.approved"),
+        ]  # fmt: skip
+
+
+def test_a_yes_by_button_is_told_by_the_card(
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
+) -> None:
+    with store.begin() as tx:
+        ask(tx, settings)
+        replies = approvals.approve(speaking(tx, "ling", task_id="t"), 1)
+        assert texts(replies, "ling") == []
+        assert [str(each.card.done) for each in redrawn(replies)] == ["Approved"]
+
+
+def test_a_no_wants_a_reason(
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
+) -> None:
+    with store.begin() as tx:
+        ask(tx, settings)
+        ctx = speaking(tx, "ling")
+        for nothing in (None, "", "  "):
+            with pytest.raises(Missing) as caught:
+                approvals.reject(ctx, 1, nothing)
+        assert caught.value.parameter == "reason"
+        replies = approvals.reject(ctx, 1, " too early ")
+        assert texts(replies, "ling") == ["Approval 1: rejected by 凌. Reason: too early"]
+        assert texts(replies, "mei")[0] == "凌 said no: Your manager is 凌. Reason: too early"
+        (update,) = redrawn(replies)
+        assert ("too early") in [value for _, value in update.card.rows]
+        assert [each.status for each in action] == [ApprovalStatus.REJECTED]
+
+
+@pytest.mark.parametrize(
+    ("sender", "said"),
+    [
+        ("mei", "not yours to answer; it waits for 凌"),  # his own question
+        ("yan", "not yours to answer; it waits for 凌"),  # an admin sees it, but does not answer it
+        ("ahing", "There is no approval 1 for you"),  # strangers learn nothing
+    ],
+)
+def test_others_cannot_answer(
+    store: Store, settings: Settings, speaking: Callable[..., Context], sender: str, said: str
+) -> None:
+    with store.begin() as tx:
+        ask(tx, settings)
+        for answer in (lambda ctx: approvals.approve(ctx, 1), lambda ctx: approvals.reject(ctx, 1, "x")):
+            with pytest.raises(UserError) as caught:
+                answer(speaking(tx, sender))
+            assert said in str(caught.value.words)
+        assert tx.approvals.get(1).status is ApprovalStatus.PENDING
+
+
+def test_a_second_admin_who_is_none_any_more_cannot_answer(
+    store: Store, settings: Settings, speaking: Callable[..., Context]
+) -> None:
+    with store.begin() as tx:
+        ask(tx, settings, requirement=Requirement.TWO, may=("yan",))
+        with pytest.raises(UserError, match="not_yours"):
+            approvals.approve(speaking(tx, "yan", roles={Role.ADMIN: frozenset({"mei"})}), 1)
+
+
+def test_changed_facts_make_a_question_void(
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
+) -> None:
+    """A yes to what is not so any more is no yes; the difference is shown to both."""
+    now = dict(FACTS)
+    approvals.facts_of("test")(lambda ctx, approval: now)
+    with store.begin() as tx:
+        ask(tx, settings)
+        ask(tx, settings)
+        approvals.approve(speaking(tx, "ling"), 1)
+        now["readers"] = ["mei"]
+        replies = approvals.approve(speaking(tx, "ling"), 2)
+        assert [each.id for each in action] == [1]
+        assert tx.approvals.get(2).status is ApprovalStatus.VOID
+        for reader in ("ling", "mei"):
+            assert "readers was mei, ling, is now mei" in texts(replies, reader)[-1]
+        assert [str(each.card.done) for each in redrawn(replies)] == ["Withdrawn"]
+        with pytest.raises(UserError, match="withdrawn"):
+            approvals.approve(speaking(tx, "ling"), 2)
+
+
+# Two at once
+
+
+@pytest.mark.parametrize("server", ["sqlite", "postgres"])
+def test_of_two_at_once_one_wins_and_the_other_is_told_who(
+    request: pytest.FixtureRequest,
+    tmp_path: Any,
+    clock: FakeClock,
+    settings: Settings,
+    speaking: Callable[..., Context],
+    action: list[Approval],
+    server: str,
+) -> None:
+    """Many rounds of a yes against a no; both saw an open question before they answered."""
+    url = request.getfixturevalue("postgres") if server == "postgres" else f"sqlite:///{tmp_path / 'two.sqlite'}"
+    store = opened(url, clock)
+    rounds = 12
+    with store.begin() as tx:
+        numbers = [ask(tx, settings, may=("ling", "fang")).id for _ in range(rounds)]
+    barrier = threading.Barrier(2)
+    said: dict[str, list[str]] = {"ling": [], "fang": []}
+
+    def answer(sender: str) -> None:
+        for number in numbers:
+            barrier.wait(30)
+            with store.begin() as tx:
+                ctx = speaking(tx, sender)
+                try:
+                    replies = (
+                        approvals.approve(ctx, number) if sender == "ling" else approvals.reject(ctx, number, "no")
+                    )
+                    said[sender].append(texts(replies, sender)[0])
+                except UserError as error:
+                    said[sender].append(str(error.words))
+
+    threads = [threading.Thread(target=answer, args=(sender,)) for sender in said]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    with store.begin() as tx:
+        for position, number in enumerate(numbers):
+            approval = tx.approvals.get(number)
+            if approval.decided_by == "ling":
+                assert said["ling"][position] == f"Approval {number}: approved by 凌."
+                assert "already given by 凌" in said["fang"][position]
+            else:
+                assert said["fang"][position] == f"Approval {number}: rejected by 方敏. Reason: no"
+                assert "already rejected by 方敏" in said["ling"][position]
+        assert len(action) == rounds
+        assert tx.audit.broken_at() is None
+    store.close()
+
+
+def test_who_decided_is_asked_again_when_the_statement_finds_nothing(
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
+) -> None:
+    """The window between the look and the statement: another replica's answer came in it."""
+    with store.begin() as tx:
+        ask(tx, settings, may=("ling", "fang"))
+        ctx = speaking(tx, "fang")
+        seen = approvals.answerable(ctx, 1)
+        tx.approvals.decide(1, ApprovalStatus.APPROVED, by="ling")
+        seen.status = ApprovalStatus.PENDING  # as it was read before
+        tx.session.expunge(seen)
+        assert tx.approvals.decide(1, ApprovalStatus.REJECTED, by="fang") is None
+        assert "already given by 凌" in str(approvals.told(ctx, tx.approvals.get(1)))
+
+
+# What runs out
+
+
+def sweep(store: Store, settings: Settings) -> list[Reply]:
+    """One run of the sweep: what it says."""
+    said: list[Reply] = []
+    services: Any = type("Services", (), {"settings": settings})()
+    with store.begin() as tx:
+        step = SweepStep(tx, services, ROLES)
+        step.say = lambda *replies: said.extend(replies)  # type: ignore[method-assign]
+        approvals.expire(step)
+        for reply in said:
+            delivery.add(tx, reply, settings)
+    return said
+
+
+def test_after_seven_days_both_are_told_once(
+    store: Store, settings: Settings, clock: FakeClock, speaking: Callable[..., Context]
+) -> None:
+    with store.begin() as tx:
+        ask(tx, settings, may=("ling", "fang"))
+    clock.advance(days=7, seconds=-1)
+    sweep(store, settings)  # sent again, being old
+    assert not texts(sweep(store, settings), "mei")
+    clock.advance(seconds=1)
+    with store.begin() as tx:
+        assert not tx.approvals.waiting_for("ling")
+        assert not tx.approvals.asked_by("mei")
+        with pytest.raises(UserError, match="ran_out"):
+            approvals.approve(speaking(tx, "ling"), 1)
+    said = sweep(store, settings)
+    assert "凌, 方敏 did not answer within 7 days" in texts(said, "mei")[0]
+    assert sorted(each.card.to for each in redrawn(said)) == ["fang", "ling"]
+    assert all("nobody answered within 7 days" in str(each.otherwise) for each in redrawn(said))
+    assert sweep(store, settings) == []
+    with store.begin() as tx:
+        assert tx.approvals.get(1).status is ApprovalStatus.EXPIRED
+        with pytest.raises(UserError, match="ran_out"):
+            approvals.reject(speaking(tx, "fang"), 1, "late")
+
+
+def test_a_waiting_card_is_sent_again_before_its_code_dies(store: Store, settings: Settings, clock: FakeClock) -> None:
+    """A card can be redrawn for 72 hours: after three days its buttons could not be greyed."""
+    with store.begin() as tx:
+        ask(tx, settings)
+    clock.advance(hours=59)
+    assert sweep(store, settings) == []
+    clock.advance(hours=2)
+    said = sweep(store, settings)
+    assert [type(each) for each in said] == [CardUpdate, Card]
+    assert [str(each.card.done) for each in redrawn(said)] == ["See below"]
+    assert sweep(store, settings) == []
+    clock.advance(hours=61)
+    assert len(sweep(store, settings)) == 2
+    with store.begin() as tx:
+        assert len(tx.cards.open_about("approval-1")) == 1
+
+
+def test_cards_of_a_withdrawn_question_are_greyed(store: Store, settings: Settings) -> None:
+    with store.begin() as tx:
+        ask(tx, settings)
+        other = ask(tx, settings)
+        tx.approvals.void(other.job_id)
+    said = sweep(store, settings)
+    assert [(each.card.about, str(each.card.done)) for each in redrawn(said)] == [("approval-2", "Withdrawn")]
+    assert sweep(store, settings) == []
+    with store.begin() as tx:
+        open_cards = tx.session.query(SentCard).filter(SentCard.closed_at.is_(None)).all()
+        assert [each.about for each in open_cards] == ["approval-1"]
+
+
+# The list
+
+
+def test_the_list_is_one_message(store: Store, settings: Settings, speaking: Callable[..., Context]) -> None:
+    with store.begin() as tx:
+        (nothing,) = approvals.approvals_list(speaking(tx, "ling"))
+        assert isinstance(nothing, Text)
+        assert str(nothing.words).startswith("Nothing waits for you")
+        for _ in range(3):
+            ask(tx, settings)
+        ask(tx, settings, by="ling", may=("fang",))
+        (text,) = approvals.approvals_list(speaking(tx, "ling"))
+        assert isinstance(text, Text)
+        assert isinstance(text.words, Words)
+        said = text.words.text("en")
+        assert said.count("Type `approve") == 3
+        assert "Approval 4, asked by you" in said
+        assert "It waits for 方敏 until 2026-03-09 17:00." in said
+        assert text.words.text("zh").count("“同意") == 3
+
+
+def test_the_question_expires_after_seven_days(store: Store, settings: Settings, clock: FakeClock) -> None:
+    with store.begin() as tx:
+        assert ask(tx, settings).expires_at == clock.moment + timedelta(days=7)
