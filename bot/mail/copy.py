@@ -6,8 +6,6 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 from bot.mail import names, wire
 from bot.mail.digest import Digest, digest_mails
@@ -23,6 +21,15 @@ from bot.mail.errors import (
 from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import WireName
 from bot.mail.notes import Note, NoteKind
+from bot.mail.outcome import (
+    RETRIED,
+    CopyOutcome,
+    FolderOutcome,
+    Limits,
+    Progress,
+    Refusal,
+    RefusalReason,
+)
 from bot.mail.plan import Filter
 from bot.mail.pump import BATCH_BYTES, BATCH_MAILS, OVERHEAD_BYTES, Batch, Item, Key, Pass, Sent, Trouble
 from bot.mail.quirks import (
@@ -52,7 +59,8 @@ from bot.mail.session import (
 from bot.mail.survey import choose, list_mails, statuses
 from bot.mail.tree import Branch, grow, lay_out, look_at
 from bot.mail.work import Job, Renumbered, ServerBusy
-from bot.words import Words, say
+
+__all__ = ["CopyOutcome", "FolderOutcome", "Limits", "Progress", "Refusal", "RefusalReason", "copy_mail"]
 
 RECONNECTS_MAX = 5  # in a row, without a mail stored in between
 RECONNECT_PAUSE_MAX_SECONDS = 30.0
@@ -67,97 +75,7 @@ DESCRIBED_MAX = 200
 TICK_SECONDS = 0.05
 ASK_SECONDS = 0.2
 TELL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How hard to work, and for how long at a time."""
-
-    connections: int = 1  # to the target
-    source_connections: int = 1
-    budget_bytes: int = 8_000_000  # mail held in memory
-    mails_max: int | None = None
-    seconds_max: float | None = None
-    silence_seconds: float = 120.0  # without a byte: the connection is lost
-
-
-class RefusalReason(StrEnum):
-    """Why a mail was not copied; each has a sentence in the catalogue (`mail.refusal_<reason>`)."""
-
-    TOO_BIG = "too_big"
-    CONTENT = "content"  # NUL, 8-bit header, long line: the target does not take such bytes
-    BUSY = "busy"  # the target stayed busy
-    LOST = "lost"  # the connection broke each time with this mail
-    UNREADABLE = "unreadable"  # the source lists it but does not give it
-    OTHER = "other"
-
-
-RETRIED = (RefusalReason.BUSY, RefusalReason.LOST, RefusalReason.UNREADABLE)  # by the next call
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A mail that was not copied, so that a person can find it; `detail` is the server's own text."""
-
-    folder: str  # display
-    uid: int
-    size_bytes: int
-    subject: str
-    date: str  # the Date header, else INTERNALDATE
-    reason: RefusalReason
-    detail: str
-
-    def words(self) -> Words:
-        return say(f"mail.refusal_{self.reason}", detail=self.detail)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a copy is; counts are of the whole ledger, the rate of this call."""
-
-    done: int  # stored in all
-    planned: int  # still to come
-    refused: int
-    size_bytes: int  # of what is stored
-    planned_bytes: int
-    folder: str  # display
-    seconds: float
-    stored: int  # by this call
-
-
-@dataclass(frozen=True)
-class FolderOutcome:
-    """What the ledger says about a folder after this call."""
-
-    name: str  # display
-    target: str  # display
-    stored: int
-    planned: int
-    refused: int
-    gone: int
-    size_bytes: int  # stored
-
-
-@dataclass(frozen=True)
-class CopyOutcome:
-    """
-    What one call did. `finished` is False when a limit or `should_stop` ended it: call again.
-
-    `stored` and `size_bytes` are this call's, `already` what an earlier one had stored; `refused` and `folders` are of
-    the whole ledger.
-    """
-
-    finished: bool
-    stored: int
-    already: int
-    size_bytes: int
-    seconds: float
-    refused: list[Refusal] = field(default_factory=list)
-    folders: list[FolderOutcome] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-    adopted: int = 0  # stored by a run that was killed before it could write it down
-    removed: int = 0  # second copies such a run had left
-    reconnects: int = 0
+LIMITS = Limits()
 
 
 async def copy_mail(
@@ -167,7 +85,7 @@ async def copy_mail(
     into: str,
     filter: Filter,
     ledger: Ledger,
-    limits: Limits = Limits(),
+    limits: Limits = LIMITS,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     exclude_roots: tuple[str, ...] = (),
@@ -493,11 +411,7 @@ class Copy:
                 raise MailError("the copy does not get on", mailbox=self.target.user)
 
     def _planned(self) -> bool:
-        return any(
-            self.ledger.lines(job.record.id, state=LineState.PLANNED, limit=1)
-            for job in self.jobs or []
-            if not job.skipped
-        )
+        return any(True for job in self.jobs or [] for _ in self._lines(job, waiting_too=True))
 
     def _should_stop(self) -> bool:
         limits, elapsed = self.limits, time.monotonic() - self.began
@@ -539,12 +453,14 @@ class Copy:
             if batch.lines:
                 yield batch
 
-    def _lines(self, job: Job) -> Iterator[Line]:
+    def _lines(self, job: Job, *, waiting_too: bool = False) -> Iterator[Line]:
+        """What is planned and meant: an earlier call may have planned more than this one's filter."""
         after = 0
         while not job.skipped:
             page = self.ledger.lines(job.record.id, state=LineState.PLANNED, after=after, limit=PLAN_LINES)
             for line in page:
-                if (line.folder_id, line.uid) not in self.waiting:
+                waits = (line.folder_id, line.uid) in self.waiting
+                if (waiting_too or not waits) and dated_since(line.internal_date, self.filter.since):
                     yield line
             if len(page) < PLAN_LINES:
                 return

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bot.mail import wire
 from bot.mail.digest import digest_mails
-from bot.mail.ledger import Ledger, Line, LineState
+from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.plan import Filter
@@ -119,6 +119,7 @@ class Check:
         self.tallies = {each.target: Tally() for each in self.records}
         self.wrong: list[tuple[str, str]] = []  # folder, what is wrong
         self.notes: list[Note] = []
+        self.left_out: frozenset[str] | None = None  # source folders the filter does not mean
         self.compared = 0
         self.dates_wrong: list[tuple[WireName, Line, str]] = []
         self.keywords_lost: dict[WireName, int] = {}
@@ -151,7 +152,7 @@ class Check:
                     hashed=tally.hashed,
                     missing=tally.missing,
                     different=tally.different,
-                    not_copied=tally.not_copied + sum(each.get(LineState.PLANNED, (0, 0))[0] for each in same),
+                    not_copied=tally.not_copied + self._planned(record),
                     refused=sum(each.get(LineState.REFUSED, (0, 0))[0] for each in same),
                     newer=tally.newer,
                     foreign=tally.foreign,
@@ -165,6 +166,13 @@ class Check:
             hashed=sum(each.hashed for each in checks),
             notes=self.notes,
         )
+
+    def _planned(self, record: FolderRecord) -> int:
+        """Mails within the filter that still wait; those of a folder the source no longer shows wait as well."""
+        if self.left_out is not None and record.source in self.left_out:
+            return 0
+        lines = self.ledger.lines(record.id, state=LineState.PLANNED)
+        return sum(dated_since(line.internal_date, self.filter.since) for line in lines)
 
     def _name(self, wire_name: str, side: str) -> str:
         return Folder(WireName(wire_name), self.delimiters[side], frozenset()).display
@@ -287,6 +295,7 @@ class Check:
         folders = await source.list_folders()
         self.delimiters["source"] = next((each.delimiter for each in folders if each.delimiter), "/")
         chosen = choose(folders, self.filter.folders, self.filter.without_junk, self.exclude_roots)
+        self.left_out = frozenset(each.wire for each in folders) - {each.wire for each in chosen.folders}
         ours = {each.target for each in self.records} if same_mailbox(source.account, self.target.account) else set()
         folders = [each for each in chosen.folders if each.wire not in ours]
         records = {each.source: each for each in self.records if each.current}

@@ -123,6 +123,21 @@ def test_a_filter_is_understood(dovecot: Dovecot, ledger: SqlLedger, filter: Fil
         assert not asyncio.run(verify_copy(source, target, ledger=ledger)).ok, "less than everything"
 
 
+def test_a_narrower_filter_copies_less_than_was_planned_before(dovecot: Dovecot, ledger: SqlLedger) -> None:
+    source, target = dovecot.account(profile="exmail"), dovecot.account(profile="exmail")
+    put(source, "INBOX", NOW - timedelta(days=700), NOW)
+    put(source, "Sent", NOW)
+    assert not asyncio.run(
+        copy_mail(source, target, into=ROOT, filter=Filter(), ledger=ledger, should_stop=lambda: True)
+    ).finished
+    narrow = Filter(since=date(2026, 1, 1), folders=("INBOX",))
+    outcome = asyncio.run(copy_mail(source, target, into=ROOT, filter=narrow, ledger=ledger))
+    assert (outcome.finished, outcome.stored) == (True, 1)
+    assert asyncio.run(verify_copy(source, target, ledger=ledger, filter=narrow)).ok
+    assert not asyncio.run(verify_copy(source, target, ledger=ledger)).ok
+    assert asyncio.run(copy_mail(source, target, into=ROOT, filter=Filter(), ledger=ledger)).stored == 2
+
+
 def test_a_folder_nobody_has_is_named(dovecot: Dovecot) -> None:
     found = plan(dovecot.account(), None, filter=Filter(folders=("INBOX", "Nowhere")))
     assert Note(NoteKind.FOLDER_UNKNOWN, "Nowhere") in found.notes
