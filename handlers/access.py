@@ -36,6 +36,7 @@ Side = Literal["source", "target"]
 SIDES: tuple[Side, Side] = ("source", "target")
 REMARK_BYTES_MAX = 128
 WAITING_STAGE = "access"  # of every job that waits for a page
+CHECK_KIND = "verify"  # looks at the target only, months after the copy
 LINKS_AN_HOUR_MAX = 8
 PUBLIC_GONE = frozenset({680035, 680036})  # no such public mailbox: its passwords are gone with it
 MEMBER_GONE = frozenset({60111, 46004, 40003, 60021})
@@ -179,10 +180,8 @@ def give_back(job: JobContext) -> list[Words]:
 def opener(step: JobStep, box: Mailbox, *, by_manager: bool = False) -> Opener:
     """Who opens a mailbox: its owner; of a public one somebody who can read it, the asker first if he can."""
     asker = step.job.asked_by
-    if box.owner is not None and not by_manager:
-        return Opener(box.owner, True)
     if box.owner is not None:
-        return Opener(asker, False)
+        return Opener(asker if by_manager else box.owner, not by_manager)
     chosen = step.job.data.get("opener")
     if chosen:
         return Opener(str(chosen), False)
@@ -268,6 +267,9 @@ class PageHost:
         box = tx.mailboxes.get(link.mailbox_id)
         data = job.data
         lines = [say("access.page_job", number=job.id, asker=str(data.get("asker_name", job.asked_by)))]
+        if job.kind == CHECK_KIND:
+            lines.append(say("access.page_check", source=str(data["source_address"]), address=box.address))
+            return self.shown(tx, link, box, lines)
         if data.get("reason"):
             lines.append(say("access.page_reason", reason=str(data["reason"])))
         if link.side == "source" and data.get("target_address"):
@@ -277,6 +279,10 @@ class PageHost:
             )
         if link.side == "target" and data.get("source_address"):
             lines.append(say("access.page_into", source=str(data["source_address"]), address=box.address))
+        return self.shown(tx, link, box, lines)
+
+    def shown(self, tx: Transaction, link: OneTimeLink, box: Mailbox, lines: list[Words]) -> PageFacts:
+        """These lines with the form and the steps."""
         return PageFacts(
             language=language_of(tx, link.member, self._services.settings),
             address=box.address,
@@ -312,9 +318,6 @@ class PageHost:
 
 
 def waits_for(job: Job, userid: str, tx: Transaction) -> list[OneTimeLink]:
-    """The newest link of each side of a job that was sent to a member."""
-    found = {}
-    for link in tx.links.of_job(job.id):
-        if link.member == userid:
-            found[link.side] = link
-    return list(found.values())
+    """The newest link of each side of a job that lacks its password, where it was sent to this member."""
+    newest = {link.side: link for link in sorted(tx.links.of_job(job.id), key=lambda each: each.id)}
+    return [link for side, link in newest.items() if link.member == userid and tx.passwords.find(job.id, side) is None]

@@ -9,26 +9,35 @@ Nothing is copied before Start, nothing is ever deleted at the source, and "comp
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bot.context import Choose, Context, Missing
-from bot.directory import Meant
+from bot.directory import Directory, Meant
 from bot.errors import UserError
 from bot.mail.copy import CopyOutcome, Limits, Progress, copy_mail
 from bot.mail.errors import LoginRefused, QuotaFull
 from bot.mail.notes import Note, NoteKind
 from bot.mail.plan import Filter, Plan, make_plan
 from bot.mail.verify import Verification, verify_copy
-from bot.replies import Button, Card, CardUpdate, File, Reply, Text
+from bot.replies import CardUpdate, File, Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import access, addresses, approvals, receipts
 from handlers.access import SIDES, Side
+from handlers.backup_card import (
+    asked_card,
+    closed_card,
+    preview_card,
+    progress_card,
+    put_away,
+    readers,
+    redrawn,
+    sure_card,
+)
 from storage.ledger import SqlLedger
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
@@ -52,6 +61,7 @@ VERIFY_ROUNDS_MAX = 3
 LONG_COPY = timedelta(minutes=10)
 ROOM_SHARE_MAX = 0.8
 TARGETS_OFFERED = 10
+TOLD_AT_THE_END = ("cancelled", "expired")  # the other endings were told when they came
 
 
 # --- asking for it ---------------------------------------------------------------------------------------------------
@@ -87,7 +97,7 @@ def request_backup(
         raise Missing("reason", say("backup.why", source=str(wanted_source), target=str(wanted_target)))
     ids = [meant.mailbox.id for meant in (wanted_source, wanted_target) if meant.mailbox is not None]
     for job in ctx.tx.jobs.open_on(ids, kind=KIND):
-        if [job.data.get("source"), job.data.get("target")] == ids:
+        if list(pair(job)) == ids:
             raise UserError(say("backup.already_open", number=job.id, source=str(wanted_source)))
     params = {
         "source": {"address": wanted_source.address, "userid": wanted_source.userid},
@@ -164,25 +174,20 @@ def end_with(step: JobStep, ending: str) -> None:
 
 
 def find_both(job: JobContext) -> None:
-    """Both mailboxes, confirmed now; then who must agree."""
+    """Both mailboxes, confirmed now; a pair that cannot be, or is copied already, is refused."""
     found = {side: addresses.find_mailbox(job, **job.params[side]) for side in SIDES}
     source, target = found["source"].mailbox, found["target"].mailbox
-    if source is None or target is None:
-        problem = next(each.problem for each in found.values() if each.problem is not None)
-        with job.begin() as step:
-            step.say(Text(step.job.asked_by, problem))
-            end_with(step, "refused")
-        return
-    if source.id == target.id:
-        with job.begin() as step:
-            step.say(Text(step.job.asked_by, say("backup.same_mailbox", source=source.address, target=target.address)))
-            end_with(step, "refused")
-        return
-    if source.kind is MailboxKind.MEMBER and source.owner is not None:
-        access.switch_imap_on(job, source.owner)
-    if target.kind is MailboxKind.MEMBER and target.owner is not None:
-        access.switch_imap_on(job, target.owner)
     with job.begin() as step:
+        if source is None or target is None:
+            refuse(step, next(each.problem for each in found.values() if each.problem is not None))
+            return
+        if source.id == target.id or (source.owner is not None and source.owner == target.owner):
+            refuse(step, say("backup.same_mailbox", source=source.address, target=target.address))
+            return
+        for other in step.tx.jobs.open_on([source.id, target.id], kind=KIND):
+            if other.id != step.job.id and pair(other) == (source.id, target.id):
+                refuse(step, say("backup.already_open", number=other.id, source=source.address))
+                return
         facts = facts_of(step, source, target)
         step.put(
             source=source.id, target=target.id, source_address=source.address, target_address=target.address,
@@ -191,6 +196,17 @@ def find_both(job: JobContext) -> None:
         )  # fmt: skip
         step.tx.audit.add("bot", "backup.found", source.address, job=job.job_id, facts=facts)
         step.go("access")
+
+
+def refuse(step: JobStep, why: Words) -> None:
+    """It cannot be done as it was asked."""
+    step.say(Text(step.job.asked_by, why))
+    end_with(step, "refused")
+
+
+def pair(job: Job) -> tuple[int | None, int | None]:
+    """The mailboxes of a job, as far as they are known."""
+    return job.data.get("source"), job.data.get("target")
 
 
 def facts_of(step: JobStep, source: Mailbox, target: Mailbox) -> dict[str, Any]:
@@ -204,10 +220,13 @@ def facts_of(step: JobStep, source: Mailbox, target: Mailbox) -> dict[str, Any]:
     }
 
 
-def readers(data: Mapping[str, Any]) -> Words:
-    """Who can read the mail in its target, or that WeCom does not tell."""
-    named = list(data.get("reader_names", []))
-    return say("backup.readers", names=named) if named else say("backup.readers_unknown", target=data["target_address"])
+def told(facts: dict[str, Any], directory: Directory) -> Words:
+    """Facts in words."""
+    owner = facts["owner"]
+    return say(
+        "backup.facts", source=facts["source"], owner=directory.name(owner) if owner else "-",
+        target=facts["target"], readers=[directory.name(each) for each in facts["readers"]] or "-",
+    )  # fmt: skip
 
 
 def boxes(job: JobContext | JobStep, tx: Transaction) -> dict[Side, Mailbox]:
@@ -220,60 +239,83 @@ def boxes(job: JobContext | JobStep, tx: Transaction) -> dict[Side, Mailbox]:
 
 
 def get_access(job: JobContext) -> None:
-    """A password for each side: minted where the app may, else asked for on a page; then the preview."""
-    sides = list(SIDES) if job.kind == KIND else ["target"]
+    """
+    A password for each side, then the preview. Pages first: no key is made and nothing switched before people agreed.
+    """
+    sides = sides_of(job.kind)
     with job.services.store.begin() as tx:
         both = boxes(job, tx)
-        lacking: list[Side] = [side for side in SIDES if side in sides and tx.passwords.find(job.job_id, side) is None]
-    for side in lacking:
-        box = both[side]
-        if box.kind is MailboxKind.PUBLIC and box.managed:
-            access.mint(job, side, box)
+        lacking = [side for side in sides if tx.passwords.find(job.job_id, side) is None]
+    if all(mintable(both[side]) for side in lacking):
+        for side in lacking:
+            access.mint(job, side, both[side])
+        for side in sides:
+            owner = both[side].owner
+            if both[side].kind is MailboxKind.MEMBER and owner is not None:
+                access.switch_imap_on(job, owner)
     with job.begin() as step:
+        both = boxes(step, step.tx)
         if declined(step, both):
             return
-        still = access.needed(step, [side for side in SIDES if side in sides])
+        still = access.needed(step, sides)
         if not still:
+            step.tx.approvals.void(step.job.id)  # nobody's yes is needed any more
             step.go("preview" if job.kind == KIND else "check")
             return
-        for side in still:
+        by_page = [side for side in still if not mintable(both[side])]
+        for side in by_page:
             latest = step.tx.links.latest(job.job_id, side)
-            asked = latest is not None and latest.spent_at is None and step.tx.links.alive(latest)
-            if not asked:
+            if latest is None or not step.tx.links.alive(latest):
                 ask_access(step, side, both[side])
-        step.tx.jobs.wait(step.job, "access", expires_at=step.now + ACCESS_WITHIN)
+        if by_page:
+            wait_for_access(step)
+
+
+def sides_of(kind: str) -> list[Side]:
+    """The mailboxes a job logs in to: a later check looks at the target only."""
+    return list(SIDES) if kind == KIND else ["target"]
+
+
+def mintable(box: Mailbox) -> bool:
+    """Whether the app may make a password for it, as far as we know."""
+    return box.kind is MailboxKind.PUBLIC and box.managed
+
+
+def wait_for_access(step: JobStep) -> None:
+    """For somebody's page: a week, but a day only while a minted password lives."""
+    within = READY_WITHIN if step.tx.passwords.minted_for(step.job.id) else ACCESS_WITHIN
+    step.tx.jobs.wait(step.job, "access", expires_at=step.now + within)
 
 
 def ask_access(step: JobStep, side: Side, box: Mailbox) -> None:
     """Send the page to who can open the mailbox, and tell the asker whom."""
     who = access.opener(step, box, by_manager=bool(step.job.data.get("by_manager")) and side == "source")
     data, job = step.job.data, step.job
-    if side == "source" and who.owner:
-        why = say(
-            "backup.consent", asker=data["asker_name"], source=box.address, target=data["target_address"],
-            reason=data["reason"], readers=readers(data),
-        )  # fmt: skip
+    values = {
+        "asker": data["asker_name"], "source": data["source_address"], "target": data["target_address"],
+        "reason": data["reason"],
+    }  # fmt: skip
+    if job.kind == VERIFY_KIND:
+        why = say("backup.open_to_check", asker=data["asker_name"], address=box.address, number=job.params["backup"])
+    elif who.owner and side == "source":
+        why = say("backup.consent", **values, readers=readers(data))
+    elif who.owner:
+        why = say("backup.consent_target", **values)
+    elif box.owner is not None:
+        why = say("backup.open_by_manager", address=box.address, owner=step.directory.name(box.owner), number=job.id)
+    elif box.kind is MailboxKind.UNSEEN:
+        why = say("backup.open_unseen", address=box.address, number=job.id, asker=data["asker_name"])
     else:
-        why = say("backup.open_for_job", address=box.address, number=job.id)
+        why = say("backup.open_public", address=box.address, number=job.id, asker=data["asker_name"])
     step.say(*access.ask_for(step, side, box, who, why))
     if who.userid == job.asked_by:
         return
     name = step.directory.name(who.userid)
-    if side == "source" and who.owner:
-        step.say(
-            Card(
-                job.asked_by,
-                about(job.id),
-                say("backup.card_title", number=job.id),
-                note=say("backup.asked_owner", owner=name, source=box.address),
-                buttons=[
-                    Button(f"by_manager:{job.id}", say("backup.button_manager"), style=2),
-                    Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
-                ],
-            )
-        )
+    if who.owner and side == "source":
+        step.say(*put_away(step.tx, job, say("backup.replaced")), asked_card(job, name))
     else:
-        step.say(Text(job.asked_by, say("backup.asked_opener", name=name, address=box.address)))
+        words = "backup.asked_member" if who.owner else "backup.asked_opener"
+        step.say(Text(job.asked_by, say(words, name=name, address=box.address, number=job.id)))
 
 
 def declined(step: JobStep, both: dict[Side, Mailbox]) -> bool:
@@ -284,9 +326,10 @@ def declined(step: JobStep, both: dict[Side, Mailbox]) -> bool:
     side: Side = "source" if step.job.data.get("declined_side") == "source" else "target"
     step.put(declined_by=None, declined_side=None)
     name = step.directory.name(str(by))
-    words = say("backup.declined", name=name, address=both[side].address, number=step.job.id)
-    step.say(Text(step.job.asked_by, words))
-    step.tx.jobs.wait(step.job, "access", expires_at=step.now + ACCESS_WITHIN)
+    own = both[side].owner == by
+    key = "backup.declined_public" if not own else "backup.declined" if side == "source" else "backup.declined_target"
+    step.say(Text(step.job.asked_by, say(key, name=name, address=both[side].address, number=step.job.id)))
+    wait_for_access(step)
     return True
 
 
@@ -299,7 +342,8 @@ def new_link(ctx: Context, job_id: int) -> list[Reply]:
         raise UserError(say("backup.no_link", number=job_id))
     if ctx.tx.links.made_since(ctx.sender, timedelta(hours=1)) >= access.LINKS_AN_HOUR_MAX:
         raise UserError(say("backup.too_many_links"))
-    ctx.tx.links.end(job.id)
+    for link in links:
+        ctx.tx.links.end(job.id, link.side)
     ctx.tx.jobs.wake(job, "access")
     ctx.start(job)
     return []
@@ -315,9 +359,19 @@ def new_link(ctx: Context, job_id: int) -> list[Reply]:
 def choose_opener(ctx: Context, job_id: int, member: str) -> list[Reply]:
     """Ask another member, who can open the public mailbox, for access."""
     job = waiting_for_access(ctx, job_id)
+    sides = [side for side in sides_of(job.kind) if ctx.tx.passwords.find(job.id, side) is None]
+    both = {side: ctx.tx.mailboxes.get(int(job.data[side])) for side in sides}
+    shared = {side: box for side, box in both.items() if box.owner is None and not mintable(box)}
+    if not shared:
+        raise UserError(say("backup.only_the_owner", number=job_id))
     chosen = ctx.directory.member(member)
+    for side, box in shared.items():
+        can_open = ctx.directory.readers(box)
+        if can_open and chosen.userid not in can_open:
+            named = [ctx.directory.name(each) for each in can_open]
+            raise UserError(say("backup.cannot_open", name=chosen.name, address=box.address, readers=named))
+        ctx.tx.links.end(job.id, side)
     ctx.tx.jobs.put(job, opener=chosen.userid)
-    ctx.tx.links.end(job.id)
     ctx.tx.jobs.wake(job, "access")
     ctx.start(job)
     return [Text(ctx.sender, say("backup.asking_member", name=chosen.name, number=job.id))]
@@ -343,13 +397,14 @@ def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
     owner = job.data.get("owner")
     if owner is None:
         raise UserError(say("backup.no_owner", number=job_id))
-    facts = dict(job.data["facts"])
+    facts = facts_now(ctx, job)
     if any(each.job_id == job.id for each in ctx.tx.approvals.asked_by(job.asked_by)):
         raise UserError(say("backup.manager_asked_already", number=job_id))
     requirement = ctx.policy.requirement("backup_member_without_owner")
-    target = ctx.tx.mailboxes.get(int(job.data["target"]))
-    gains = [target.owner] if target.owner is not None else []
-    may = approvals.who_may(requirement, ctx.directory, ctx.roles, asker=job.asked_by, owner=owner, gains=gains)
+    may = approvals.who_may(
+        requirement, ctx.directory, ctx.roles, asker=job.asked_by, owner=owner, gains=facts["readers"]
+    )
+    ctx.tx.jobs.put(job, facts=facts, reader_names=[ctx.directory.name(each) for each in facts["readers"]])
     question = say(
         "backup.manager_question", owner=ctx.directory.name(owner), source=facts["source"], target=facts["target"],
         readers=readers(job.data),
@@ -357,10 +412,22 @@ def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
     _, replies = approvals.ask(
         ctx.tx, action="backup.without_owner", requirement=requirement, may=may, job_id=job.id, question=question,
         facts=facts, reason=str(job.data["reason"]), asked_by=job.asked_by,
-        asked_by_name=str(job.data["asker_name"]),
+        asked_by_name=str(job.data["asker_name"]), settings=ctx.settings,
     )  # fmt: skip
     named = [ctx.directory.name(userid) for userid in may.userids]
     return [*replies, Text(ctx.sender, say("backup.manager_asked", approvers=named, number=job.id))]
+
+
+def facts_now(ctx: Context, job: Job) -> dict[str, Any]:
+    """What a yes to a job is about, as far as rows tell; the copy looks again."""
+    target = ctx.tx.mailboxes.get(int(job.data["target"]))
+    return {**job.data["facts"], "readers": ctx.directory.readers(target)}
+
+
+@approvals.facts_of("backup.without_owner")
+def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
+    """What the question showed, read again: if it changed, a yes to it is void."""
+    return facts_now(ctx, ctx.tx.jobs.get(approval.job_id))
 
 
 @approvals.decided("backup.without_owner")
@@ -369,23 +436,16 @@ def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
     job = ctx.tx.jobs.get(approval.job_id)
     if approval.status is not ApprovalStatus.APPROVED or job.state is not JobState.WAITING or job.stage != "access":
         return []
-    target = ctx.tx.mailboxes.get(int(job.data["target"]))
-    now = {**job.data["facts"], "readers": ctx.directory.readers(target)}
-    if approvals.fingerprint(now) != approval.fingerprint:
-        difference = say(
-            "backup.facts_changed", number=job.id, before=list(approval.facts["readers"]), now=now["readers"]
-        )
-        return [Text(job.asked_by, difference), Text(ctx.sender, difference)]
     ctx.tx.jobs.put(job, by_manager=ctx.sender)
     ctx.tx.links.end(job.id, "source")
     ctx.tx.jobs.wake(job, "access")
     ctx.start(job)
-    told = say(
+    words = say(
         "backup.owner_told_manager", manager=ctx.directory.name(ctx.sender), asker=job.data["asker_name"],
         source=job.data["source_address"], target=job.data["target_address"], reason=job.data["reason"],
         readers=readers(job.data),
     )  # fmt: skip
-    return [Text(str(job.data["owner"]), told)]
+    return [Text(str(job.data["owner"]), words)]
 
 
 # --- preview ---------------------------------------------------------------------------------------------------------
@@ -414,8 +474,12 @@ def preview(job: JobContext) -> None:
     except LoginRefused as error:
         refused(job, error, both)
         return
+    there = receipts.stored(ledger_of(job, both), {folder.wire for folder in plan.folders})
     with job.begin() as step:
-        step.put(plan=summary(plan, job.services.settings.exmail_quota_bytes), checked_at=step.now.isoformat())
+        step.put(
+            plan=summary(plan, there, filter_of(job.params), job.services.settings.exmail_quota_bytes),
+            checked_at=step.now.isoformat(),
+        )
         step.tx.jobs.wait(step.job, "ready", expires_at=step.now + READY_WITHIN)
         show_preview(step)
 
@@ -435,70 +499,56 @@ def refused(job: JobContext, error: LoginRefused, both: dict[Side, Mailbox]) -> 
         if minted is not None and minted.given_by == "bot":
             step.go("access")
         else:
-            step.tx.jobs.wait(step.job, "access", expires_at=step.now + ACCESS_WITHIN)
+            wait_for_access(step)
 
 
-def summary(plan: Plan, quota_bytes: int) -> dict[str, Any]:
-    """A plan as JSON."""
+def summary(plan: Plan, there: receipts.Stored, wanted: Filter, quota_bytes: int) -> dict[str, Any]:
+    """A plan as JSON. What an earlier run has copied needs no room any more."""
     quota = plan.target_quota_bytes or quota_bytes
     used = plan.target_size_bytes or 0
+    if wanted.since is not None:  # the ledger does not say which of its mails are that young
+        there = receipts.Stored(0, 0)
+    more = max(0, plan.size_bytes - there.size_bytes)
     return {
         "folders": len(plan.folders), "mails": plan.messages, "size_bytes": plan.size_bytes,
+        "mails_there": there.mails, "more_bytes": more,
         "oldest": plan.oldest.isoformat() if plan.oldest else None,
         "newest": plan.newest.isoformat() if plan.newest else None,
-        "target_bytes": used, "quota_bytes": quota, "tight": used + plan.size_bytes > quota * ROOM_SHARE_MAX,
-        "notes": [{"kind": str(note.kind), "folder": note.folder, "detail": note.detail} for note in plan.notes],
+        "target_bytes": used, "quota_bytes": quota, "tight": bool(more) and used + more > quota * ROOM_SHARE_MAX,
+        "notes": [as_json_note(note) for note in plan.notes],
     }  # fmt: skip
+
+
+def as_json_note(note: Note) -> dict[str, str]:
+    """A note as JSON."""
+    return {"kind": str(note.kind), "folder": note.folder, "detail": note.detail}
+
+
+def note_words(note: dict[str, str]) -> Words:
+    """A stored note's sentence."""
+    return Note(NoteKind(note["kind"]), note["folder"], note["detail"]).words()
 
 
 def show_preview(step: JobStep) -> None:
     """The card with Start, Check again and Cancel; what must be known before stands in a text above it."""
     job, data, plan = step.job, step.job.data, step.job.data["plan"]
-    warnings = [Note(NoteKind(note["kind"]), note["folder"], note["detail"]).words() for note in plan["notes"]]
+    warnings = [note_words(note) for note in plan["notes"]]
     if plan["tight"]:
         warnings.append(
             say(
                 "backup.tight",
                 target=data["target_address"],
                 used=receipts.size(plan["target_bytes"]),
-                more=receipts.size(plan["size_bytes"]),
+                more=receipts.size(plan["more_bytes"]),
                 quota=receipts.size(plan["quota_bytes"]),
             )
         )
-    told = [say("backup.warning", warning=warning) for warning in warnings]
-    not_mail = say("backup.not_mail", target=data["target_address"], readers=readers(data))
-    step.say(Text(job.asked_by, lines(*told, not_mail)))
+    notices = [say("backup.warning", warning=warning) for warning in warnings]
+    notices += [say("backup.can_read", target=data["target_address"], readers=readers(data)), say("backup.not_mail")]
     step.say(
-        Card(
-            job.asked_by,
-            about(job.id),
-            say("backup.card_title", number=job.id),
-            note=say("backup.preview_note", warnings=len(warnings)),
-            rows=[
-                (say("backup.row_from"), data["source_address"]),
-                (say("backup.row_to"), data["target_address"]),
-                (say("backup.row_mails"), say("backup.mails_in_folders", mails=plan["mails"], folders=plan["folders"])),
-                (say("backup.row_size"), receipts.size(plan["size_bytes"])),
-                (say("backup.row_oldest"), (plan["oldest"] or "-")[:10]),
-                (say("backup.row_room"), room(plan)),
-            ],
-            buttons=[
-                Button(f"start:{job.id}", say("backup.button_start")),
-                Button(f"check:{job.id}", say("backup.button_check"), style=4),
-                Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
-            ],
-        )
-    )
-
-
-def room(plan: dict[str, Any]) -> Words:
-    """How full the target is now and how large it may be."""
-    return say("backup.room", used=receipts.size(plan["target_bytes"]), quota=receipts.size(plan["quota_bytes"]))
-
-
-def about(job_id: int) -> str:
-    """What the cards of a job are about."""
-    return f"job-{job_id}"
+        *put_away(step.tx, job, say("backup.replaced")), Text(job.asked_by, lines(*notices)),
+        preview_card(job, len(warnings)),
+    )  # fmt: skip
 
 
 def ready_job(ctx: Context, job_id: int) -> Job:
@@ -524,37 +574,26 @@ def start(ctx: Context, job_id: int, anyway: str | None = None) -> list[Reply]:
     job = ready_job(ctx, job_id)
     plan = job.data["plan"]
     if plan["tight"] and anyway is None:
-        archive = ctx.settings.exmail_archive_mailbox
-        return [
-            Card(
-                ctx.sender,
-                about(job.id),
-                say("backup.card_title", number=job.id),
-                note=say("backup.tight_sure", target=job.data["target_address"], archive=archive or "archive@"),
-                buttons=[
-                    Button(f"start:{job.id}:anyway", say("backup.button_anyway"), style=2),
-                    Button(f"cancel:{job.id}", say("jobs.button_cancel")),
-                ],
-            )
-        ]
+        return [sure_card(job, ctx.sender, ctx.settings.exmail_archive_mailbox)]
     ctx.tx.jobs.put(
-        job, started_by=ctx.sender, started_at=ctx.now.isoformat(), copied=0, copied_bytes=0, rounds=0, half_told=False
-    )
+        job, started_by=ctx.sender, started_at=ctx.now.isoformat(), before=None, copied=0, copied_bytes=0, already=0,
+        rounds=0, half_told=False, facts_checked=False, progress=None, notes=[], outcome=None,
+    )  # fmt: skip
     ctx.tx.audit.add(
         ctx.sender, "backup.started", job.data["source_address"], job=job.id, target=job.data["target_address"]
     )
     job.expires_at = None
     ctx.tx.jobs.wake(job, "copy")
     ctx.start(job)
-    replies: list[Reply] = []
+    replies = redrawn(ctx, job, progress_card(job, ctx.sender, ctx.now, ctx.settings.zone))
     owner = job.data.get("owner")
-    if owner is not None:
-        told = say(
+    if owner is not None and owner != ctx.sender:
+        words = say(
             "backup.owner_told", asker=job.data["asker_name"], source=job.data["source_address"],
             target=job.data["target_address"], reason=job.data["reason"], readers=readers(job.data),
         )  # fmt: skip
-        replies.append(Text(str(owner), told))
-    return redrawn(ctx.tx, job, progress_card(job, ctx.now)) + replies
+        replies.append(Text(str(owner), words))
+    return replies
 
 
 @router.command(
@@ -566,18 +605,9 @@ def check_again(ctx: Context, job_id: int) -> list[Reply]:
     job = ready_job(ctx, job_id)
     ctx.tx.jobs.wake(job, "preview")
     ctx.start(job)
-    card = Card(job.asked_by, about(job.id), say("backup.card_title", number=job.id), done=say("backup.checking"))
-    return redrawn(ctx.tx, job, card, otherwise=say("backup.checking"))
-
-
-def redrawn(tx: Transaction, job: Job, card: Card, *, otherwise: Words | None = None) -> list[Reply]:
-    """The newest open card of a job drawn anew, the others greyed; without any the card is sent."""
-    cards = list(tx.cards.open_about(about(job.id), card.to))
-    if not cards:
-        return [Text(card.to, otherwise)] if otherwise is not None else [card]
-    greyed = Card(card.to, card.about, card.title, done=say("backup.replaced"))
-    updates: list[Reply] = [CardUpdate(each.task_id, greyed) for each in cards[:-1]]
-    return [*updates, CardUpdate(cards[-1].task_id, card, otherwise=otherwise or card.note)]
+    if ctx.task_id is None:
+        return [*put_away(ctx.tx, job, say("backup.checking")), Text(ctx.sender, say("backup.checking"))]
+    return redrawn(ctx, job, closed_card(job, ctx.sender, say("backup.checking")))
 
 
 # --- the copy --------------------------------------------------------------------------------------------------------
@@ -598,6 +628,7 @@ def copy(job: JobContext) -> None:
             step.go("copy", due_at=step.now + WRITER_BUSY)
         return
     reporter = Reporter(job, lease, holder)
+    count_what_is_there(job, both)
     ledger = ledger_of(job, both, lambda: job.services.leases.holds(lease, holder, fence))
     try:
         outcome = asyncio.run(
@@ -626,6 +657,15 @@ def copy(job: JobContext) -> None:
     finally:
         job.services.leases.release(lease, holder)
     after_slice(job, outcome)
+
+
+def count_what_is_there(job: JobContext, both: dict[Side, Mailbox]) -> None:
+    """What earlier runs had stored, noted once: the receipt is the difference, whatever crashes in between."""
+    if job.data.get("before") is not None:
+        return
+    stored = receipts.stored(ledger_of(job, both))
+    with job.begin() as step:
+        step.put(before=[stored.mails, stored.size_bytes])
 
 
 class Reporter:
@@ -671,28 +711,22 @@ def ledger_of(job: JobContext, both: dict[Side, Mailbox], fence: Any = None) -> 
 
 def facts_hold(job: JobContext) -> bool:
     """What was agreed to is read again; a difference is shown, and nothing is copied."""
-    found = {side: addresses.find_mailbox(job, str(job.data[f"{side}_address"]), None).mailbox for side in SIDES}
-    source, target = found["source"], found["target"]
+    found = {side: addresses.find_mailbox(job, str(job.data[f"{side}_address"]), None) for side in SIDES}
+    source, target = found["source"].mailbox, found["target"].mailbox
     with job.begin() as step:
-        now = facts_of(step, source, target) if source is not None and target is not None else {}
-        same_boxes = source is not None and target is not None and [source.id, target.id] == [
-            job.data["source"], job.data["target"],
-        ]  # fmt: skip
-        if same_boxes and now == job.data["facts"]:
-            step.put(facts_checked=True)
-            return True
         before = step.job.data["facts"]
-        step.say(
-            Text(
-                step.job.asked_by,
-                say(
-                    "backup.facts_changed",
-                    number=job.job_id,
-                    before=[str(before["owner"] or ""), *before["readers"]],
-                    now=[str(now.get("owner") or ""), *now.get("readers", [])],
-                ),
-            )
-        )
+        now: dict[str, Any] | None = None
+        if source is not None and target is not None:
+            now = facts_of(step, source, target)
+            if (source.id, target.id) == pair(step.job) and now == before:
+                step.put(facts_checked=True)
+                return True
+        if now is not None:
+            changed: Words = told(now, step.directory)
+        else:
+            changed = next(each.problem for each in found.values() if each.problem is not None)
+        words = say("backup.facts_changed", number=job.job_id, before=told(before, step.directory), now=changed)
+        step.say(Text(step.job.asked_by, words))
         step.tx.audit.add("bot", "backup.facts_changed", str(before["source"]), job=job.job_id, before=before, now=now)
         end_with(step, "void")
         return False
@@ -703,7 +737,7 @@ def full(job: JobContext, error: QuotaFull) -> None:
     with job.begin() as step:
         step.say(Text(step.job.asked_by, say("backup.full", why=error.words(), number=job.job_id)))
         step.tx.audit.add("bot", "backup.full", step.job.data["target_address"], job=job.job_id)
-        step.tx.jobs.wait(step.job, "full", expires_at=step.now + ACCESS_WITHIN)
+        step.tx.jobs.wait(step.job, "full", expires_at=step.now + READY_WITHIN)
 
 
 def after_slice(job: JobContext, outcome: CopyOutcome) -> None:
@@ -713,12 +747,13 @@ def after_slice(job: JobContext, outcome: CopyOutcome) -> None:
         step.job.failures = 0
         left = sum(folder.planned for folder in outcome.folders)
         done = sum(folder.stored for folder in outcome.folders)
+        size_bytes = sum(folder.size_bytes for folder in outcome.folders)
+        mails_before, bytes_before = data["before"]
         step.put(
-            copied=int(data.get("copied", 0)) + outcome.stored,
-            copied_bytes=int(data.get("copied_bytes", 0)) + outcome.size_bytes,
-            already=data.get("already", outcome.already),
+            already=mails_before, copied=max(0, done - mails_before), copied_bytes=max(0, size_bytes - bytes_before),
             progress={**(data.get("progress") or {}), "done": done, "left": left, "at": step.now.isoformat()},
-        )
+        )  # fmt: skip
+        note_down(step, outcome.notes)
         if outcome.finished:
             step.go("verify")
             return
@@ -728,6 +763,14 @@ def after_slice(job: JobContext, outcome: CopyOutcome) -> None:
             step.say(Text(step.job.asked_by, say("backup.half", number=job.job_id, done=done, left=left)))
 
 
+def note_down(step: JobStep, notes: list[Note]) -> None:
+    """What is worth knowing beyond the numbers, for the receipt; the preview has told its own already."""
+    known = [*step.job.data["plan"]["notes"], *step.job.data.get("notes", [])]
+    new = [note for note in map(as_json_note, notes) if note not in known]
+    if new:
+        step.put(notes=[*step.job.data.get("notes", []), *new])
+
+
 # --- the check, the receipt, the end ---------------------------------------------------------------------------------
 
 
@@ -735,6 +778,7 @@ def verify(job: JobContext) -> None:
     """Compare both sides; what came to the source meanwhile is fetched, too."""
     with job.services.store.begin() as tx:
         both = boxes(job, tx)
+        own_roots = tuple(tx.mailboxes.roots_in(both["source"]))
     try:
         checked = asyncio.run(
             verify_copy(
@@ -742,6 +786,7 @@ def verify(job: JobContext) -> None:
                 access.account(job, "target", both["target"]),
                 ledger=ledger_of(job, both),
                 filter=filter_of(job.params),
+                exclude_roots=own_roots,
             )
         )
     except LookupError:
@@ -754,6 +799,7 @@ def verify(job: JobContext) -> None:
     with job.begin() as step:
         rounds = int(step.job.data.get("rounds", 0)) + 1
         step.put(rounds=rounds, verification=verification_json(checked))
+        note_down(step, checked.notes)
         behind = sum(folder.not_copied + folder.newer for folder in checked.folders)
         step.go("copy" if behind and rounds < VERIFY_ROUNDS_MAX else "receipt")
 
@@ -771,7 +817,6 @@ def verification_json(checked: Verification) -> dict[str, Any]:
             }
             for each in checked.folders
         ],
-        "notes": [{"kind": str(note.kind), "folder": note.folder, "detail": note.detail} for note in checked.notes],
     }  # fmt: skip
 
 
@@ -782,10 +827,11 @@ def why_partial(step: JobStep, refusals: int) -> list[Words]:
     if params.get("since") or params.get("folders") or params.get("without_junk"):
         reasons.append(say("backup.partial_filter"))
     if not data["verification"]["ok"]:
-        reasons.append(say("backup.partial_check", count=len(data["verification"]["differences"])))
+        count = len(data["verification"]["differences"])
+        reasons.append(say("backup.partial_check", count=count, number=step.job.id))
     if refusals:
-        reasons.append(say("backup.partial_refused", count=refusals))
-    kinds = {note["kind"] for note in data["plan"]["notes"]}
+        reasons.append(say("backup.partial_refused", count=refusals, number=step.job.id))
+    kinds = {note["kind"] for note in (*data["plan"]["notes"], *data.get("notes", []))}
     if NoteKind.WINDOW in kinds:
         reasons.append(say("backup.partial_window"))
     if NoteKind.HIDDEN_FOLDERS in kinds:
@@ -821,9 +867,12 @@ def give_receipt(job: JobContext) -> None:
         )  # fmt: skip
         verdict = say("backup.complete") if not partial else say("backup.partial")
         reasons = [say("backup.partial_because", reason=each) for each in partial]
-        step.say(*redrawn(step.tx, step.job, receipt_card(step, title, verdict), otherwise=title))
+        notes = [note_words(each) for each in data.get("notes", [])]
+        step.say(*put_away(step.tx, step.job, say("backup.finished"), title))
         exceptions = [say("backup.refused_mail", **each.shown()) for each in refused[: receipts.SHOWN_MAX]]
-        step.say(Text(step.job.asked_by, lines(words, verdict, *reasons, *exceptions)))
+        if len(refused) > receipts.SHOWN_MAX:
+            exceptions.append(say("backup.more_refused", count=len(refused) - receipts.SHOWN_MAX))
+        step.say(Text(step.job.asked_by, lines(words, verdict, *reasons, *notes, *exceptions)))
         name = f"backup-{job.job_id}-{step.now.astimezone(job.services.settings.zone):%Y%m%d}.xlsx"
         step.say(File(step.job.asked_by, name, receipts.workbook(step.job, refused)))
         if data.get("owner") and data["owner"] != step.job.asked_by:
@@ -839,28 +888,19 @@ def give_receipt(job: JobContext) -> None:
         end_with(step, "done")
 
 
-def receipt_card(step: JobStep, title: Words, verdict: Words) -> Card:
-    """The job's card, drawn for the last time."""
-    return Card(step.job.asked_by, about(step.job.id), title, note=verdict, done=say("backup.finished"))
-
-
 def clean_up(job: JobContext) -> None:
     """No key is left behind; then the job has its ending."""
     problems = access.give_back(job)
     with job.begin() as step:
         ending = str(step.job.data.get("ending", "failed"))
         for problem in problems:
-            step.say(*(Text(userid, problem) for userid in {step.job.asked_by, *step.roles.admins}))
-        closed = say(f"backup.ended_{ending}", number=job.job_id)
-        for card in step.tx.cards.open_about(about(job.job_id)):
-            greyed = Card(card.member, about(job.job_id), say("backup.card_title", number=job.job_id), done=closed)
-            step.say(CardUpdate(card.task_id, greyed))
-        if ending != "done":
-            step.say(Text(step.job.asked_by, closed))
+            step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
+        step.say(*put_away(step.tx, step.job, say(f"jobs.ended_{ending}")))
+        if ending in TOLD_AT_THE_END:
+            step.say(Text(step.job.asked_by, say(f"backup.ended_{ending}", number=job.job_id)))
         state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-        step.tx.audit.add(
-            "bot", "backup.ended", str(step.job.data.get("source_address", "")), job=job.job_id, ending=ending
-        )
+        subject = str(step.job.data.get("source_address", ""))
+        step.tx.audit.add("bot", "backup.ended", subject, job=job.job_id, ending=ending)
         step.tx.jobs.end(step.job, state, error=step.job.error)
 
 
@@ -874,7 +914,8 @@ def failed(step: JobStep, words: Words) -> None:
         )
         step.tx.jobs.end(step.job, JobState.FAILED, error=words.text("en"))
         return
-    step.say(Text(step.job.asked_by, say("backup.failed", number=step.job.id, stage=step.job.stage, why=words)))
+    stage = say(f"jobs.stage_{step.job.stage}")
+    step.say(Text(step.job.asked_by, say("backup.failed", number=step.job.id, stage=stage, why=words)))
     end_with(step, "failed")
     step.job.error = words.text("en")
 
@@ -893,33 +934,6 @@ def expire(sweep: SweepStep) -> None:
 # --- progress --------------------------------------------------------------------------------------------------------
 
 
-def progress_card(job: Job, now: datetime) -> Card:
-    """How far it is, with Refresh."""
-    progress = job.data.get("progress") or {}
-    done, left, rate = (
-        int(progress.get("done", 0)),
-        int(progress.get("left", job.data["plan"]["mails"])),
-        progress.get("rate", 0),
-    )
-    remaining = receipts.duration(timedelta(seconds=left / rate)) if rate else say("backup.unknown_time")
-    return Card(
-        job.data.get("started_by", job.asked_by),
-        about(job.id),
-        say("backup.card_title", number=job.id),
-        note=say("backup.copying", source=job.data["source_address"], target=job.data["target_address"]),
-        rows=[
-            (say("backup.row_done"), say("backup.done_of", done=done, all=done + left)),
-            (say("backup.row_rate"), say("backup.a_second", rate=rate)),
-            (say("backup.row_left"), remaining),
-            (say("backup.row_at"), now.strftime("%H:%M:%S UTC")),
-        ],
-        buttons=[
-            Button(f"refresh:{job.id}", say("backup.button_refresh")),
-            Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
-        ],
-    )
-
-
 @router.action("refresh")
 def refresh(ctx: Context, job_id: int) -> list[Reply]:
     """How far a copy is now, on the same card."""
@@ -928,7 +942,7 @@ def refresh(ctx: Context, job_id: int) -> list[Reply]:
         raise UserError(say("jobs.unknown", number=job_id))
     if job.stage not in ("copy", "verify", "receipt", "cleanup") or job.state is not JobState.DUE:
         raise UserError(say("backup.not_copying", number=job_id))
-    card = progress_card(job, ctx.now)
+    card = progress_card(job, ctx.sender, ctx.now, ctx.settings.zone)
     return [CardUpdate(ctx.task_id, card)] if ctx.task_id is not None else [card]
 
 
@@ -983,13 +997,9 @@ def check_ledger(job: JobContext) -> None:
         stored = sum(each.stored for each in checked.folders)
         key = "backup.still_there" if checked.ok else "backup.not_all_there"
         missing = sum(each.missing + each.different for each in checked.folders)
-        step.say(
-            Text(
-                step.job.asked_by,
-                say(key, number=job.params["backup"], count=stored, missing=missing, target=both["target"].address),
-            )
-        )
-        for difference in checked.differences[: receipts.SHOWN_MAX]:
-            step.say(Text(step.job.asked_by, difference))
+        words = say(
+            key, number=job.params["backup"], count=stored, missing=missing, target=both["target"].address,
+        )  # fmt: skip
+        step.say(Text(step.job.asked_by, lines(words, *checked.differences[: receipts.SHOWN_MAX])))
         step.tx.audit.add("bot", "backup.verified", both["target"].address, backup=job.params["backup"], ok=checked.ok)
         end_with(step, "done")

@@ -65,15 +65,15 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
     if progress := job.data.get("progress"):
         lines.append(say("jobs.progress", done=progress["done"], left=progress["left"]))
     if outcome := job.data.get("outcome"):
-        verdict = say("backup.complete" if outcome["complete"] else "backup.partial")
-        lines.append(say("jobs.outcome", copied=outcome["copied"], refused=outcome["refused"], verdict=verdict))
+        key = "jobs.outcome_complete" if outcome["complete"] else "jobs.outcome_partial"
+        lines.append(say(key, copied=outcome["copied"], refused=outcome["refused"]))
     if job.error:
         lines.append(say("jobs.error", error=job.error))
     if job.state in OPEN:
         lines.append(say("jobs.can_cancel", number=job.id))
-    elif job.state is not JobState.DONE:
+    elif job.state is not JobState.DONE or (outcome and not (outcome["verified"] and not outcome["refused"])):
         lines.append(say("jobs.can_retry", number=job.id))
-    elif outcome:
+    if job.state is JobState.DONE and outcome:
         lines.append(say("jobs.can_verify", number=job.id))
     return [Text(ctx.sender, "\n".join(line.text(ctx.language) for line in lines))]
 
@@ -89,7 +89,7 @@ def cancel(ctx: Context, job_id: int) -> list[Reply]:
         raise UserError(say("jobs.over", number=job_id, state=state_of(job)))
     ctx.tx.audit.add(ctx.sender, "job.cancelled", str(job.data.get("source_address", "")), job=job.id)
     job.cancel_asked_by = ctx.sender
-    if job.state is JobState.WAITING:
+    if job.state is JobState.WAITING or job.due_at > ctx.now:  # nothing is under way that could hear of it
         ctx.tx.jobs.put(job, ending="cancelled")
         ctx.tx.approvals.void(job.id)
         ctx.tx.jobs.wake(job, "cleanup")
@@ -103,11 +103,13 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
     job = visible(ctx, job_id)
     if job.state is JobState.WAITING and job.stage == "full":
         return backup.start(ctx, job_id, "anyway")
-    if job.state in OPEN or job.state is JobState.DONE:
+    outcome = job.data.get("outcome") or {}
+    whole = job.kind != KIND or (outcome.get("verified") and not outcome.get("refused"))
+    if job.state in OPEN or (job.state is JobState.DONE and whole):
         raise UserError(say("jobs.nothing_to_retry", number=job_id, state=state_of(job)))
     ctx.tx.audit.add(ctx.sender, "job.retried", str(job.data.get("source_address", "")), job=job.id)
     job.cancel_asked_by, job.finished_at = None, None
-    ctx.tx.jobs.put(job, ending=None, facts_checked=False, declined_by=None)
+    ctx.tx.jobs.put(job, ending=None, declined_by=None, by_manager=None, opener=None, outcome=None)
     ctx.tx.jobs.wake(job, "start" if job.kind == KIND else "access")
     ctx.start(job)
     return [Text(ctx.sender, say("jobs.retrying", number=job.id))]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import xlsxwriter
 
 from bot.mail.copy import RefusalReason
+from bot.mail.ledger import LineState
 from bot.mail.names import decode
 from bot.words import Words, say
 from storage.ledger import SqlLedger
@@ -50,6 +51,24 @@ def refusals(ledger: SqlLedger) -> list[RefusedMail]:
         )
         for line in ledger.refusals()
     ]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the target holds of a source, by the ledger."""
+
+    mails: int
+    size_bytes: int
+
+
+def stored(ledger: SqlLedger, folders: Collection[str] | None = None) -> Stored:
+    """What was copied so far: of all folders, or of those with these names as the server spells them."""
+    counts = [
+        ledger.counts(folder.id).get(LineState.STORED, (0, 0))
+        for folder in ledger.folders()
+        if folders is None or folder.source in folders
+    ]
+    return Stored(sum(mails for mails, _ in counts), sum(size_bytes for _, size_bytes in counts))
 
 
 def size(size_bytes: int) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from bot.http import Http
 
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 90.0
 LOOK_EVERY_SECONDS = 0.05
 LINK = re.compile(r"https?://\S+/pages/\S+")
 CSRF = re.compile(r'name="csrf" value="([^"]+)"')
@@ -75,10 +75,13 @@ class Player:
         self._told = told
         self._read: dict[str, int] = {}
         self._pause = threading.Event()
+        self._browsers: list[Browser] = []
 
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()
+        for browser in self._browsers:
+            browser.close()
 
     # --- the control API
 
@@ -193,6 +196,7 @@ class Player:
         """Open a link as a member does inside WeCom: the browser, the page's address, and its text."""
         address = url or self.link(member)
         browser = Browser(self.url)
+        self._browsers.append(browser)
         _, text = browser.get(f"{self.url}/_sandbox/open?{urlencode({'member': member, 'url': address})}")
         return browser, address, text
 
@@ -204,7 +208,6 @@ class Player:
             raise NotHeard(f"no form for {member}: {re.sub('<[^>]+>', ' ', text)[:400]}")
         self._told(f"{member}> [page] (a client password)")
         _, answer = browser.post(address, {"csrf": token[1], "password": password})
-        browser.close()
         return answer
 
     def decline(self, member: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from bot.sandbox.player import NotHeard, Player, must, text_of
@@ -71,9 +72,14 @@ def public(player: Player, address: str) -> Any:
 
 
 def mails(player: Player, address: str, folder: str) -> Counter[tuple[str, tuple[str, ...], str]]:
-    """Every mail of a folder by its bytes, flags and date; twins count."""
+    """Every mail of a folder by its bytes, flags and moment; twins count."""
     found = player.get("mails", address=address, folder=folder, limit="100000")["mails"]
-    return Counter((each["sha256"], tuple(sorted(each["flags"])), each["date"]) for each in found)
+    return Counter((each["sha256"], tuple(sorted(each["flags"])), moment(each["date"])) for each in found)
+
+
+def moment(date: str) -> str:
+    """A date without the zone it was written in."""
+    return datetime.fromisoformat(date).astimezone(UTC).isoformat()
 
 
 def arrived(player: Player, source: str, target: str) -> None:
