@@ -105,7 +105,7 @@ class World:
     @staticmethod
     def contents(box: Mailbox, root: str, body_only: bool) -> dict[str, Counter[tuple[object, ...]]]:
         """Folder -> mails, straight from the server's memory."""
-        result = {}
+        result: dict[str, Counter[tuple[object, ...]]] = {}
         for name, folder in box.folders.items():
             if not name.startswith(root) or not folder.messages:
                 continue
