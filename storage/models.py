@@ -424,3 +424,50 @@ class AuditHead(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     hash: Mapped[str] = mapped_column(String(64))
+
+
+class HandoverState(StrEnum):
+    """Where a console step stands; `contradicted` is still open: somebody says done, the check says no."""
+
+    WAITING = "waiting"
+    CONTRADICTED = "contradicted"
+    DONE = "done"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"  # its job ended for another reason
+
+
+class Handover(Base):
+    """
+    A step only the admin console can do. Its check, never anybody's word, closes it; then its job goes on at `stage`.
+
+    `looks` holds what the check saw, a line for every change; `before` and `after` are the evidence. The polling is
+    the job `check_job_id`, whose row says when the next look is due.
+    """
+
+    __tablename__ = "handovers"
+    __table_args__ = (Index("ix_handovers_due", "state", "remind_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), index=True)
+    stage: Mapped[str] = mapped_column(String(40))
+    check_job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
+    asked_of: Mapped[str] = mapped_column(String(64))  # an admin
+    title: Mapped[Json] = mapped_column(JSON)  # key and values of the catalogue, as the next two
+    why: Mapped[Json] = mapped_column(JSON)
+    how: Mapped[list[Json]] = mapped_column(JSON)  # the path in the console, step by step
+    values: Mapped[list[str]] = mapped_column(JSON)  # to copy, each exactly as it is typed there
+    check: Mapped[str] = mapped_column(String(40))  # a registered function
+    args: Mapped[Json] = mapped_column(JSON)
+    state: Mapped[HandoverState] = mapped_column(one_of(HandoverState), default=HandoverState.WAITING)
+    looks: Mapped[list[Json]] = mapped_column(JSON, default=list)
+    polls: Mapped[int] = mapped_column(default=0)
+    looked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    before: Mapped[Json | None] = mapped_column(JSON)
+    after: Mapped[Json | None] = mapped_column(JSON)
+    said_by: Mapped[str | None] = mapped_column(String(64))  # who last said that it is done
+    said_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    remind_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reminders: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deadline_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -16,6 +16,7 @@ from storage.approvals import Approvals
 from storage.audit import Audit
 from storage.cards import Cards
 from storage.deliveries import Deliveries
+from storage.handovers import Handovers
 from storage.inbox import Inbox
 from storage.jobs import Jobs
 from storage.links import Links
@@ -63,6 +64,10 @@ class Transaction:
     @cached_property
     def approvals(self) -> Approvals:
         return Approvals(self.session, self.now)
+
+    @cached_property
+    def handovers(self) -> Handovers:
+        return Handovers(self.session, self.now)
 
     @cached_property
     def questions(self) -> Questions:

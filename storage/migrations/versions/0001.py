@@ -325,6 +325,53 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "handovers",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("stage", sa.String(length=40), nullable=False),
+        sa.Column("check_job_id", sa.Integer(), nullable=False),
+        sa.Column("asked_of", sa.String(length=64), nullable=False),
+        sa.Column("title", sa.JSON(), nullable=False),
+        sa.Column("why", sa.JSON(), nullable=False),
+        sa.Column("how", sa.JSON(), nullable=False),
+        sa.Column("values", sa.JSON(), nullable=False),
+        sa.Column("check", sa.String(length=40), nullable=False),
+        sa.Column("args", sa.JSON(), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "waiting",
+                "contradicted",
+                "done",
+                "expired",
+                "withdrawn",
+                name="handoverstate",
+                native_enum=False,
+                length=20,
+            ),
+            nullable=False,
+        ),
+        sa.Column("looks", sa.JSON(), nullable=False),
+        sa.Column("polls", sa.Integer(), nullable=False),
+        sa.Column("looked_at", storage.base.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("before", sa.JSON(), nullable=True),
+        sa.Column("after", sa.JSON(), nullable=True),
+        sa.Column("said_by", sa.String(length=64), nullable=True),
+        sa.Column("said_at", storage.base.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("remind_at", storage.base.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("reminders", sa.Integer(), nullable=False),
+        sa.Column("created_at", storage.base.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("deadline_at", storage.base.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", storage.base.UtcDateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["check_job_id"], ["jobs.id"], name=op.f("fk_handovers_check_job_id")),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_handovers_job_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_handovers")),
+    )
+    with op.batch_alter_table("handovers", schema=None) as batch_op:
+        batch_op.create_index("ix_handovers_due", ["state", "remind_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_handovers_job_id"), ["job_id"], unique=False)
+
+    op.create_table(
         "imap_switches",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("job_id", sa.Integer(), nullable=False),
@@ -440,6 +487,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_imap_switches_job_id"))
 
     op.drop_table("imap_switches")
+    with op.batch_alter_table("handovers", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_handovers_job_id"))
+        batch_op.drop_index("ix_handovers_due")
+
+    op.drop_table("handovers")
     op.drop_table("copy_folders")
     op.drop_table("backup_roots")
     with op.batch_alter_table("approvals", schema=None) as batch_op:
