@@ -8,6 +8,7 @@ Two profiles over accounts made on demand: `full` offers everything Dovecot can 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import datetime
 import ipaddress
 import itertools
@@ -17,6 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -177,6 +179,7 @@ class Dovecot:
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     start_new_session=True,
+                    preexec_fn=die_with_the_tests,
                 )
             self._processes.append(process)
             if greets(profile.port, process):
@@ -223,6 +226,12 @@ class Dovecot:
             tls=tls,
             ca_file=str(self.ca_file) if tls else None,
         )
+
+
+def die_with_the_tests() -> None:
+    """In the child: the kernel ends it when the tests are killed and cannot (PR_SET_PDEATHSIG of Linux's prctl)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def free_ports(count: int) -> list[int]:
