@@ -471,3 +471,70 @@ class Handover(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deadline_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class BinSource(StrEnum):
+    """How a mailbox came into the recycle bin."""
+
+    LEFT = "left"  # its owner was deleted
+    RECLAIMED = "reclaimed"  # 回收邮箱: taken off a member who stays
+    REPLACED = "replaced"  # its owner was given another one
+    PUBLIC = "public"  # a public mailbox was deleted
+    BY_HAND = "by_hand"  # somebody told us
+
+
+class BinState(StrEnum):
+    """What became of a mailbox in the recycle bin; only while it waits is anybody reminded."""
+
+    WAITING = "waiting"
+    ASSIGNED = "assigned"  # seen: somebody else owns the address
+    LET_GO = "let_go"  # a named admin wants it deleted
+    SAFE = "safe"  # a complete, verified backup exists
+    LOST = "lost"  # deleted, as far as we know
+
+
+class BinItem(Base):
+    """
+    A mailbox in the recycle bin, as far as we know: no API lists it, so the bot keeps a book.
+
+    `next_at` is the moment somebody is to be told something, NULL when there is nothing more to say. `claim` is the
+    address, or the owner while the address is unknown, as long as it waits: one entry for each.
+    """
+
+    __tablename__ = "recycle_bin"
+    __table_args__ = (Index("ix_recycle_bin_state", "state", "deletes_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[str | None] = mapped_column(String(254), index=True)
+    mailbox_id: Mapped[int | None] = mapped_column(ForeignKey("mailboxes.id"), index=True)
+    owner: Mapped[str | None] = mapped_column(String(64), index=True)  # who had it
+    owner_name: Mapped[str | None] = mapped_column(String(128))
+    manager: Mapped[str | None] = mapped_column(String(64))  # his, when it came into the bin
+    source: Mapped[BinSource] = mapped_column(one_of(BinSource))
+    known_from: Mapped[str] = mapped_column(String(20))  # callback, directory, typed, reassign, api
+    added_by: Mapped[str | None] = mapped_column(String(64))  # the admin who looks after it; None: all of them
+    state: Mapped[BinState] = mapped_column(one_of(BinState), default=BinState.WAITING)
+    claim: Mapped[str | None] = mapped_column(String(254), unique=True)
+    entered_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deletes_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    date_from: Mapped[str | None] = mapped_column(String(64))  # the admin who gave the console's date
+    next_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    told_at: Mapped[datetime] = mapped_column(UtcDateTime)  # what was due before this moment is said
+    again_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # for those who pressed Tomorrow
+    again_for: Mapped[list[str]] = mapped_column(JSON, default=list)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    closed_by: Mapped[str | None] = mapped_column(String(64))
+    evidence: Mapped[Json] = mapped_column(JSON, default=dict)  # what was seen when it was closed
+
+
+class BinDigest(Base):
+    """What a member was reminded of on a day: one message a day, however many mailboxes and replicas there are."""
+
+    __tablename__ = "bin_digests"
+    __table_args__ = (UniqueConstraint("member", "day"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    member: Mapped[str] = mapped_column(String(64))
+    day: Mapped[str] = mapped_column(String(10))  # in the bot's time zone
+    items: Mapped[list[int]] = mapped_column(JSON)  # still to be answered on the card

@@ -25,6 +25,7 @@ from storage.members import Members
 from storage.moments import Moments
 from storage.passwords import Passwords
 from storage.questions import Questions
+from storage.recycle_bin import RecycleBin
 
 BUSY_SECONDS = 30
 MIGRATION_LOCK = 0x65786D61  # any number of ours: the advisory lock that lets one replica migrate
@@ -84,6 +85,10 @@ class Transaction:
     @cached_property
     def moments(self) -> Moments:
         return Moments(self.session, self.now)
+
+    @cached_property
+    def recycle_bin(self) -> RecycleBin:
+        return RecycleBin(self.session, self.now)
 
     @cached_property
     def audit(self) -> Audit:

@@ -33,6 +33,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
     )
     op.create_table(
+        "bin_digests",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("member", sa.String(length=64), nullable=False),
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("items", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_bin_digests")),
+        sa.UniqueConstraint("member", "day", name=op.f("uq_bin_digests_member_day")),
+    )
+    op.create_table(
         "card_codes",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("task_id", sa.String(length=128), nullable=False),
@@ -425,6 +434,51 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_one_time_links_job_id"), ["job_id"], unique=False)
 
     op.create_table(
+        "recycle_bin",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("address", sa.String(length=254), nullable=True),
+        sa.Column("mailbox_id", sa.Integer(), nullable=True),
+        sa.Column("owner", sa.String(length=64), nullable=True),
+        sa.Column("owner_name", sa.String(length=128), nullable=True),
+        sa.Column("manager", sa.String(length=64), nullable=True),
+        sa.Column(
+            "source",
+            sa.Enum(
+                "left", "reclaimed", "replaced", "public", "by_hand", name="binsource", native_enum=False, length=20
+            ),
+            nullable=False,
+        ),
+        sa.Column("known_from", sa.String(length=20), nullable=False),
+        sa.Column("added_by", sa.String(length=64), nullable=True),
+        sa.Column(
+            "state",
+            sa.Enum("waiting", "assigned", "let_go", "safe", "lost", name="binstate", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column("claim", sa.String(length=254), nullable=True),
+        sa.Column("entered_at", storage.base.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("deletes_at", storage.base.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("date_from", sa.String(length=64), nullable=True),
+        sa.Column("next_at", storage.base.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("told_at", storage.base.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("again_at", storage.base.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("again_for", sa.JSON(), nullable=False),
+        sa.Column("created_at", storage.base.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", storage.base.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("closed_by", sa.String(length=64), nullable=True),
+        sa.Column("evidence", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["mailbox_id"], ["mailboxes.id"], name=op.f("fk_recycle_bin_mailbox_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recycle_bin")),
+        sa.UniqueConstraint("claim", name=op.f("uq_recycle_bin_claim")),
+    )
+    with op.batch_alter_table("recycle_bin", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_recycle_bin_address"), ["address"], unique=False)
+        batch_op.create_index(batch_op.f("ix_recycle_bin_mailbox_id"), ["mailbox_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_recycle_bin_next_at"), ["next_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_recycle_bin_owner"), ["owner"], unique=False)
+        batch_op.create_index("ix_recycle_bin_state", ["state", "deletes_at"], unique=False)
+
+    op.create_table(
         "secrets",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("job_id", sa.Integer(), nullable=False),
@@ -473,6 +527,14 @@ def downgrade() -> None:
 
     op.drop_table("copy_ledger")
     op.drop_table("secrets")
+    with op.batch_alter_table("recycle_bin", schema=None) as batch_op:
+        batch_op.drop_index("ix_recycle_bin_state")
+        batch_op.drop_index(batch_op.f("ix_recycle_bin_owner"))
+        batch_op.drop_index(batch_op.f("ix_recycle_bin_next_at"))
+        batch_op.drop_index(batch_op.f("ix_recycle_bin_mailbox_id"))
+        batch_op.drop_index(batch_op.f("ix_recycle_bin_address"))
+
+    op.drop_table("recycle_bin")
     with op.batch_alter_table("one_time_links", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_one_time_links_job_id"))
 
@@ -545,6 +607,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_card_codes_task_id"))
 
     op.drop_table("card_codes")
+    op.drop_table("bin_digests")
     op.drop_table("audit_head")
     op.drop_table("audit")
     # ### end Alembic commands ###
