@@ -19,7 +19,7 @@ from storage.models import JobState
 router = Router()
 work = Work()
 
-TOPICS = ("backup", "jobs", "approvals", "people", "help")
+TOPICS = ("backup", "reassign", "jobs", "approvals", "people", "help")
 MENU = (
     ("help.menu_jobs", "jobs"),
     ("help.menu_me", "my_mailbox"),
