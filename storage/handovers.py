@@ -49,8 +49,12 @@ class Handovers(Asking):
         return self.session.get_one(Handover, handover_id, with_for_update=True, populate_existing=True)
 
     def find(self, handover_id: int) -> Handover | None:
-        """The handover, locked, or None."""
-        return self.session.get(Handover, handover_id, with_for_update=True, populate_existing=True)
+        """The handover, or None."""
+        return self.session.get(Handover, handover_id)
+
+    def peek(self, handover_id: int) -> Handover:
+        """The handover, not locked; it must exist."""
+        return self.session.get_one(Handover, handover_id)
 
     def open_ones(self) -> Sequence[Handover]:
         """All that wait for somebody, the most urgent first."""
@@ -62,14 +66,13 @@ class Handovers(Asking):
         """All of a job, in order."""
         return self.session.scalars(select(Handover).where(Handover.job_id == job_id).order_by(Handover.id)).all()
 
-    def due(self, *, count_max: int) -> Sequence[Handover]:
-        """Open ones to be reminded of, or past their deadline; each locked, for one caller only."""
+    def due(self, *, count_max: int) -> Sequence[int]:
+        """Numbers of open ones to be reminded of, or past their deadline."""
         return self.session.scalars(
-            select(Handover)
+            select(Handover.id)
             .where(Handover.state.in_(OPEN), or_(Handover.remind_at <= self.now, Handover.deadline_at <= self.now))
             .order_by(Handover.id)
             .limit(count_max)
-            .with_for_update(skip_locked=True)
         ).all()
 
     def end(self, handover: Handover, state: HandoverState) -> None:

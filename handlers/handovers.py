@@ -1,0 +1,563 @@
+"""
+Steps only the admin console can do: asked for with exact values, checked by the bot, never believed.
+
+A job opens one with `ask_for` and waits at a stage; when the check holds, or the deadline has passed, it is woken.
+The polling is a job of its own whose row says when the next look is due, so a restart forgets nothing. Look-ups that
+find nobody are few in a day for the whole corp: polls leave most of them to people, and "nobody" alone proves nothing,
+because WeCom says the same of what is only out of sight (errcode 46004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from bot.context import Context
+from bot.directory import Directory
+from bot.errors import UserError
+from bot.policy import Role
+from bot.replies import Button, Card, CardUpdate, Reply, Text
+from bot.router import Router
+from bot.wecom import contacts
+from bot.wecom.errcodes import Retry, WeComError
+from bot.words import Words, lines, say
+from bot.work import JobContext, JobStep, SweepStep, Work
+from handlers import addresses
+from handlers.approvals import as_json, from_json
+from storage.handovers import OPEN
+from storage.models import Handover, HandoverState, Job, JobState
+
+if TYPE_CHECKING:
+    from storage.store import Transaction
+
+log = structlog.get_logger()
+router = Router()
+work = Work()
+
+KIND = "handover"  # the job that polls
+POLL_FIRST = timedelta(minutes=15)
+POLL_MAX = timedelta(hours=1)
+POLLS_UNTIL_SLOWER = 4  # so many looks at one pace, then at half of it
+POLLS_FAILED_MAX = 20  # of the corp's failed look-ups in a day; the rest is for people who ask
+CHECK_NOW_EVERY = timedelta(minutes=1)
+UPSTREAM_AGAIN = timedelta(hours=1)
+REMIND_FIRST = timedelta(days=1)
+REMIND_EVERY = timedelta(days=2)  # a card can be redrawn for 72 hours: each reminder brings a new one before
+WORK_BEGINS, WORK_ENDS = time(9), time(18)
+LOOKS_KEPT = 50
+SWEPT_MAX = 100
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Look:
+    """
+    What a check saw. `holds` is None when that proves nothing either way.
+
+    `needs_before` says that it is evidence only after the opposite was seen once.
+    """
+
+    holds: bool | None
+    saw: Words
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    needs_before: bool = False
+
+
+CheckFunction = Callable[..., Look]
+F = TypeVar("F", bound=CheckFunction)
+CHECKS: dict[str, CheckFunction] = {}
+
+
+def check(name: str) -> Callable[[F], F]:
+    """The function `f(job, **args) -> Look` looks whether a step was done; NoBudget, WeComError, NetworkError."""
+
+    def register(function: F) -> F:
+        CHECKS[name] = function
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Check:
+    """A registered check with its arguments, as JSON can hold them."""
+
+    name: str
+    args: Mapping[str, Any]
+
+
+def owner_now(job: JobContext, address: str) -> str | None:
+    """Whose an address is now, not as it was asked an hour ago; counts against the budget of all look-ups."""
+    return addresses.look_up(job, address, negative=timedelta(0))
+
+
+def name_of(job: JobContext, userid: str) -> str:
+    """What to call a member."""
+    with job.services.store.begin() as tx:
+        return Directory(tx, job.services.settings.exmail_domain).name(userid)
+
+
+@check("owner_is")
+def owner_is(job: JobContext, address: str, userid: str, instead_of: str | None = None) -> Look:
+    """
+    Whether an address is a member's.
+
+    While he still has the address it replaces, `instead_of`, it cannot be: that is a look-up that finds somebody, so
+    waiting costs nothing of the budget.
+    """
+    detail: dict[str, Any] = {}
+    if instead_of is not None:
+        detail[instead_of] = has = owner_now(job, instead_of)
+        if has == userid:
+            return Look(False, say("handovers.saw_owner", address=instead_of, owner=name_of(job, userid)), detail)
+    detail[address] = owner = owner_now(job, address)
+    if owner is None:
+        return Look(None, say("handovers.saw_nobody", address=address), detail)
+    return Look(owner == userid, say("handovers.saw_owner", address=address, owner=name_of(job, owner)), detail)
+
+
+@check("owner_is_not")
+def owner_is_not(job: JobContext, address: str, userid: str) -> Look:
+    """
+    Whether an address is no more a member's: somebody else has it, or nobody while the member himself is in sight.
+
+    "Nobody" (46004) is also said of a member out of sight; so it counts only with his own record seen, or with his
+    leaving, and only after the address was seen as his.
+    """
+    owner = owner_now(job, address)
+    if owner is not None:
+        saw = say("handovers.saw_owner", address=address, owner=name_of(job, owner))
+        return Look(owner != userid, saw, {address: owner})
+    member = name_of(job, userid)
+    if in_sight(job, userid):
+        saw, detail = say("handovers.saw_freed", address=address, member=member), {userid: "in sight"}
+    elif has_left(job, userid):
+        saw, detail = say("handovers.saw_left", address=address, member=member), {userid: "left"}
+    else:
+        return Look(None, say("handovers.saw_nobody", address=address), {address: None, userid: "out of sight"})
+    return Look(True, saw, {address: None, **detail}, needs_before=True)
+
+
+def in_sight(job: JobContext, userid: str) -> bool:
+    """Whether the app can see a member now. Raises NetworkError, or WeComError where asking again helps."""
+    try:
+        return contacts.member(job.client, userid).status != contacts.MemberStatus.LEFT
+    except WeComError as error:
+        if error.retry is not Retry.NEVER:
+            raise
+        return False
+
+
+def has_left(job: JobContext, userid: str) -> bool:
+    """Whether a member is known to have left the directory."""
+    with job.services.store.begin() as tx:
+        member = tx.members.find(userid)
+        return member is not None and member.left_at is not None
+
+
+# --- asking for it ---------------------------------------------------------------------------------------------------
+
+
+def ask_for(
+    step: JobStep,
+    *,
+    title: Words,
+    why: Words,
+    how: Sequence[Words],
+    values: Sequence[str],
+    check: Check,
+    deadline_at: datetime,
+    stage: str,
+    seen_before: Mapping[str, Any] | None = None,
+    asked_of: str | None = None,
+) -> Handover:
+    """
+    Ask an admin (the job's asker) for a console step; the job waits, and is woken at `stage` when that is over.
+
+    `seen_before` is evidence of how things stood, with its time, as `evidence` writes it. The caller looks at
+    `handover.state` when woken: done, or expired.
+    """
+    admin = asked_of or step.job.asked_by
+    poll = step.tx.jobs.add(KIND, asked_by="bot", params={}, stage="check")
+    handover = step.tx.handovers.open(
+        job_id=step.job.id, stage=stage, check_job_id=poll.id, asked_of=admin, title=as_json(title), why=as_json(why),
+        how=[as_json(each) for each in how], values=values, check=check.name, args=dict(check.args), looks=[],
+        before=dict(seen_before) if seen_before is not None else None,
+        remind_at=step.now + REMIND_FIRST, deadline_at=deadline_at,
+    )  # fmt: skip
+    handover.remind_at = next_reminder(handover, step.now, step.services.settings.zone)
+    step.tx.jobs.put(poll, handover=handover.id, askers=[])
+    step.tx.audit.add(
+        "bot", "handover.asked", f"handover {handover.id}", job=step.job.id, of=admin, title=title.text("en"),
+        check=check.name, args=dict(check.args),
+    )  # fmt: skip
+    step.tx.jobs.wait(step.job, stage, expires_at=None)
+    step.say(*shown_in_full(handover, admin, step.services.settings.zone))
+    step.start(poll)
+    return handover
+
+
+def evidence(now: datetime, look: Look) -> dict[str, Any]:
+    """What was seen, with the moment, as it is kept."""
+    return {"at": now.isoformat(timespec="seconds"), "saw": as_json(look.saw), "detail": dict(look.detail)}
+
+
+def withdraw(tx: Transaction, job_id: int) -> list[Reply]:
+    """The job is over: what it still asked for is not wanted any more."""
+    replies: list[Reply] = []
+    for handover in tx.handovers.of_job(job_id):
+        if handover.state in OPEN:
+            tx.handovers.end(handover, HandoverState.WITHDRAWN)
+            replies += put_away(tx, handover, say("handovers.mark_withdrawn"))
+    return replies
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+@work.job(KIND)
+def poll(job: JobContext) -> None:
+    """One look. People who asked are answered; without them the next look is a quarter of an hour to an hour away."""
+    with job.services.store.begin() as tx:
+        handover = tx.handovers.peek(int(job.data["handover"]))
+        wanted, args, still = handover.check, dict(handover.args), handover.state in OPEN
+        failed_today = tx.mailboxes.failed_look_ups(within=timedelta(days=1))
+    look = None
+    if still and (job.data["askers"] or failed_today < POLLS_FAILED_MAX):
+        try:
+            look = CHECKS[wanted](job, **args)
+        except addresses.NoBudget:
+            log.warning("handover_not_looked", handover_id=handover.id)
+    with job.begin() as step:
+        waiting, handover = locked(step.tx, handover.id)
+        if handover.state not in OPEN:
+            step.tx.jobs.end(step.job, JobState.DONE)
+        elif look is None:
+            not_looked(step, handover)
+        else:
+            looked(step, waiting, handover, look)
+
+
+def locked(tx: Transaction, handover_id: int) -> tuple[Job, Handover]:
+    """The waiting job, then the handover, locked always in this order."""
+    waiting = tx.jobs.get(tx.handovers.peek(handover_id).job_id)
+    return waiting, tx.handovers.get(handover_id)
+
+
+def looked(step: JobStep, waiting: Job, handover: Handover, look: Look) -> None:
+    """Write down what was seen; done only when that is evidence."""
+    seen = evidence(step.now, look)
+    if not handover.looks or handover.looks[-1]["detail"] != seen["detail"]:
+        handover.looks = [*handover.looks[-LOOKS_KEPT:], seen]
+    handover.polls, handover.looked_at = handover.polls + 1, step.now
+    if look.holds is False:
+        handover.before = seen
+    if look.holds and (handover.before is not None or not look.needs_before):
+        finish(step, waiting, handover, seen)
+        return
+    askers = step.job.data["askers"]
+    if any(each["said"] for each in askers):
+        handover.state = HandoverState.CONTRADICTED
+        step.tx.audit.add(
+            "bot", "handover.contradicted", f"handover {handover.id}", job=handover.job_id,
+            said_by=handover.said_by, seen=seen,
+        )  # fmt: skip
+    zone = step.services.settings.zone
+    for asker in askers:
+        key = "handovers.contradicted" if asker["said"] else "handovers.not_yet"
+        words = say(key, number=handover.id, seen=seen_words(handover, zone), title=from_json(handover.title))
+        step.say(*answered(handover, asker, words, zone))
+    again(step, handover, pace(handover.polls))
+
+
+def not_looked(step: JobStep, handover: Handover) -> None:
+    """So many look-ups found nobody today that there was none to spare: in an hour again."""
+    again_at = (step.now + POLL_MAX).astimezone(step.services.settings.zone)
+    for asker in step.job.data["askers"]:
+        words = say("handovers.no_look_ups", number=handover.id, at=f"{again_at:%H:%M}")
+        step.say(*answered(handover, asker, words, step.services.settings.zone))
+    again(step, handover, POLL_MAX)
+
+
+def again(step: JobStep, handover: Handover, wait: timedelta) -> None:
+    """The next look."""
+    step.put(askers=[])
+    step.job.failures = 0
+    step.go("check", due_at=min(step.now + wait, max(handover.deadline_at, step.now + POLL_FIRST)))
+
+
+def pace(polls: int) -> timedelta:
+    """How long until the next look, after so many."""
+    return min(POLL_MAX, POLL_FIRST * (1 << min(8, polls // POLLS_UNTIL_SLOWER)))
+
+
+def finish(step: JobStep, waiting: Job, handover: Handover, seen: dict[str, Any]) -> None:
+    """The check holds: the evidence is kept, and the job that waited goes on."""
+    handover.after = seen
+    step.tx.handovers.end(handover, HandoverState.DONE)
+    step.tx.audit.add(
+        "bot", "handover.done", f"handover {handover.id}", job=handover.job_id, said_by=handover.said_by,
+        before=handover.before, after=seen,
+    )  # fmt: skip
+    zone = step.services.settings.zone
+    words = say(
+        "handovers.done", number=handover.id, title=from_json(handover.title), seen=seen_words(handover, zone),
+        before=before_words(handover, zone),
+    )  # fmt: skip
+    step.say(*put_away(step.tx, handover, say("handovers.mark_done")))
+    told = dict.fromkeys([handover.asked_of, *(str(each["by"]) for each in step.job.data["askers"])])
+    step.say(*(Text(each, words) for each in told))
+    step.tx.jobs.end(step.job, JobState.DONE)
+    wake(step, waiting, handover)
+
+
+def wake(step: JobStep | SweepStep, waiting: Job, handover: Handover) -> None:
+    """The job that waited for a handover goes on, unless it is elsewhere by now."""
+    if waiting.state is JobState.WAITING and waiting.stage == handover.stage:
+        step.tx.jobs.wake(waiting, handover.stage)
+        step.start(waiting)
+
+
+@work.failed(KIND)
+def cannot_look(step: JobStep, words: Words) -> None:
+    """WeCom refuses the look-up for good, or something is broken: who asked is told, and it is tried again later."""
+    _, handover = locked(step.tx, int(step.job.data["handover"]))
+    log.error("handover_check_failed", handover_id=handover.id, why=words.text("en"))
+    for asker in step.job.data["askers"]:
+        step.say(Text(str(asker["by"]), say("handovers.cannot_look", number=handover.id, why=words)))
+    step.put(askers=[])
+    step.job.failures = 0
+    step.go("check", due_at=step.now + UPSTREAM_AGAIN)
+
+
+# --- what people type and press --------------------------------------------------------------------------------------
+
+
+@router.command(
+    "handovers", "待办|待办事项", role="auditor", topic="reassign", example=("handovers", "待办")
+)  # fmt: skip
+def handovers_list(ctx: Context) -> list[Reply]:
+    """Console steps that wait for an admin, and what I see of each."""
+    found = ctx.tx.handovers.open_ones()
+    if not found:
+        return [Text(ctx.sender, say("handovers.none"))]
+    zone = ctx.settings.zone
+    parts = [
+        say(
+            "handovers.line", number=each.id, title=from_json(each.title), until=day(each.deadline_at, zone),
+            job=each.job_id, name=ctx.directory.name(each.asked_of), state=say(f"handovers.state_{each.state}"),
+            seen=seen_words(each, zone),
+        )
+        for each in found
+    ]  # fmt: skip
+    return [Text(ctx.sender, lines(*parts, say("handovers.how_to_close", number=found[0].id)))]
+
+
+@router.command(
+    "handover {handover_id:int}", "待办 {handover_id:int}", role="auditor", topic="reassign",
+    example=("handover 7", "待办 7"),
+)  # fmt: skip
+def handover_details(ctx: Context, handover_id: int) -> list[Reply]:
+    """One console step in full: where to click, what to enter, what I see."""
+    handover = ctx.tx.handovers.find(handover_id)
+    if handover is None:
+        raise UserError(say("handovers.unknown", number=handover_id))
+    zone = ctx.settings.zone
+    if handover.state not in OPEN:
+        return [Text(ctx.sender, over(handover, zone))]
+    shown = shown_in_full(handover, ctx.sender, zone)
+    if not ctx.may(Role.SUPER_ADMIN, Role.ADMIN):
+        return shown[:1]
+    return [*put_away(ctx.tx, handover, say("handovers.mark_again"), member=ctx.sender), *shown]
+
+
+@router.command(
+    "done {handover_id:int}", "完成 {handover_id:int}", role="admin", topic="reassign",
+    example=("done 7", "完成 7"),
+)  # fmt: skip
+@router.action("handover_done", role="admin")
+def say_done(ctx: Context, handover_id: int) -> list[Reply]:
+    """Say that a console step is done; I look, and only what I see counts."""
+    return look_now(ctx, handover_id, said=True)
+
+
+@router.action("handover_check", role="admin")
+def check_now(ctx: Context, handover_id: int) -> list[Reply]:
+    """Look now instead of at the next turn."""
+    return look_now(ctx, handover_id, said=False)
+
+
+def look_now(ctx: Context, handover_id: int, *, said: bool) -> list[Reply]:
+    """A look at once, but not more than one a minute; the answer comes when it was made."""
+    if ctx.tx.handovers.find(handover_id) is None:
+        raise UserError(say("handovers.unknown", number=handover_id))
+    poll_row = ctx.tx.jobs.get(ctx.tx.handovers.peek(handover_id).check_job_id)
+    _, handover = locked(ctx.tx, handover_id)
+    zone = ctx.settings.zone
+    if handover.state not in OPEN:
+        raise UserError(over(handover, zone))
+    if said:
+        handover.said_by, handover.said_at = ctx.sender, ctx.now
+        ctx.tx.audit.add(ctx.sender, "handover.said_done", f"handover {handover.id}", job=handover.job_id)
+    earlier = [each for each in poll_row.data["askers"] if each["by"] != ctx.sender or each["task"] != ctx.task_id]
+    ctx.tx.jobs.put(poll_row, askers=[*earlier, {"by": ctx.sender, "task": ctx.task_id, "said": said}])
+    free_at = handover.looked_at + CHECK_NOW_EVERY if handover.looked_at is not None else ctx.now
+    ctx.tx.jobs.wake(poll_row, "check", due_at=max(ctx.now, free_at))
+    ctx.start(poll_row)
+    if free_at <= ctx.now:
+        return [] if ctx.task_id is not None else [Text(ctx.sender, say("handovers.looking", number=handover_id))]
+    at = f"{free_at.astimezone(zone):%H:%M:%S}"
+    return [Text(ctx.sender, say("handovers.just_looked", seen=seen_words(handover, zone), at=at))]
+
+
+# --- time passes -----------------------------------------------------------------------------------------------------
+
+
+@work.sweep("handovers", timedelta(minutes=1))
+def remind(sweep: SweepStep) -> None:
+    """Reminders, and the end of what was not done in time."""
+    zone = sweep.services.settings.zone
+    for handover_id in sweep.tx.handovers.due(count_max=SWEPT_MAX):
+        waiting, handover = locked(sweep.tx, handover_id)
+        if handover.state not in OPEN:
+            continue
+        if handover.deadline_at <= sweep.tx.now:
+            expire(sweep, waiting, handover)
+            continue
+        handover.reminders += 1
+        handover.remind_at = next_reminder(handover, sweep.tx.now, zone)
+        words = say(
+            "handovers.reminder", number=handover.id, title=from_json(handover.title), seen=seen_words(handover, zone),
+            until=moment(handover.deadline_at, zone),
+        )  # fmt: skip
+        sweep.say(*put_away(sweep.tx, handover, say("handovers.mark_again")))
+        sweep.say(Text(handover.asked_of, words), card_of(handover, handover.asked_of, zone))
+
+
+def expire(sweep: SweepStep, waiting: Job, handover: Handover) -> None:
+    """Too late: everybody who could have done it is told, and the job says what that means."""
+    zone = sweep.services.settings.zone
+    sweep.tx.handovers.end(handover, HandoverState.EXPIRED)
+    sweep.tx.audit.add(
+        "bot", "handover.expired", f"handover {handover.id}", job=handover.job_id, looks=handover.looks[-1:]
+    )
+    sweep.say(*put_away(sweep.tx, handover, say("handovers.mark_expired")))
+    words = say(
+        "handovers.expired", number=handover.id, title=from_json(handover.title), seen=seen_words(handover, zone)
+    )
+    sweep.say(*(Text(each, words) for each in dict.fromkeys([handover.asked_of, *sweep.roles.admins])))
+    wake(sweep, waiting, handover)
+
+
+def next_reminder(handover: Handover, now: datetime, zone: ZoneInfo) -> datetime:
+    """A day after it was asked, then every second day, once more a day before its end; in working hours."""
+    after = now + (REMIND_EVERY if handover.reminders else REMIND_FIRST)
+    last = handover.deadline_at - timedelta(days=1)
+    return in_working_hours(last if now < last < after else after, zone)
+
+
+def in_working_hours(at: datetime, zone: ZoneInfo) -> datetime:
+    """That moment, or the next morning's beginning of work when it lies outside working hours."""
+    local = at.astimezone(zone)
+    if local.time() >= WORK_ENDS:
+        local += timedelta(days=1)
+    elif local.time() >= WORK_BEGINS:
+        return at
+    return local.replace(hour=WORK_BEGINS.hour, minute=0, second=0, microsecond=0)
+
+
+# --- in words and on cards -------------------------------------------------------------------------------------------
+
+
+def about(handover: Handover) -> str:
+    """What the cards of a handover are about."""
+    return f"handover-{handover.id}"
+
+
+def moment(at: datetime, zone: ZoneInfo) -> str:
+    """A moment by the clock on the wall."""
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
+def day(at: datetime, zone: ZoneInfo) -> str:
+    """A day by the calendar on the wall."""
+    return f"{at.astimezone(zone):%Y-%m-%d}"
+
+
+def seen_words(handover: Handover, zone: ZoneInfo) -> Words:
+    """What the latest look saw, and when; or that there was none yet."""
+    if handover.looked_at is None or not handover.looks:
+        return say("handovers.not_looked_yet")
+    return say("handovers.seen", at=moment(handover.looked_at, zone), saw=from_json(handover.looks[-1]["saw"]))
+
+
+def before_words(handover: Handover, zone: ZoneInfo) -> Words:
+    """What was seen before it was done."""
+    if handover.before is None:
+        return say("handovers.not_seen_before")
+    at = moment(datetime.fromisoformat(handover.before["at"]), zone)
+    return say("handovers.seen_before", at=at, saw=from_json(handover.before["saw"]))
+
+
+def over(handover: Handover, zone: ZoneInfo) -> Words:
+    """How a handover ended."""
+    return say(
+        f"handovers.over_{handover.state}", number=handover.id, title=from_json(handover.title),
+        seen=seen_words(handover, zone),
+    )  # fmt: skip
+
+
+def shown_in_full(handover: Handover, to: str, zone: ZoneInfo) -> list[Reply]:
+    """All of it: what, why and where; then each value in a message of its own, to copy; then the card."""
+    numbered = [
+        say("handovers.step", number=number, step=from_json(each)) for number, each in enumerate(handover.how, 1)
+    ]
+    words = say(
+        "handovers.in_full", number=handover.id, title=from_json(handover.title), why=from_json(handover.why),
+        until=moment(handover.deadline_at, zone),
+    )  # fmt: skip
+    told = lines(words, *numbered, say("handovers.how_to_close", number=handover.id))
+    return [Text(to, told), *(Text(to, value) for value in handover.values), card_of(handover, to, zone)]
+
+
+def card_of(handover: Handover, to: str, zone: ZoneInfo, seen: Words | None = None) -> Card:
+    """The card with Done and Check now."""
+    title = from_json(handover.title)
+    return Card(
+        to,
+        about(handover),
+        say("handovers.card_title", number=handover.id),
+        note=title if seen is None else say("handovers.card_note", title=title, seen=seen),
+        rows=[
+            (say("handovers.row_until"), moment(handover.deadline_at, zone)),
+            (say("handovers.row_job"), str(handover.job_id)),
+        ],
+        buttons=[
+            Button(f"handover_done:{handover.id}", say("handovers.button_done")),
+            Button(f"handover_check:{handover.id}", say("handovers.button_check"), style=4),
+        ],
+    )
+
+
+def answered(handover: Handover, asker: Mapping[str, Any], words: Words, zone: ZoneInfo) -> list[Reply]:
+    """The answer to who asked for a look: in words, and on the card he pressed (a click is leave for one redraw)."""
+    to, task = str(asker["by"]), asker["task"]
+    if task is None:
+        return [Text(to, words)]
+    return [CardUpdate(str(task), card_of(handover, to, zone, seen_words(handover, zone))), Text(to, words)]
+
+
+def put_away(tx: Transaction, handover: Handover, done: Words, *, member: str | None = None) -> list[Reply]:
+    """Every open card of a handover (of one member) greyed."""
+    title = say("handovers.card_title", number=handover.id)
+    return [
+        CardUpdate(each.task_id, Card(each.member, about(handover), title, note=from_json(handover.title), done=done))
+        for each in tx.cards.open_about(about(handover), member)
+    ]
