@@ -84,7 +84,7 @@ class Directory:
             address = self.address(typed)
             if (known := self._tx.mailboxes.at(address)) is not None:
                 return Meant(known.address, known.owner, known)
-            if not self.ours(address):
+            if address.partition("@")[2] not in self.domains():
                 raise UserError(say("directory.foreign_domain", address=address, domain=self._domain))
             member = self._tx.members.find(address.partition("@")[0])
             guess = member is not None and self._tx.mailboxes.of(member.userid) is None
@@ -185,11 +185,8 @@ class Directory:
             userids |= self._tx.members.tagged(tag_id)
         return sorted(userids)
 
-    def ours(self, address: str) -> bool:
-        """Whether an address is in one of our domains, as far as we know them."""
-        return address.partition("@")[2] in self._domains()
-
-    def _domains(self) -> set[str]:
+    def domains(self) -> set[str]:
+        """Our domains, as far as we know them."""
         return {self._domain, *(box.address.partition("@")[2] for box in self._tx.mailboxes.all())}
 
 

@@ -7,9 +7,7 @@ look-ups block it for a day. So addresses are rows with their source and age, an
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,15 +15,18 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bot.context import Context
+from bot.directory import Directory
 from bot.errors import BotError, UserError
 from bot.messages import DirectoryChanged, FileMessage, MemberChanged, MemberJoined, MemberLeft
 from bot.replies import Reply, Text
 from bot.router import Router
+from bot.settings import Settings
 from bot.wecom import cards, contacts, exmail
-from bot.wecom.errcodes import WeComError
-from bot.words import Words, say
-from bot.work import JobContext, SweepStep, Work
-from storage.models import JobState, Mailbox
+from bot.wecom.errcodes import Retry, WeComError
+from bot.words import Words, lines, say
+from bot.work import JobContext, JobStep, SweepStep, Work
+from handlers import exports
+from storage.models import JobState, Mailbox, Member
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -34,11 +35,20 @@ log = structlog.get_logger()
 router = Router()
 work = Work()
 
-FRESH = timedelta(hours=12)  # a confirmed address that young is not looked up again
+FRESH = timedelta(days=1)  # a confirmed address that young is not looked up again by an import
 NEGATIVE_KEPT = timedelta(hours=1)
+IMPORT_NEGATIVE_KEPT = timedelta(days=14)  # else the same wrong ones would use up every day's budget
 FAILED_LOOK_UPS_A_DAY = 40  # WeCom names no number; "出错的次数较多" blocks for a day (95402)
-IMPORT_ROWS_MAX = 5_000
+BLOCK = timedelta(days=1)
+BLOCKED = "look-ups-blocked"  # the moment WeCom said so
+RATE_LIMITED = 45009
+WANTED = "directory-wanted"  # the moment of the latest change
+AGAIN_AFTER = timedelta(seconds=5)
+FAILED_AGAIN_AFTER = timedelta(minutes=15)
 IMPORT_A_TURN = 20
+WRONG_SHOWN = 40
+LEFT_NAMED_MAX = 30
+NAME_SHOWN = 60
 DIRECTORY_EVERY = timedelta(days=1)
 
 
@@ -48,7 +58,7 @@ class NoBudget(BotError):
 
 @dataclass(frozen=True)
 class Found:
-    """A mailbox that was looked for, or the words for why there is none."""
+    """A mailbox that was looked for; why there is none, or why what is known of it may not be all."""
 
     mailbox: Mailbox | None
     problem: Words | None = None
@@ -64,7 +74,8 @@ def read_nightly(sweep: SweepStep) -> None:
 
 
 def refresh(tx: Transaction, starter: SweepStep | Context) -> None:
-    """Read the directory soon, unless that is under way."""
+    """Read the directory soon; what changes while it is being read makes it read again."""
+    tx.moments.happened(WANTED)
     if not tx.jobs.running("directory"):
         starter.start(tx.jobs.add("directory", asked_by="bot", params={}))
 
@@ -72,11 +83,12 @@ def refresh(tx: Transaction, starter: SweepStep | Context) -> None:
 @work.job("directory")
 def read_directory(job: JobContext) -> None:
     """Departments, members, role tags and the public mailboxes the app can see."""
+    begun = job.services.clock.now()
     departments = contacts.departments(job.client)
     people = {each.userid: each for department in departments for each in contacts.members(job.client, department.id)}
     public = public_mailboxes(job)
     wanted = {*job.services.settings.bot_role_tags.values(), *(tag for box in public for tag in box.tags)}
-    tags = {tag_id: contacts.tag(job.client, tag_id) for tag_id in sorted(wanted)}
+    tags = {tag_id: tag for tag_id in sorted(wanted) if (tag := tag_of(job, tag_id)) is not None}
     with job.begin() as step:
         members = step.tx.members
         members.departments_are((each.id, each.name, each.parent, each.leaders) for each in departments)
@@ -89,17 +101,43 @@ def read_directory(job: JobContext) -> None:
             if each.address:
                 step.tx.mailboxes.member_has(each.userid, each.address, "directory")
         seen = {userid.casefold() for userid in people}
-        for member in members.all():
-            if member.userid not in seen and member.departments:
-                members.left(member)
-                step.tx.audit.add("bot", "member.left", member.userid, seen="directory")
+        gone = [each for each in members.all() if each.userid not in seen and each.departments]
+        for member in gone:
+            members.left(member)
+            step.tx.audit.add("bot", "member.left", member.userid, seen="directory")
+        step.say(*told_left(step.tx, step.roles.admins, step.services.settings, gone))
         for tag_id, tag in tags.items():
             members.tag_is(tag_id, {*tag.userids, *members.in_departments(tag.departments)})
         for box in public:
             keep_public(step.tx, box)
         step.tx.moments.happened("directory")
-        step.tx.jobs.end(step.job, JobState.DONE)
+        changed_at = step.tx.moments.last(WANTED)
+        if changed_at is not None and changed_at > begun:
+            step.go("start", due_at=step.now + AGAIN_AFTER)
+        else:
+            step.tx.jobs.end(step.job, JobState.DONE)
     log.info("directory_read", members=len(people), departments=len(departments), public=len(public))
+
+
+@work.failed("directory")
+def directory_failed(step: JobStep, words: Words) -> None:
+    """The admins are told once a day what to mend; it is tried again until it works."""
+    step.job.failures = 0
+    step.tx.jobs.wake(step.job, step.job.stage, due_at=step.now + FAILED_AGAIN_AFTER)
+    step.job.error = words.text("en")
+    if step.tx.moments.first_within("directory-failed-told", timedelta(days=1)):
+        step.say(*(Text(admin, say("addresses.directory_failed", why=words)) for admin in step.roles.admins))
+
+
+def tag_of(job: JobContext, tag_id: int) -> contacts.Tag | None:
+    """A tag; None for one the app cannot see: who carries it stays as last read."""
+    try:
+        return contacts.tag(job.client, tag_id)
+    except WeComError as error:
+        if error.retry is not Retry.NEVER:
+            raise
+        log.warning("tag_refused", tag_id=tag_id, errcode=error.errcode)
+        return None
 
 
 def public_mailboxes(job: JobContext) -> list[exmail.PublicMailbox]:
@@ -108,6 +146,8 @@ def public_mailboxes(job: JobContext) -> list[exmail.PublicMailbox]:
         found = exmail.publicmail_search(job.client)
         return exmail.publicmail_get(job.client, [each.id for each in found]) if found else []
     except WeComError as error:
+        if error.retry is not Retry.NEVER:
+            raise
         log.warning("mail_api_refused", errcode=error.errcode)
         return []
 
@@ -120,6 +160,21 @@ def keep_public(tx: Transaction, box: exmail.PublicMailbox) -> Mailbox:
     )
 
 
+def told_left(tx: Transaction, admins: Sequence[str], settings: Settings, gone: Sequence[Member]) -> list[Reply]:
+    """What the admins hear of members who left: one message, however many."""
+    if not gone:
+        return []
+    days = settings.bot_bin_days
+    if len(gone) == 1:
+        box = tx.mailboxes.of(gone[0].userid)
+        known = box.address if box is not None else gone[0].userid
+        words = say("addresses.left", name=gone[0].name, mailbox=known, days=days)
+    else:
+        named = [f"{each.name} ({each.userid})" for each in gone[:LEFT_NAMED_MAX]]
+        words = say("addresses.left_many", count=len(gone), members=named, days=days)
+    return [Text(admin, words) for admin in admins]
+
+
 @router.event(MemberJoined)
 def joined(ctx: Context, message: MemberJoined) -> list[Reply]:
     """A member was created."""
@@ -130,7 +185,9 @@ def joined(ctx: Context, message: MemberJoined) -> list[Reply]:
 
 @router.event(MemberChanged)
 def changed(ctx: Context, message: MemberChanged) -> list[Reply]:
-    """A member was changed: a hint to read again."""
+    """A member was changed: a hint to read again. A new userid is the same member."""
+    if message.new_userid is not None and ctx.tx.members.renamed(message.userid, message.new_userid) is not None:
+        ctx.tx.audit.add("wecom", "member.renamed", message.new_userid, before=message.userid)
     refresh(ctx.tx, ctx)
     return []
 
@@ -139,15 +196,11 @@ def changed(ctx: Context, message: MemberChanged) -> list[Reply]:
 def left(ctx: Context, message: MemberLeft) -> list[Reply]:
     """A member was deleted; what is known of him is kept, the event says no more than his userid."""
     member = ctx.tx.members.find(message.userid) or ctx.tx.members.saw(message.userid)
-    if member.left_at is None:
-        ctx.tx.members.left(member)
-        ctx.tx.audit.add("wecom", "member.left", member.userid, seen="callback")
-    box = ctx.tx.mailboxes.of(member.userid)
-    known = box.address if box is not None else member.userid
-    return [
-        Text(admin, say("addresses.left", name=member.name, mailbox=known, days=ctx.settings.bot_bin_days))
-        for admin in ctx.roles.admins
-    ]
+    if member.left_at is not None:
+        return []
+    ctx.tx.members.left(member)
+    ctx.tx.audit.add("wecom", "member.left", member.userid, seen="callback")
+    return told_left(ctx.tx, ctx.roles.admins, ctx.settings, [member])
 
 
 @router.event(DirectoryChanged)
@@ -160,25 +213,47 @@ def department_changed(ctx: Context, message: DirectoryChanged) -> list[Reply]:
 # --- look-ups --------------------------------------------------------------------------------------------------------
 
 
-def look_up(job: JobContext, address: str) -> str | None:
+def look_up(
+    job: JobContext, address: str, *, fresh: timedelta | None = None, negative: timedelta = NEGATIVE_KEPT
+) -> str | None:
     """
-    Whose address it is; None when nobody in sight has it. Answers are kept, a "nobody" for an hour.
+    Whose address it is; None when nobody in sight has it. A "nobody" is kept for `negative`, an owner for `fresh`.
 
-    Raises NoBudget when too many found nobody today, WeComError, NetworkError.
+    Raises NoBudget when too many found nobody today or WeCom blocks look-ups, WeComError, NetworkError.
     """
+    if not contacts.ADDRESS.fullmatch(address):
+        return None  # nobody can have it: it is not asked, and does not count against us
     with job.services.store.begin() as tx:
-        known = tx.mailboxes.last_look_up(address, within=NEGATIVE_KEPT)
-        if known is not None and known.userid is None:
+        known = tx.mailboxes.last_look_up(address, within=max(negative, fresh or negative))
+        if known is not None and known.userid is None and known.at > tx.now - negative:
             return None
-        if tx.mailboxes.failed_look_ups(within=timedelta(days=1)) >= FAILED_LOOK_UPS_A_DAY:
+        if known is not None and known.userid is not None and fresh is not None and known.at > tx.now - fresh:
+            return known.userid
+        if tx.mailboxes.failed_look_ups(within=BLOCK) >= FAILED_LOOK_UPS_A_DAY:
             raise NoBudget(address)
-    userid = contacts.userid_by_address(job.client, address)
+        blocked_at = tx.moments.last(BLOCKED)
+        if blocked_at is not None and blocked_at > tx.now - BLOCK:
+            raise NoBudget(address)
+    try:
+        userid = contacts.userid_by_address(job.client, address)
+    except WeComError as error:
+        if error.errcode == RATE_LIMITED and recently_failed(job):
+            with job.services.store.begin() as tx:
+                tx.moments.happened(BLOCKED)
+            raise NoBudget(address) from error
+        raise
     with job.services.store.begin() as tx:
         tx.mailboxes.looked_up(address, userid)
         if userid is not None:
             tx.members.saw(userid)
             tx.mailboxes.member_has(userid, address, "look-up")
     return userid and userid.casefold()
+
+
+def recently_failed(job: JobContext) -> bool:
+    """Whether so many look-ups found nobody that a frequency limit is likely to be the block of a day."""
+    with job.services.store.begin() as tx:
+        return tx.mailboxes.failed_look_ups(within=BLOCK) >= FAILED_LOOK_UPS_A_DAY // 2
 
 
 def find_mailbox(job: JobContext, address: str | None, userid: str | None) -> Found:
@@ -188,14 +263,23 @@ def find_mailbox(job: JobContext, address: str | None, userid: str | None) -> Fo
     Raises WeComError, NetworkError.
     """
     domain = job.services.settings.exmail_domain
+    refused: Words | None = None
     try:
         if address is None:
-            guess = f"{userid}@{domain}"
+            with job.services.store.begin() as tx:
+                own = tx.mailboxes.of(userid) if userid is not None else None
+            guess = own.address if own is not None else f"{userid}@{domain}"
             if userid is None or look_up(job, guess) != userid:
-                return Found(None, say("addresses.unknown_of_member", member=userid or "?", domain=domain))
+                return Found(None, say("addresses.unknown_of_member", member=userid or "?", tried=guess))
             address = guess
         else:
-            public = find_public(job, address)
+            try:
+                public = find_public(job, address)
+            except WeComError as error:
+                if error.retry is not Retry.NEVER:
+                    raise
+                log.warning("mail_api_refused", errcode=error.errcode)
+                public, refused = None, error.words()
             if public is not None:
                 return Found(public)
             with job.services.store.begin() as tx:
@@ -203,7 +287,7 @@ def find_mailbox(job: JobContext, address: str | None, userid: str | None) -> Fo
                 if known is not None and known.address != address:
                     address = known.address  # an alias: the look-up wants the address itself
             if look_up(job, address) is None:
-                return unseen(job, address)
+                return unseen(job, address, refused)
     except NoBudget:
         return Found(None, say("addresses.no_budget", address=address or userid or "?"))
     with job.services.store.begin() as tx:
@@ -211,20 +295,20 @@ def find_mailbox(job: JobContext, address: str | None, userid: str | None) -> Fo
 
 
 def find_public(job: JobContext, address: str) -> Mailbox | None:
-    """The public mailbox of an address as WeCom shows it now, if the app can see it."""
-    try:
-        with job.services.store.begin() as tx:
-            known = tx.mailboxes.at(address)
-            public_id = known.public_id if known is not None else None
-        if public_id is None:
-            found = exmail.find_public_mailbox(job.client, address)
-            if found is None:
-                return None
-            public_id = found.id
-        shown = exmail.publicmail_get(job.client, [public_id])
-    except WeComError as error:
-        log.warning("mail_api_refused", errcode=error.errcode)
-        return None
+    """
+    The public mailbox of an address as WeCom shows it now; None when the app cannot see one.
+
+    Raises WeComError, NetworkError.
+    """
+    with job.services.store.begin() as tx:
+        known = tx.mailboxes.at(address)
+        public_id = known.public_id if known is not None else None
+    if public_id is None:
+        found = exmail.find_public_mailbox(job.client, address)
+        if found is None:
+            return None
+        public_id = found.id
+    shown = exmail.publicmail_get(job.client, [public_id])
     if not shown:
         return None
     with job.services.store.begin() as tx:
@@ -234,14 +318,20 @@ def find_public(job: JobContext, address: str) -> Mailbox | None:
         return box
 
 
-def unseen(job: JobContext, address: str) -> Found:
-    """An address of ours that nobody shows: probably a public mailbox made in the console; a member's is gone."""
+def unseen(job: JobContext, address: str, refused: Words | None = None) -> Found:
+    """
+    An address of ours that nobody shows: probably a public mailbox made in the console; a member's is gone.
+
+    `refused` says why WeCom may hide a public mailbox that is there.
+    """
     with job.services.store.begin() as tx:
         known = tx.mailboxes.at(address)
         if known is not None and known.owner is not None:
             tx.mailboxes.ended(known)
-            return Found(None, say("addresses.no_longer", address=address, owner=known.owner))
-        return Found(tx.mailboxes.unseen(address))
+            owner = tx.members.find(known.owner)
+            named = owner.name if owner is not None else known.owner
+            return Found(None, say("addresses.no_longer", address=address, owner=named))
+        return Found(tx.mailboxes.unseen(address), refused)
 
 
 # --- import ----------------------------------------------------------------------------------------------------------
@@ -263,38 +353,28 @@ def import_addresses(ctx: Context) -> list[Reply]:
 def file_dropped(ctx: Context, message: FileMessage) -> list[Reply]:
     """A file in the chat: an admin's is taken for the member export."""
     ctx.require_admin()
-    if not message.name.casefold().endswith((".xlsx", ".csv")):
-        raise UserError(say("addresses.not_an_export", name=message.name or "?"))
-    job = ctx.tx.jobs.add("addresses", asked_by=ctx.sender, params={"media": message.media_id, "name": message.name})
+    if not message.name.casefold().endswith(exports.ENDINGS):
+        raise UserError(say("addresses.not_an_export", name=message.name[:NAME_SHOWN] or "?"))
+    job = ctx.tx.jobs.add(
+        "addresses", asked_by=ctx.sender, params={"media": message.media_id, "name": message.name[-NAME_SHOWN:]}
+    )
     ctx.start(job)
-    return [Text(ctx.sender, say("addresses.reading", name=message.name))]
+    return [Text(ctx.sender, say("addresses.reading", name=message.name[:NAME_SHOWN]))]
 
 
 @work.job("addresses")
 def import_job(job: JobContext) -> None:
     """Read the export, then check its addresses a few a turn; only what a look-up confirms is believed."""
     if job.stage == "start":
-        content = cards.download(job.client, str(job.params["media"]))
-        try:
-            pairs = list(addresses_in(str(job.params["name"]), content))
-        except ValueError as error:
-            with job.begin() as step:
-                step.say(
-                    Text(step.job.asked_by, say("addresses.unreadable", name=job.params["name"], error=str(error)))
-                )
-                step.tx.jobs.end(step.job, JobState.FAILED, error=str(error))
-            return
-        with job.begin() as step:
-            step.put(pairs=pairs[:IMPORT_ROWS_MAX], done=0, confirmed=0, wrong=[])
-            step.go("check")
+        read_export(job)
         return
-    pairs, done = job.data["pairs"], int(job.data["done"])
+    pairs, done = list(job.data["pairs"]), int(job.data["done"])
     confirmed, wrong = int(job.data["confirmed"]), list(job.data["wrong"])
     for address in pairs[done : done + IMPORT_A_TURN]:
         try:
-            owner = look_up(job, address)
+            owner = look_up(job, address, fresh=FRESH, negative=IMPORT_NEGATIVE_KEPT)
         except NoBudget:
-            finish_import(job, done, confirmed, wrong, say("addresses.import_stopped", left=len(pairs) - done))
+            finish_import(job, done, confirmed, wrong, stopped=True)
             return
         done += 1
         confirmed += owner is not None
@@ -304,55 +384,42 @@ def import_job(job: JobContext) -> None:
         with job.begin() as step:
             step.put(done=done, confirmed=confirmed, wrong=wrong)
         return
-    finish_import(job, done, confirmed, wrong, None)
+    finish_import(job, done, confirmed, wrong)
 
 
-def finish_import(job: JobContext, done: int, confirmed: int, wrong: list[str], stopped: Words | None) -> None:
-    """Say what was confirmed and what was not."""
+def read_export(job: JobContext) -> None:
+    """Fetch the file and take the addresses out of it, or say what is wrong with it."""
+    name, problem, ours = str(job.params["name"]), None, list[str]()
+    content = cards.download(job.client, str(job.params["media"]))
+    with job.services.store.begin() as tx:
+        domains = Directory(tx, job.services.settings.exmail_domain).domains()
+    try:
+        ours = [each for each in exports.addresses_in(name, content) if each.partition("@")[2] in domains]
+        if not ours:
+            problem = say("addresses.no_own_addresses", name=name, domains=sorted(domains))
+    except exports.NotAnExport as error:
+        problem = say("addresses.unreadable", name=name, why=error.words)
     with job.begin() as step:
-        asker = step.job.asked_by
-        step.say(Text(asker, say("addresses.imported", confirmed=confirmed, count=done)))
+        if problem is not None:
+            step.say(Text(step.job.asked_by, problem))
+            step.tx.jobs.end(step.job, JobState.FAILED, error=problem.text("en"))
+            return
+        step.put(pairs=ours, done=0, confirmed=0, wrong=[])
+        if len(ours) > IMPORT_A_TURN:
+            step.say(Text(step.job.asked_by, say("addresses.checking", count=len(ours))))
+        step.go("check")
+
+
+def finish_import(job: JobContext, done: int, confirmed: int, wrong: list[str], *, stopped: bool = False) -> None:
+    """Say what was confirmed and what was not, in one message."""
+    with job.begin() as step:
+        asker, left = step.job.asked_by, len(job.data["pairs"]) - done
+        said = [say("addresses.imported", confirmed=confirmed, count=done)]
         if wrong:
-            step.say(Text(asker, say("addresses.not_confirmed", addresses=wrong[:50])))
-        if stopped is not None:
-            step.say(Text(asker, stopped))
+            shown = [*wrong[:WRONG_SHOWN], "…"] if len(wrong) > WRONG_SHOWN else wrong
+            said.append(say("addresses.not_confirmed", addresses=shown))
+        if stopped:
+            said.append(say("addresses.import_stopped", left=left))
+        step.say(Text(asker, lines(*said)))
         step.tx.audit.add(asker, "addresses.imported", str(job.params["name"]), confirmed=confirmed, count=done)
         step.tx.jobs.end(step.job, JobState.DONE)
-
-
-def addresses_in(name: str, content: bytes) -> Iterator[str]:
-    """The addresses of an export, from whatever column holds them; ValueError when none does."""
-    rows = xlsx_rows(content) if name.casefold().endswith(".xlsx") else csv_rows(content)
-    seen: set[str] = set()
-    for row in rows:
-        for cell in row:
-            address = cell.strip().casefold()
-            if address.count("@") == 1 and " " not in address and address.isascii() and address not in seen:
-                seen.add(address)
-                yield address
-    if not seen:
-        raise ValueError("no column holds addresses")
-
-
-def xlsx_rows(content: bytes) -> Iterator[list[str]]:
-    """The rows of every sheet, as text."""
-    from openpyxl import load_workbook
-
-    try:
-        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    except Exception as error:
-        raise ValueError("not an xlsx file") from error
-    for sheet in book.worksheets:
-        for row in sheet.iter_rows(values_only=True, max_row=IMPORT_ROWS_MAX + 20):
-            yield [str(cell) for cell in row if cell is not None]
-
-
-def csv_rows(content: bytes) -> Iterator[list[str]]:
-    """The rows of a CSV as Excel and the console write it."""
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            yield from csv.reader(io.StringIO(content.decode(encoding)))
-            return
-        except UnicodeDecodeError:
-            continue
-    raise ValueError("neither UTF-8 nor GB18030")

@@ -388,7 +388,7 @@ def expire(sweep: SweepStep) -> None:
     for approval in tx.approvals.void_with_open_cards():
         sweep.say(*closing(tx, approval, say("approvals.withdrawn", number=approval.id)))
     for approval in tx.approvals.cards_older_than(RESEND_AFTER):
-        again = say("approvals.sent_again", number=approval.id)
+        again = say("approvals.sent_again")
         for card in tx.cards.open_about(about(approval)):
             old = Card(card.member, about(approval), say("approvals.card_title", number=approval.id), done=again)
             sweep.say(CardUpdate(card.task_id, old))

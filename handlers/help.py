@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+
+from rapidfuzz import fuzz, process
 
 from bot.context import Context
 from bot.errors import UserError
@@ -12,6 +14,7 @@ from bot.policy import Role
 from bot.replies import Reply, Text
 from bot.router import Command, Router
 from bot.wecom import cards
+from bot.wecom.limits import TEXT_BYTES
 from bot.words import catalogue, say
 from bot.work import JobContext, SweepStep, Work
 from storage.models import JobState
@@ -26,6 +29,7 @@ MENU = (
     ("help.menu_help", "help"),
 )
 MENU_EVERY = timedelta(days=1)
+NEAR_SCORE_MIN = 60
 
 _all_commands: list[Callable[[], list[Command]]] = []
 
@@ -62,28 +66,47 @@ def help_(ctx: Context, topic: str | None = None) -> list[Reply]:
     """What you can type here, or more about one word."""
     mine = commands_for(ctx)
     if topic is not None:
-        return [Text(ctx.sender, "\n\n".join(details(ctx, mine, topic)))]
+        return [Text(ctx.sender, each) for each in packed(details(ctx, mine, topic))]
     parts = [say("help.hello", name=ctx.directory.name(ctx.sender)).text(ctx.language)]
-    for name in TOPICS:
+    for name in dict.fromkeys((*TOPICS, *(each.topic for each in mine))):
         of_topic = [line_of(ctx, each) for each in mine if each.topic == name]
         if of_topic:
             parts.append("\n".join([say(f"help.topic_{name}").text(ctx.language), *of_topic]))
-    return [Text(ctx.sender, "\n\n".join(parts))]
+    parts.append(say("help.more").text(ctx.language))
+    return [Text(ctx.sender, each) for each in packed(parts)]
+
+
+def packed(parts: Sequence[str]) -> list[str]:
+    """Parts that belong together, put into as few messages as their length needs (2048 bytes each)."""
+    messages: list[str] = []
+    for part in parts:
+        joined = f"{messages[-1]}\n\n{part}" if messages else part
+        if messages and len(joined.encode()) <= TEXT_BYTES:
+            messages[-1] = joined
+        else:
+            messages.append(part)
+    return messages
 
 
 def details(ctx: Context, mine: list[Command], topic: str) -> list[str]:
-    """Every command that has the word in its patterns, its topic or its help."""
-    word = topic.casefold()
-    found = [
-        each
-        for each in mine
-        if word == each.topic
-        or word in each.name
-        or any(word in pattern.source.casefold() for patterns in each.patterns.values() for pattern in patterns)
-        or word in what_it_does(ctx, each).casefold()
-    ]
+    """Every command that has the word as its topic or in its first words, else in its patterns or its help."""
+    word = topic.strip().casefold()
+    found = [each for each in mine if word == each.topic or word in leads(each) or word == topic_word(ctx, each)]
     if not found:
-        raise UserError(say("help.nothing_about", topic=topic))
+        found = [
+            each
+            for each in mine
+            if len(word) > 1
+            and (
+                any(word in pattern.source.casefold() for patterns in each.patterns.values() for pattern in patterns)
+                or word in what_it_does(ctx, each).casefold()
+            )
+        ]
+    if not found:
+        near = nearest(mine, word)
+        if near is None:
+            raise UserError(say("help.nothing_about", topic=topic))
+        raise UserError(say("help.nothing_but", topic=topic, near=near))
     return [
         "\n".join(
             [
@@ -94,6 +117,25 @@ def details(ctx: Context, mine: list[Command], topic: str) -> list[str]:
         )
         for each in found
     ]
+
+
+def leads(command: Command) -> set[str]:
+    """The words a command begins with, in both languages: whole, and the first alone."""
+    wholes = {lead for patterns in command.patterns.values() for pattern in patterns for lead in pattern.leads}
+    return {each.casefold() for each in wholes} | {each.split(" ", 1)[0].casefold() for each in wholes}
+
+
+def topic_word(ctx: Context, command: Command) -> str:
+    """The heading of a command's topic, without its dashes."""
+    return say(f"help.topic_{command.topic}").text(ctx.language).strip("— ").casefold()
+
+
+def nearest(mine: list[Command], word: str) -> str | None:
+    """The beginning of a command that looks like the word."""
+    found = process.extractOne(
+        word, sorted({lead for each in mine for lead in leads(each)}), scorer=fuzz.ratio, score_cutoff=NEAR_SCORE_MIN
+    )
+    return None if found is None else str(found[0])
 
 
 @router.event(EnteredChat)

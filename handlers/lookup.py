@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from bot.context import Context
-from bot.delivery import language_of
-from bot.errors import NetworkError
+from bot.errors import UpstreamError
 from bot.policy import Role
 from bot.replies import Reply, Text
 from bot.router import Router
 from bot.wecom import exmail
 from bot.wecom.errcodes import WeComError
 from bot.wecom.exmail import Option
-from bot.words import Words, say
-from bot.work import JobContext, JobStep, Work
+from bot.words import Words, lines, say
+from bot.work import JobContext, JobStep, Work, wait_after
 from handlers import addresses
 from storage.models import JobState, Mailbox, MailboxKind
 
 router = Router()
 work = Work()
 
+TELL_ADMINS_EVERY = timedelta(hours=1)
+
 
 @router.command("whoami", "who am i", "我是谁", topic="people", example=("whoami", "我是谁"))
 @router.menu("whoami")
 def whoami(ctx: Context) -> list[Reply]:
     """Who you are to me, and what you may do."""
-    roles = [say(f"lookup.role_{role}") for role in Role if role in ctx.roles.of(ctx.sender)]
-    managers = [ctx.directory.name(userid) for userid in ctx.directory.managers(ctx.sender)[:1]]
-    words = say("lookup.whoami", name=ctx.directory.name(ctx.sender), userid=ctx.sender, roles=roles)
-    replies: list[Reply] = [Text(ctx.sender, words)]
-    if managers:
-        replies.append(Text(ctx.sender, say("lookup.your_manager", manager=managers[0])))
-    return replies
+    held = ctx.roles.of(ctx.sender)
+    roles = [say(f"lookup.role_{role}") for role in Role if role in held]
+    parts = [say("lookup.whoami", name=ctx.directory.name(ctx.sender), userid=ctx.sender, roles=roles)]
+    may = Role.ADMIN if Role.ADMIN in held else Role.AUDITOR if Role.AUDITOR in held else Role.MEMBER
+    parts.append(say(f"lookup.may_{may}"))
+    if managers := ctx.directory.managers(ctx.sender)[:1]:
+        parts.append(say("lookup.your_manager", manager=ctx.directory.name(managers[0])))
+    return [Text(ctx.sender, lines(*parts))]
 
 
 @router.command(
@@ -50,7 +54,8 @@ def set_language(ctx: Context, language: str) -> list[Reply]:
 @router.menu("my_mailbox")
 def my_mailbox(ctx: Context) -> list[Reply]:
     """What I know about your own mailbox."""
-    return look(ctx, None, ctx.sender)
+    known = ctx.tx.mailboxes.of(ctx.sender)
+    return look(ctx, known.address if known is not None else None, ctx.sender)
 
 
 @router.command(
@@ -72,45 +77,75 @@ def look(ctx: Context, address: str | None, userid: str | None) -> list[Reply]:
 @work.job("lookup")
 def look_up(job: JobContext) -> None:
     """Everything that can be known about one mailbox, in one message."""
-    found = addresses.find_mailbox(job, job.params["address"], job.params["userid"])
-    if found.mailbox is None:
-        with job.begin() as step:
-            step.say(Text(step.job.asked_by, found.problem or say("lookup.nothing")))
-            step.tx.jobs.end(step.job, JobState.DONE)
-        return
-    told = told_by_wecom(job, found.mailbox)
+    try:
+        found = addresses.find_mailbox(job, job.params["address"], job.params["userid"])
+    except UpstreamError as error:
+        if wait_after(error) is not None:
+            say_once_that_it_takes_time(job)
+        raise
+    told = told_by_wecom(job, found.mailbox) if found.mailbox is not None else []
     with job.begin() as step:
-        box = step.tx.mailboxes.get(found.mailbox.id)
-        lines = [*known(step, box), *told]
-        language = language_of(step.tx, step.job.asked_by, step.services.settings)
-        step.say(Text(step.job.asked_by, "\n".join(line.text(language) for line in lines)))
+        asker = step.job.asked_by
+        if found.mailbox is None:
+            step.say(Text(asker, found.problem or say("lookup.nothing")))
+            step.tx.jobs.end(step.job, JobState.DONE)
+            return
+        said = [*known(step, step.tx.mailboxes.get(found.mailbox.id)), *told]
+        if found.problem is not None:
+            said.append(say("lookup.not_all", why=found.problem))
+        step.say(Text(asker, lines(*said)))
         step.tx.jobs.end(step.job, JobState.DONE)
+
+
+@work.failed("lookup")
+def look_up_failed(step: JobStep, words: Words) -> None:
+    """What an admin can mend is told to admins; a member hears that they know."""
+    asker, admins = step.job.asked_by, step.roles.admins
+    step.tx.jobs.end(step.job, JobState.FAILED, error=words.text("en"))
+    if asker in admins:
+        step.say(Text(asker, words))
+        return
+    step.say(Text(asker, say("lookup.refused", admins=[step.directory.name(each) for each in admins])))
+    if step.tx.moments.first_within("lookup-failed-told", TELL_ADMINS_EVERY):
+        for admin in admins:
+            step.say(Text(admin, say("lookup.refused_for_admins", name=step.directory.name(asker), why=words)))
+
+
+def say_once_that_it_takes_time(job: JobContext) -> None:
+    """WeCom is busy or not to be reached: the asker hears so once, the answer comes when it can."""
+    if job.data.get("waiting_told"):
+        return
+    with job.begin() as step:
+        step.put(waiting_told=True)
+        step.say(Text(step.job.asked_by, say("lookup.takes_time")))
 
 
 def known(step: JobStep, box: Mailbox) -> list[Words]:
     """What our rows say."""
     directory = step.directory
-    confirmed = box.confirmed_at.strftime("%Y-%m-%d") if box.confirmed_at is not None else "-"
-    source = say(f"lookup.source_{box.source.replace('-', '_')}")
-    lines: list[Words] = []
+    lines_: list[Words] = []
     if box.kind is MailboxKind.MEMBER and box.owner is not None:
-        lines.append(
+        lines_.append(
             say("lookup.member_mailbox", address=box.address, owner=directory.name(box.owner), userid=box.owner)
         )
         opens = [each.address for each in step.tx.mailboxes.public() if box.owner in directory.readers(each)]
-        lines.append(say("lookup.can_open", addresses=opens) if opens else say("lookup.opens_none"))
+        lines_.append(say("lookup.can_open", addresses=opens) if opens else say("lookup.opens_none"))
     elif box.kind is MailboxKind.PUBLIC:
         readers = [directory.name(each) for each in directory.readers(box)]
-        lines.append(say("lookup.public_mailbox", address=box.address, name=box.name or box.address, readers=readers))
-        lines.append(say("lookup.managed" if box.managed else "lookup.not_managed"))
+        lines_.append(say("lookup.public_mailbox", address=box.address, name=box.name or box.address))
+        lines_.append(say("lookup.readers", readers=readers) if readers else say("lookup.readers_none"))
+        lines_.append(say("lookup.managed" if box.managed else "lookup.not_managed"))
     else:
-        lines.append(say("lookup.unseen_mailbox", address=box.address))
-    lines.append(say("lookup.how_known", source=source, date=confirmed))
+        lines_.append(say("lookup.unseen_mailbox", address=box.address))
+    if box.confirmed_at is not None:
+        source = say(f"lookup.source_{box.source.replace('-', '_')}")
+        at = box.confirmed_at.astimezone(step.services.settings.zone)
+        lines_.append(say("lookup.how_known", source=source, at=f"{at:%Y-%m-%d %H:%M}"))
     if box.aliases:
-        lines.append(say("lookup.aliases", aliases=list(box.aliases)))
-    for job in step.tx.jobs.open_on([box.id]):
-        lines.append(say("lookup.open_job", number=job.id))
-    return lines
+        lines_.append(say("lookup.aliases", aliases=list(box.aliases)))
+    if jobs := step.tx.jobs.open_on([box.id]):
+        lines_.append(say("lookup.open_jobs", numbers=[job.id for job in jobs], first=jobs[0].id))
+    return lines_
 
 
 def told_by_wecom(job: JobContext, box: Mailbox) -> list[Words]:
@@ -120,8 +155,8 @@ def told_by_wecom(job: JobContext, box: Mailbox) -> list[Words]:
     try:
         imap_on = exmail.useroption_get(job.client, box.owner, [Option.IMAP_SMTP]).get(Option.IMAP_SMTP)
         unread = exmail.mail_get_newcount(job.client, box.owner)
-    except NetworkError:
-        raise
     except WeComError as error:
-        return [say("lookup.not_told", why=error.words())]
+        with job.services.store.begin() as tx:
+            admin = tx.jobs.get(job.job_id).asked_by in job.roles(tx).admins
+        return [say("lookup.not_told", why=error.words()) if admin else say("lookup.not_told_member")]
     return [say("lookup.imap_on" if imap_on else "lookup.imap_off"), say("lookup.unread", count=unread)]

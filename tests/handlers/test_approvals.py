@@ -38,7 +38,7 @@ def action() -> Iterator[list[Approval]]:
 
     def done(ctx: Context, approval: Approval) -> list[Reply]:
         heard.append(approval)
-        return [Text(approval.asked_by, say("lookup.nothing"))]
+        return [Text(approval.asked_by, say("audit.holds"))]
 
     approvals.decided("test")(done)
     yield heard
@@ -199,7 +199,7 @@ def test_a_yes_in_words(
         ctx = speaking(tx, "ling")
         replies = approvals.approve(ctx, 1)
         assert texts(replies, "ling") == ["Approval 1: approved by 凌."]
-        assert texts(replies, "mei") == ["凌 said yes: Your manager is 凌.", "I could not find out anything."]
+        assert texts(replies, "mei") == ["凌 said yes: Your manager is 凌.", "The record is unbroken."]
         assert sorted(each.card.to for each in redrawn(replies)) == ["fang", "ling"]
         assert [each.status for each in action] == [ApprovalStatus.APPROVED]
     with store.begin() as tx:
@@ -253,10 +253,12 @@ def test_others_cannot_answer(
 ) -> None:
     with store.begin() as tx:
         ask(tx, settings)
-        for answer in (lambda ctx: approvals.approve(ctx, 1), lambda ctx: approvals.reject(ctx, 1, "x")):
-            with pytest.raises(UserError) as caught:
-                answer(speaking(tx, sender))
-            assert said in str(caught.value.words)
+        with pytest.raises(UserError) as no_yes:
+            approvals.approve(speaking(tx, sender), 1)
+        with pytest.raises(UserError) as no_no:
+            approvals.reject(speaking(tx, sender), 1, "x")
+        assert said in str(no_yes.value.words)
+        assert said in str(no_no.value.words)
         assert tx.approvals.get(1).status is ApprovalStatus.PENDING
 
 
