@@ -102,6 +102,15 @@ class Jobs(Asking):
             self.session.scalar(select(Job.id).where(Job.kind == kind, Job.state == JobState.DUE).limit(1)) is not None
         )
 
+    def waiting_or_due(self, kind: str) -> Sequence[Job]:
+        """The open jobs of one kind, each locked unless somebody works on it."""
+        return self.session.scalars(
+            select(Job)
+            .where(Job.kind == kind, Job.state.in_(OPEN))
+            .order_by(Job.id)
+            .with_for_update(skip_locked=True)
+        ).all()
+
     def next_wake(self, job_id: int, wakes: int) -> int | None:
         """A new try after the workflow of wake `wakes` ended in an error; None when somebody else took it."""
         return self.session.scalar(
