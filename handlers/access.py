@@ -69,6 +69,7 @@ def mint(job: JobContext, side: Side, box: Mailbox) -> bool:
     mark = remark(job.services, job.job_id) + f" {side}"
     with job.services.store.begin() as tx:
         left = list(tx.passwords.minted_for(job.job_id))
+    row: MintedPassword | None = None
     try:
         for old in left:
             if old.remark == mark:  # a crash came between the call and the answer, or the code was lost
@@ -76,12 +77,14 @@ def mint(job: JobContext, side: Side, box: Mailbox) -> bool:
         with job.begin() as step:
             row = step.tx.passwords.intend(job.job_id, box.public_id, mark)
         code = exmail.mint_auth_code(job.client, box.public_id, mark)
-    except WeComError as error:
-        if error.retry is not Retry.NEVER:
+    except (WeComError, LookupError) as error:
+        if isinstance(error, WeComError) and error.retry is not Retry.NEVER:
             raise
-        log.warning("minting_refused", job_id=job.job_id, errcode=error.errcode)
+        log.warning("minting_refused", job_id=job.job_id, error=str(error))
         with job.services.store.begin() as tx:
             tx.mailboxes.get(box.id).managed = False
+            if row is not None and isinstance(error, WeComError):
+                tx.passwords.deleted(row.id)  # a refusal: there is none
         return False
     with job.begin() as step:
         step.tx.passwords.minted(row.id, code.id)

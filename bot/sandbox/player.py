@@ -85,13 +85,13 @@ class Player:
 
     # --- the control API
 
-    def get(self, path: str, **query: str) -> Any:
+    def get(self, path: str, /, **query: str) -> Any:
         """JSON of the control API."""
         answer = self._http.request("GET", f"/_sandbox/{path}", query=query)
         must(answer.status == 200, f"{path}: {answer.status} {answer.body.decode()}")
         return answer.json()
 
-    def post(self, path: str, **body: object) -> Any:
+    def post(self, path: str, /, **body: object) -> Any:
         """JSON of an order to the control API; NotHeard when it is refused."""
         answer = self._http.request("POST", f"/_sandbox/{path}", json_body=body)
         if answer.status != 200:
