@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bot.router import Router
 from bot.work import Services, Work
-from handlers import access, addresses, approvals, audit, backup, handovers, help, jobs, lookup
+from handlers import access, addresses, approvals, audit, backup, handovers, help, jobs, lookup, reassign
 
-FEATURES = (backup, handovers, jobs, approvals, addresses, lookup, help, audit)
+FEATURES = (backup, handovers, reassign, jobs, approvals, addresses, lookup, help, audit)
 
 
 def router() -> Router:

@@ -9,14 +9,14 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, say
 from bot.work import Work
-from handlers import backup
+from handlers import backup, reassign
 from handlers.backup import KIND, VERIFY_KIND
 from storage.models import Job, JobState
 
 router = Router()
 work = Work()
 
-SHOWN_KINDS = (KIND, VERIFY_KIND)
+SHOWN_KINDS = (KIND, VERIFY_KIND, reassign.KIND)
 OPEN = (JobState.WAITING, JobState.DUE)
 
 
@@ -67,6 +67,8 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
     if outcome := job.data.get("outcome"):
         key = "jobs.outcome_complete" if outcome["complete"] else "jobs.outcome_partial"
         lines.append(say(key, copied=outcome["copied"], refused=outcome["refused"]))
+    if job.kind == reassign.KIND:
+        lines += reassign.details(job)
     if job.error:
         lines.append(say("jobs.error", error=job.error))
     if job.state in OPEN:
@@ -103,6 +105,8 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
     job = visible(ctx, job_id)
     if job.state is JobState.WAITING and job.stage == "full":
         return backup.start(ctx, job_id, "anyway")
+    if job.kind == reassign.KIND:
+        return reassign.resume(ctx, job_id)
     outcome = job.data.get("outcome") or {}
     whole = job.kind != KIND or (outcome.get("verified") and not outcome.get("refused"))
     if job.state in OPEN or (job.state is JobState.DONE and whole):
