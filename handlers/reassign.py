@@ -66,8 +66,8 @@ WAITING_MAX = 200
 
 
 @router.command(
-    "reassign {source} to {member} [because {reason:text}] [without {without:backup}] [saved into {into}]",
-    "转移|转交 {source} 给|到 {member} [原因|因为 {reason:text}] [不|不做 {without:备份}] [备份到 {into}]",
+    "reassign {source} to {member} [because {reason:text}] [without {without:backup|saving}] [saved into {into}]",
+    "转移|转交 {source} 给|到 {member} [原因|因为 {reason:text}] [不|不做 {without:备份|备份邮件}] [备份到 {into}]",
     role="admin",
     topic="reassign",
     example=("reassign ahing@ to calvin because he takes over", "转移 ahing@ 给 calvin 原因 接手客户"),
