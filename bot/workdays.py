@@ -2,8 +2,8 @@
 When people work in China, and when they are reminded of a mailbox that is about to be deleted. Pure.
 
 Days are counted to the last day, the last one on which something can still be done: a mailbox that is deleted at 00:00
-on the 24th has the 23rd as its last day, and its reminder of 3 days goes out on the morning of the 20th, with three whole
-days to come. The console, which counts to the deletion, shows one more.
+on the 24th has the 23rd as its last day, and its reminder of 3 days goes out on the morning of the 20th, with three
+whole days to come. The console, which counts to the deletion, shows one more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 BEGIN, END = time(9), time(18)  # working hours
@@ -90,7 +90,8 @@ def last_day(deletes_at: datetime, zone: tzinfo) -> date:
     return day if morning(day, zone) + ROOM_MIN <= deletes_at else day - DAY
 
 
-def plan(deletes_at: datetime, zone: tzinfo, days: Workdays) -> list[Step]:
+@lru_cache(maxsize=1024)  # a sweep asks for the same few deletions again and again
+def plan(deletes_at: datetime, zone: tzinfo, days: Workdays) -> tuple[Step, ...]:
     """
     Every reminder of a deletion, in order, at most one a day: of several that fall together the most urgent.
 
@@ -102,7 +103,7 @@ def plan(deletes_at: datetime, zone: tzinfo, days: Workdays) -> list[Step]:
         own = last - before * DAY
         for day in {days.at_or_before(own)} | ({own} if before <= ON_ITS_OWN_DAY else set()):
             steps[day] = min(before, steps.get(day, before))
-    return [Step(steps[day], morning(day, zone)) for day in sorted(steps)]
+    return tuple(Step(steps[day], morning(day, zone)) for day in sorted(steps))
 
 
 def next_step(steps: Iterable[Step], after: datetime) -> Step | None:

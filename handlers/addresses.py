@@ -7,7 +7,7 @@ look-ups block it for a day. So addresses are rows with their source and age, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from bot.context import Context
 from bot.directory import Directory
 from bot.errors import BotError, UserError
 from bot.messages import DirectoryChanged, FileMessage, MemberChanged, MemberJoined, MemberLeft
+from bot.policy import Roles
 from bot.replies import Reply, Text
 from bot.router import Router
 from bot.settings import Settings
@@ -47,7 +48,6 @@ AGAIN_AFTER = timedelta(seconds=5)
 FAILED_AGAIN_AFTER = timedelta(minutes=15)
 IMPORT_A_TURN = 20
 WRONG_SHOWN = 40
-LEFT_NAMED_MAX = 30
 NAME_SHOWN = 60
 DIRECTORY_EVERY = timedelta(days=1)
 
@@ -105,7 +105,7 @@ def read_directory(job: JobContext) -> None:
         for member in gone:
             members.left(member)
             step.tx.audit.add("bot", "member.left", member.userid, seen="directory")
-        step.say(*told_left(step.tx, step.roles.admins, step.services.settings, gone))
+        step.say(*told_left(step.tx, step.roles, step.services.settings, gone, "directory"))
         for tag_id, tag in tags.items():
             members.tag_is(tag_id, {*tag.userids, *members.in_departments(tag.departments)})
         for box in public:
@@ -160,19 +160,21 @@ def keep_public(tx: Transaction, box: exmail.PublicMailbox) -> Mailbox:
     )
 
 
-def told_left(tx: Transaction, admins: Sequence[str], settings: Settings, gone: Sequence[Member]) -> list[Reply]:
-    """What the admins hear of members who left: one message, however many."""
+LeftListener = Callable[["Transaction", Roles, Settings, Sequence[Member], str], list[Reply]]
+_left_listeners: list[LeftListener] = []
+
+
+def when_left(listener: LeftListener) -> LeftListener:
+    """The function hears of members who left, and how we know (`callback`, `directory`); it says what is to be said."""
+    _left_listeners.append(listener)
+    return listener
+
+
+def told_left(tx: Transaction, roles: Roles, settings: Settings, gone: Sequence[Member], seen: str) -> list[Reply]:
+    """What is said of members who left."""
     if not gone:
         return []
-    days = settings.bot_bin_days
-    if len(gone) == 1:
-        box = tx.mailboxes.of(gone[0].userid)
-        known = box.address if box is not None else gone[0].userid
-        words = say("addresses.left", name=gone[0].name, mailbox=known, days=days)
-    else:
-        named = [f"{each.name} ({each.userid})" for each in gone[:LEFT_NAMED_MAX]]
-        words = say("addresses.left_many", count=len(gone), members=named, days=days)
-    return [Text(admin, words) for admin in admins]
+    return [reply for listener in _left_listeners for reply in listener(tx, roles, settings, gone, seen)]
 
 
 @router.event(MemberJoined)
@@ -200,7 +202,7 @@ def left(ctx: Context, message: MemberLeft) -> list[Reply]:
         return []
     ctx.tx.members.left(member)
     ctx.tx.audit.add("wecom", "member.left", member.userid, seen="callback")
-    return told_left(ctx.tx, ctx.roles.admins, ctx.settings, [member])
+    return told_left(ctx.tx, ctx.roles, ctx.settings, [member], "callback")
 
 
 @router.event(DirectoryChanged)

@@ -22,7 +22,7 @@ from storage.models import JobState
 router = Router()
 work = Work()
 
-TOPICS = ("backup", "reassign", "jobs", "approvals", "people", "help")
+TOPICS = ("backup", "reassign", "bin", "jobs", "approvals", "people", "help")
 MENU = (
     ("help.menu_jobs", "jobs"),
     ("help.menu_me", "my_mailbox"),

@@ -42,7 +42,7 @@ class RecycleBin(Asking):
         entered_at: datetime,
         deletes_at: datetime,
     ) -> BinItem | None:
-        """A new entry, with nobody to be told yet; None when the same mailbox waits already."""
+        """A new entry, which the next sweep schedules; None when the same mailbox waits already."""
         claim = claim_of(address, owner)
         if claim is None:
             raise ValueError("an entry has an address or an owner")
@@ -51,8 +51,8 @@ class RecycleBin(Asking):
             .values(
                 address=address, mailbox_id=mailbox_id, owner=owner, owner_name=owner_name, manager=manager,
                 source=source, known_from=known_from, added_by=added_by, state=BinState.WAITING, claim=claim,
-                entered_at=entered_at, deletes_at=deletes_at, told_at=self.now, created_at=self.now, again_for=[],
-                evidence={},
+                entered_at=entered_at, deletes_at=deletes_at, next_at=self.now, told_at=self.now, created_at=self.now,
+                again_for=[], evidence={},
             )
             .on_conflict_do_nothing(index_elements=["claim"])
             .returning(BinItem.id)
@@ -118,14 +118,20 @@ class RecycleBin(Asking):
         )
 
     def close(
-        self, item: BinItem, state: BinState, *, by: str, next_at: datetime | None = None, **evidence: object
+        self,
+        item: BinItem,
+        state: BinState,
+        *,
+        by: str,
+        states: Collection[BinState] = (BinState.WAITING,),
+        **evidence: object,
     ) -> bool:
-        """Close an entry that waits, with what was seen; False when somebody has closed it before."""
+        """Close an entry that is in one of `states`, with what was seen; False when it is in none any more."""
         closed = self.session.scalar(
             update(BinItem)
-            .where(BinItem.id == item.id, BinItem.state == BinState.WAITING)
+            .where(BinItem.id == item.id, BinItem.state.in_(states))
             .values(
-                state=state, claim=None, next_at=next_at, again_at=None, again_for=[], closed_at=self.now,
+                state=state, claim=None, next_at=None, again_at=None, again_for=[], closed_at=self.now,
                 closed_by=by, evidence=evidence,
             )
             .returning(BinItem.id)
@@ -153,6 +159,12 @@ class RecycleBin(Asking):
     def backed_up(self, mailbox_id: int) -> bool:
         """Whether a complete, verified backup of the mailbox exists."""
         return mailbox_id in self.complete_backups([mailbox_id])
+
+    def backups_of(self, mailbox_id: int) -> Sequence[Job]:
+        """Every backup of the mailbox that came to its end, the newest first."""
+        source = Job.data["source"].as_integer()
+        query = select(Job).where(Job.kind == "backup", Job.state == JobState.DONE, source == mailbox_id)
+        return self.session.scalars(query.order_by(Job.id.desc())).all()
 
     def complete_backups(self, mailbox_ids: Collection[int]) -> dict[int, int]:
         """The jobs that made complete, verified backups, by the mailbox they read."""
