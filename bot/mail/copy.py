@@ -415,9 +415,10 @@ class Copy:
 
     def _should_stop(self) -> bool:
         limits, elapsed = self.limits, time.monotonic() - self.began
+        done = self.stored + self.refused
         if limits.mails_max is not None:
-            self.stop |= self.stored + self.refused >= limits.mails_max
-        if limits.seconds_max is not None:
+            self.stop |= done >= limits.mails_max
+        if limits.seconds_max is not None and done:  # however long the listing took: every call gets on
             self.stop |= elapsed >= limits.seconds_max
         if not self.stop and elapsed - self.asked_at >= ASK_SECONDS:
             self.asked_at = elapsed

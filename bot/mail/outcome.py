@@ -17,7 +17,7 @@ class Limits:
     source_connections: int = 1
     budget_bytes: int = 8_000_000  # mail held in memory
     mails_max: int | None = None
-    seconds_max: float | None = None
+    seconds_max: float | None = None  # of the whole call; but a call with something to copy copies something
     silence_seconds: float = 120.0  # without a byte: the connection is lost
 
 

@@ -140,9 +140,11 @@ async def look(
         if total.deleted:
             notes.append(Note(NoteKind.DELETED_FLAG, folder.display, str(total.deleted)))
     plan = Plan(plans, notes, target_size, quota)
-    if filter.since is None and plan.oldest is not None and plan.oldest > now - timedelta(days=WINDOW_DAYS):
+    exmail = is_exmail(source.greeting, source.account.host, folders)
+    recent = plan.oldest > now - timedelta(days=WINDOW_DAYS) if plan.oldest is not None else exmail
+    if filter.since is None and recent:  # no mail at all looks the same: there may be none of the last 30 days
         plan.notes.append(Note(NoteKind.WINDOW))
-    if is_exmail(source.greeting, source.account.host, folders) and hides_folders(folders):
+    if exmail and hides_folders(folders):
         plan.notes.append(Note(NoteKind.HIDDEN_FOLDERS))
     return plan
 

@@ -286,6 +286,9 @@ def test_the_window_and_the_hidden_folders_are_noticed(ledger: SqlLedger) -> Non
             plan = await make_plan(source, target, into=ROOT, filter=Filter(), now=NOW)
             assert {NoteKind.WINDOW, NoteKind.HIDDEN_FOLDERS} <= {note.kind for note in plan.notes}
             assert plan.messages == 1
+            here.source.window_days = 0  # nothing came within the window: an empty mailbox is as suspicious
+            plan = await make_plan(source, target, into=ROOT, filter=Filter(), now=NOW)
+            assert (plan.messages, NoteKind.WINDOW in {note.kind for note in plan.notes}) == (0, True)
             here.source.window_days, here.source.show_custom = None, True
             plan = await make_plan(source, target, into=ROOT, filter=Filter(), now=NOW)
             assert not plan.notes

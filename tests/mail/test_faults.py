@@ -413,6 +413,18 @@ def test_a_slice_ends_where_it_is_told(scene: Scene) -> None:
     scene.check()
 
 
+def test_every_call_gets_on_however_short(scene: Scene) -> None:
+    """Listing both sides may take longer than a call has: it copies something all the same, and ends."""
+    scene.fill(per_folder=4)
+    total = count(bag(scene.source))
+    calls = 0
+    while not (outcome := scene.copy(limits=Limits(seconds_max=0.0, silence_seconds=10))).finished:
+        assert outcome.stored >= 1
+        calls += 1
+        assert calls <= total
+    scene.check()
+
+
 def test_nothing_dangerous_is_ever_sent(scene: Scene) -> None:
     """No SEARCH, no structure, nothing that marks as read, short lines, no deletion in an ordinary copy."""
     scene.fill()
