@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime
 
 from sqlalchemy import select
@@ -59,9 +59,11 @@ class Audit(Asking):
             self.session.flush()
         self._waiting = []
 
-    def entries(self) -> Iterator[AuditEntry]:
+    def entries(self) -> Generator[AuditEntry, None, None]:
         """The chain from its beginning."""
-        yield from self.session.scalars(select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=500))
+        rows = self.session.scalars(select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=500))
+        with closing(rows):  # a cursor of the server's, also when the reader has seen enough
+            yield from rows
 
     def latest(self, count: int) -> list[AuditEntry]:
         """The last entries, oldest first."""
@@ -71,10 +73,11 @@ class Audit(Asking):
     def broken_at(self) -> int | None:
         """The id of the first entry that does not follow from the one before it; None: the chain holds."""
         last = GENESIS
-        for entry in self.entries():
-            if entry.prev_hash != last or entry.hash != entry_hash(entry):
-                return entry.id
-            last = entry.hash
+        with closing(self.entries()) as entries:
+            for entry in entries:
+                if entry.prev_hash != last or entry.hash != entry_hash(entry):
+                    return entry.id
+                last = entry.hash
         head = self.session.get(AuditHead, 1)
         if last != (head.hash if head is not None else GENESIS):
             return 0  # entries are missing at the end
