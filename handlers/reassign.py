@@ -614,7 +614,8 @@ def acknowledge(ctx: Context, job_id: int, member: str | None = None) -> list[Re
         raise UserError(say("reassign.nothing_to_acknowledge", number=job_id))
     ctx.tx.jobs.put(job, acknowledged_by=ctx.sender)
     who = ctx.directory.name(ctx.sender)
-    note = say("reassign.did_acknowledge", name=who, member=name)
+    own = ctx.sender == new_owner
+    note = say("reassign.did_know", name=name) if own else say("reassign.did_acknowledge", name=who, member=name)
     at = moment(ctx.now, ctx.settings.zone)
     ctx.tx.jobs.put(job, steps=[*job.data["steps"], as_json(say("reassign.step_done", at=at, what=note))])
     ctx.tx.audit.add(ctx.sender, "reassign.acknowledged", str(job.data["source_address"]), job=job.id, of=new_owner)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.sandbox.play_reassign import reassign
 from bot.sandbox.player import NotHeard, Player, must, text_of
 
 ROOT = "其他文件夹"
@@ -103,4 +104,4 @@ def kept(found: Counter[tuple[str, tuple[str, ...], str]]) -> Counter[str]:
     return out
 
 
-PLAYS: dict[str, Play] = {"backup": backup}
+PLAYS: dict[str, Play] = {"backup": backup, "reassign": reassign}
