@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sandbox = commands.add_parser("sandbox", help="try the bot against a simulated WeCom and Exmail")
     sandbox.add_argument("--port", type=int, default=8800, help="of the page, on loopback (8800)")
     sandbox.add_argument("--no-browser", action="store_true", help="do not open the page")
-    sandbox.add_argument("--play", choices=["backup", "reassign"], help="run a story without a page, check it, and exit")
+    sandbox.add_argument("--play", choices=["backup", "reassign"], help="run a story without a page and check it")
     commands.add_parser("doctor", help="check the settings and say what to mend")
     commands.add_parser("copy", help="copy a mailbox into a folder of another, verified", add_help=False)
     audit = commands.add_parser("audit", help="the chain of decisions and effects")

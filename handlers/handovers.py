@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -27,6 +27,7 @@ from bot.wecom import contacts
 from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
+from bot.workdays import BEGIN, DAY, END, LOOK_BACK_DAYS_MAX, workdays
 from handlers import addresses
 from handlers.approvals import as_json, from_json
 from storage.handovers import OPEN
@@ -48,7 +49,6 @@ CHECK_NOW_EVERY = timedelta(minutes=1)
 UPSTREAM_AGAIN = timedelta(hours=1)
 REMIND_FIRST = timedelta(days=1)
 REMIND_EVERY = timedelta(days=2)  # a card can be redrawn for 72 hours: each reminder brings a new one before
-WORK_BEGINS, WORK_ENDS = time(9), time(18)
 LOOKS_KEPT = 50
 SWEPT_MAX = 100
 
@@ -457,20 +457,26 @@ def expire(sweep: SweepStep, waiting: Job, handover: Handover) -> None:
 
 
 def next_reminder(handover: Handover, now: datetime, zone: ZoneInfo) -> datetime:
-    """A day after it was asked, then every second day, once more a day before its end; in working hours."""
+    """A day after it was asked, then every second day, once more a day before its end; when people are at work."""
     after = now + (REMIND_EVERY if handover.reminders else REMIND_FIRST)
-    last = handover.deadline_at - timedelta(days=1)
-    return in_working_hours(last if now < last < after else after, zone)
+    last = handover.deadline_at - REMIND_FIRST
+    wanted = last if now < last < after else after
+    at = at_work(wanted, zone)
+    return at if at < handover.deadline_at else wanted
 
 
-def in_working_hours(at: datetime, zone: ZoneInfo) -> datetime:
-    """That moment, or the next morning's beginning of work when it lies outside working hours."""
+def at_work(at: datetime, zone: ZoneInfo) -> datetime:
+    """That moment, or the next beginning of work."""
     local = at.astimezone(zone)
-    if local.time() >= WORK_ENDS:
-        local += timedelta(days=1)
-    elif local.time() >= WORK_BEGINS:
+    if local.time() >= END or not workdays().works(local.date()):
+        local = local.replace(hour=0, minute=0) + DAY
+    elif local.time() >= BEGIN:
         return at
-    return local.replace(hour=WORK_BEGINS.hour, minute=0, second=0, microsecond=0)
+    for _ in range(LOOK_BACK_DAYS_MAX):
+        if workdays().works(local.date()):
+            break
+        local += DAY
+    return local.replace(hour=BEGIN.hour, minute=BEGIN.minute, second=0, microsecond=0)
 
 
 # --- in words and on cards -------------------------------------------------------------------------------------------

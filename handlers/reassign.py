@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -27,7 +26,7 @@ from bot.wecom import exmail
 from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import addresses, approvals, backup, handovers
+from handlers import addresses, approvals, backup, handovers, recycle_bin
 from handlers.approvals import as_json, from_json
 from handlers.handovers import Check, Look, evidence, moment, owner_now
 from storage.handovers import OPEN as STILL_OPEN
@@ -56,7 +55,6 @@ SHOWN_FOR = timedelta(days=7)
 PREPARE_WITHIN = timedelta(days=14)
 RECLAIM_WITHIN = timedelta(days=14)
 ASSIGN_WITHIN = timedelta(days=14)  # if we do not know when the bin deletes it
-SHANGHAI = ZoneInfo("Asia/Shanghai")  # the console's calendar, wherever the bot's people are
 STEPS = ("prepare", "facts", "reclaim", "assign", "finish")  # behind the manager's yes: here `resume` goes on
 OPEN = (JobState.WAITING, JobState.DUE)
 WAITING_MAX = 200
@@ -222,7 +220,7 @@ def find_both(job: JobContext) -> None:
             before={
                 "source": evidence(now, source.look), "target": evidence(now, target_look) if target_look else None
             },
-            deletes_on=f"{bin_end(now, step.services.settings.bot_bin_days).astimezone(SHANGHAI):%Y-%m-%d}",
+            deletes_on=day(recycle_bin.deletion_of(now, step.services.settings.bot_bin_days)),
         )  # fmt: skip
         step.tx.audit.add("bot", "reassign.found", source.address, job=job.job_id, facts=step.job.data["facts"])
         step.tx.jobs.wait(step.job, "shown", expires_at=now + SHOWN_FOR)
@@ -320,7 +318,7 @@ def cannot_be(step: JobStep, source: Source, displaced: str | None) -> Words | N
     try:
         who_may(step.services.policy, step.directory, step.roles, step.job.asked_by, source.owner, new_owner)
     except approvals.NobodyCanAnswer as error:
-        return error.words
+        return error.words if source.owner is not None else say("reassign.owner_unknown", address=source.address)
     return None
 
 
@@ -338,11 +336,6 @@ def facts_of(address: str, owner: str | None, living: bool, new_owner: str, disp
         "mailbox": address, "owner": owner, "state": "in use" if living else "recycle bin", "new owner": new_owner,
         "displaced": displaced,
     }  # fmt: skip
-
-
-def bin_end(now: datetime, days: int) -> datetime:
-    """When the recycle bin deletes what comes into it now: 00:00 Asia/Shanghai of the day after so many days."""
-    return datetime.combine(now.astimezone(SHANGHAI).date() + timedelta(days=days), time(), SHANGHAI)
 
 
 # --- shown before anybody is asked -----------------------------------------------------------------------------------
@@ -732,9 +725,6 @@ def reclaim(job: JobContext) -> None:
         if still_open(step, "reclaim", handover):
             return
         last_seen = datetime.fromisoformat((handover.before or data["before"]["source"])["at"])
-        box = step.tx.mailboxes.get(int(data["source"])) if data["source"] is not None else None
-        if box is not None and box.ended_at is None:
-            step.tx.mailboxes.ended(box)
         deletes_at = into_book(
             step, address=address, mailbox_id=data["source"], owner=owner, source=BinSource.RECLAIMED, since=last_seen
         )
@@ -783,20 +773,20 @@ def assign(job: JobContext) -> None:
 
 def day(at: datetime) -> str:
     """A day by the console's calendar."""
-    return f"{at.astimezone(SHANGHAI):%Y-%m-%d}"
+    return f"{at.astimezone(recycle_bin.SHANGHAI):%Y-%m-%d}"
 
 
 def into_book(
     step: JobStep, *, address: str, mailbox_id: int | None, owner: str, source: BinSource, since: datetime
 ) -> datetime:
     """An entry of the recycle bin's book, from when it was last seen elsewhere; when it is deleted there."""
-    deletes_at = bin_end(since, step.services.settings.bot_bin_days)
-    step.tx.recycle_bin.enter(
-        address=address, mailbox_id=mailbox_id, owner=owner, owner_name=step.directory.name(owner),
-        manager=next(iter(step.directory.managers(owner)), None), source=source, known_from=KIND,
-        added_by=step.job.asked_by, entered_at=since, deletes_at=deletes_at,
-    )  # fmt: skip
-    return deletes_at
+    settings = step.services.settings
+    box = step.tx.mailboxes.get(mailbox_id) if mailbox_id is not None else None
+    item = recycle_bin.enter(
+        step.tx, settings, source=source, known_from=KIND, box=box, address=address,
+        owner=step.tx.members.find(owner), added_by=step.job.asked_by, entered_at=since,
+    ) or step.tx.recycle_bin.waiting_at(address)  # fmt: skip
+    return item.deletes_at if item is not None else recycle_bin.deletion_of(since, settings.bot_bin_days)
 
 
 def out_of_book(step: JobStep, address: str, *, by: str, handover: Handover) -> None:

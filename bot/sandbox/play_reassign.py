@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bot.sandbox.player import Player, must, text_of
+from bot.sandbox.player import NotHeard, Player, must, text_of
 
 AHING, CALVIN, SUPPORT = "ahing@corp.test", "calvin@corp.test", "support@corp.test"
 LOOK_AGAIN_SECONDS = 61  # a look at a console step is made at most once a minute, and so is the look at the backup
@@ -79,9 +79,8 @@ def reassign(player: Player) -> None:
 
 def number_of(entry: Any) -> int:
     """The number of the console step a message speaks of."""
-    found = STEP.search(text_of(entry))
-    must(found is not None, text_of(entry))
-    assert found is not None
+    if (found := STEP.search(text_of(entry))) is None:
+        raise NotHeard(text_of(entry))
     return int(found[1])
 
 
