@@ -125,13 +125,28 @@ class Dispatcher:
         """What the handler gets; the language is the one the sender types in."""
         member = tx.members.find(message.sender)
         language: Language = delivery.language_of(tx, message.sender, self._settings)
-        if isinstance(message, TextMessage) and (typed := language_typed(message.content)) is not None:
+        if isinstance(message, TextMessage) and (typed := self.language_meant(tx, message)) is not None:
             language = typed
             if member is None and message.sender:
                 member = tx.members.saw(message.sender)
             if member is not None:
                 member.language = typed
         return Context(tx, message.sender, language, self._settings, self._policy, roles(tx, self._settings))
+
+    def language_meant(self, tx: Transaction, message: TextMessage) -> Language | None:
+        """
+        The language a line is typed in; None when that cannot be told.
+
+        Of a command it is the command's: a Chinese name in an English line is no change, nor is an answer by name.
+        """
+        question = tx.questions.find(message.sender)
+        if question is not None and self.answer_to(question, message.content) is not None:
+            return None
+        try:
+            return self._router.dispatch_line(message.content).language
+        except NotUnderstood:
+            free = question is not None and not question.choices
+            return None if free else language_typed(message.content)
 
     def handle(self, ctx: Context, row: InboxMessage, message: Message) -> list[Reply]:
         """Whom the message is for, and what he says."""

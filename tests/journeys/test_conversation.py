@@ -1,0 +1,237 @@
+"""People and mailboxes, asked about as people do: both languages, whatever they call each other."""
+
+from __future__ import annotations
+
+from bot.sandbox.player import text_of
+from bot.wecom.limits import TEXT_BYTES
+from tests.journeys.conftest import Bot
+from tests.journeys.people_steps import answer, check, enter, menu, read_all
+
+
+def test_an_admin_asks_in_english(bot: Bot) -> None:
+    """Who am I, my mailbox, everybody's; what cannot be answered says what to type instead."""
+    assert answer(bot, "mei", "whoami") == (
+        "You are 美玲 (mei). To me you are: admin, member.\n"
+        "You can ask for backups, look at every mailbox and answer requests; `help` lists it all.\n"
+        "Your manager is 方敏."
+    )
+    ahing = answer(bot, "mei", "mailbox ahing")
+    for line in (
+        "ahing@corp.test is the mailbox of 阿兴 (ahing).",
+        "Opens these public mailboxes I can see: support@corp.test.",
+        "How I know: a look-up at WeCom, ",
+        "IMAP is switched off; a backup switches it on and off again.",
+        "Unread mails: 26.",
+    ):
+        assert line in ahing
+    bot.console("set_imap", address="ahing@corp.test", on=True)
+    bot.console("receive_mail", address="ahing@corp.test", text="hello")
+    again = answer(bot, "mei", "mailbox ahing")
+    assert "IMAP is switched on." in again
+    assert "Unread mails: 27." in again
+    support = answer(bot, "mei", "mailbox support@")
+    assert "support@corp.test is the public mailbox “客户支持”.\nIt can be opened by: 阿兴, 美玲.\n" in support
+    assert "I can make client passwords for it" in support
+    assert "WeCom shows sales@corp.test to nobody." in answer(bot, "mei", "mailbox sales@")
+
+    # every name of his, and every spelling of the command
+    his = "calvin@corp.test is the mailbox of 卡尔文 (calvin)."
+    check(
+        bot,
+        "mei",
+        ("mailbox calvin", his),
+        ("MAILBOX Calvin", his),
+        ("  mailbox   calvin  ", his),
+        ("mailbox 卡尔文", his),
+        ("mailbox “卡尔文”", his),
+        ('mailbox "calvin@corp.test"', his),
+        ("mailbox calvin@", his),
+        ("mailbox CALVIN@CORP.TEST", his),
+        ("mailbox calvin＠", his),
+        ("ｍａｉｌｂｏｘ ｃａｌｖｉｎ", his),
+        ("please mailbox calvin", his),
+        ("mailbox 客户支持", "support@corp.test is the public mailbox"),
+        ("mailbox support", "support@corp.test is the public mailbox"),
+        # nobody, nothing, almost
+        ("mailbox clavin", "I know nobody called “clavin”. Nearest: 卡尔文 (calvin)"),
+        ("mailbox zzzzzz", "I know nobody called “zzzzzz”. Type a userid, a name, or a whole address"),
+        ("mailbox x@gmail.com", "x@gmail.com is not in corp.test"),
+        ("mailbox 阿兴@", "“阿兴@” cannot be a mail address"),
+        ("mailbox", "I expected a mailbox. Example: mailbox ahing"),
+        ("mailbx ahing", "Did you mean `mailbox ahing`?"),
+        ("approve", "the number of a request"),
+        ("approve soon", "`soon` is not the number of a request"),
+        ("approve 42", "There is no approval 42 for you. Type `approvals`"),
+        ("job 99", "99"),
+        ("sing a song", "I do not know `sing a song`. Type help"),
+    )
+
+
+def test_a_member_asks(bot: Bot) -> None:
+    """He sees his own mailbox and what he is asked; nothing of an admin's."""
+    check(
+        bot,
+        "ahing",
+        ("who am i", "You are 阿兴 (ahing). To me you are: member.\nYou can look at your own mailbox"),
+        ("my mailbox", "ahing@corp.test is the mailbox of 阿兴 (ahing)."),
+        ("mailbox calvin", "Only admins and auditors can see that. Admins: 美玲."),
+        ("backup ahing to support@ because x", "Only an admin can do that. Admins: 美玲."),
+        ("addresses import", "Only an admin can do that. Admins: 美玲."),
+        ("audit", "Only admins and auditors can see that."),
+        ("approvals", "Nothing waits for you"),
+        ("我的邮箱", "ahing@corp.test 是 阿兴（ahing）的邮箱。"),
+        ("我是谁", "您是 阿兴（ahing）。在我这里的身份：成员。"),
+        ("备份ahing到support@原因x", "只有管理员可以这样做。管理员：美玲。"),
+    )
+
+
+def test_an_admin_asks_in_chinese(bot: Bot) -> None:
+    """Without spaces, with full-width punctuation; the same answers in Chinese."""
+    calvin = "calvin@corp.test 是 卡尔文（calvin）的邮箱。"
+    check(
+        bot,
+        "mei",
+        ("我是谁", "您是 美玲（mei）。在我这里的身份：管理员、成员。"),
+        ("邮箱calvin", calvin),
+        ("邮箱卡尔文", calvin),
+        ("邮箱：卡尔文。", calvin),
+        ("邮箱「卡尔文」", calvin),
+        ("请邮箱 calvin＠", calvin),
+        ("邮箱 客户支持", "support@corp.test 是公共邮箱“客户支持”。\n可以打开的人：阿兴、美玲。"),
+        ("邮箱sales@", "企业微信中查不到 sales@corp.test。"),
+        ("邮箱 卡而文", "没有找到“卡而文”。最接近的是：卡尔文 (calvin)。"),
+        ("邮箱", "邮箱"),
+        ("同意", "申请编号"),
+        ("审批", "没有待您处理的审批"),
+        ("唱首歌", "我不明白“唱首歌”。"),
+        ("审计", "还没有任何操作记录。\n审计记录完整。"),
+    )
+    assert "原因" in answer(bot, "mei", "备份ahing到support@")
+
+
+def test_two_of_a_name_are_a_choice(bot: Bot) -> None:
+    """A card with a selector: answered by a click, by a number, by the label, by the userid; anything else goes on."""
+    bot.console("add_member", member="ahing2", name="阿兴", department=3)
+    bot.wait("the directory knows both", lambda: knows(bot, "ahing2"))
+    first, second = "ahing@corp.test is the mailbox", "ahing2@corp.test is the mailbox"
+
+    for typed, wanted in (("2", second), ("1", first), ("阿兴 (ahing2)", second), ("ahing", first)):
+        read_all(bot, "mei")
+        bot.say("mei", "mailbox 阿兴")
+        card = bot.hear("mei", "Which “阿兴”?")
+        assert [each["text"] for each in card["card"]["choices"][0]["options"]] == ["阿兴 (ahing)", "阿兴 (ahing2)"]
+        assert "1. 阿兴 (ahing)\n2. 阿兴 (ahing2)" in text_of(bot.hear("mei", "Or type the number"))
+        bot.say("mei", typed)
+        assert wanted in text_of(bot.hear("mei", "is the mailbox"))
+
+    bot.say("mei", "mailbox 阿兴")
+    bot.hear("mei", "Or type the number")
+    bot.press("mei", "choose", {"choice": ["ahing2"]})
+    bot.hear("mei", second)
+
+    bot.say("mei", "mailbox 阿兴")
+    bot.hear("mei", "Or type the number")
+    bot.say("mei", "mailbox calvin")  # something else: the question is dropped
+    bot.hear("mei", "calvin@corp.test is the mailbox")
+    assert "I do not know `2`" in answer(bot, "mei", "2")
+
+    # the question runs out
+    bot.say("mei", "mailbox 阿兴")
+    bot.hear("mei", "Or type the number")
+    bot.advance(16 * 60)
+    assert "I do not know `1`" in answer(bot, "mei", "1")
+    bot.press("mei", "choose", {"choice": ["ahing"]})
+    bot.hear("mei", "This choice has run out. Please type the command again.")
+
+
+def knows(bot: Bot, userid: str) -> bool:
+    """Whether the directory was read with this member in it."""
+    with bot.store.begin() as tx:
+        found = tx.members.find(userid)
+        return found is not None and bool(found.departments) and not tx.jobs.running("directory")
+
+
+def test_help_is_made_from_what_one_may_do(bot: Bot) -> None:
+    """For members without what only admins can do; each message can be read in one piece."""
+    admins = ("backup ahing", "addresses import", "mailbox ahing", "cancel 12", "manager 12", "audit")
+    member = answer(bot, "ahing", "help", "You can type")
+    assert member.startswith("Hello 阿兴. You can type:")
+    for command in ("my mailbox", "whoami", "approve 42", "reject 42 too early", "jobs", "link 12", "language zh"):
+        assert f"\n{command}\n" in member
+    for command in admins:
+        assert f"\n{command}" not in member, command
+    read_all(bot, "mei")
+    bot.say("mei", "帮助")
+    bot.hear("mei", "只是示例")
+    before = len(bot.entries("mei"))
+    bot.say("mei", "help")
+    bot.hear("mei", "names are examples")
+    parts = [text_of(each) for each in bot.entries("mei")[before:]]
+    assert all(len(each.encode()) <= TEXT_BYTES for each in parts)
+    assert all(each.startswith(("Hello", "—", "Numbers")) for each in parts)  # cut between topics
+    admin = "\n".join(parts)
+    for command in admins:
+        assert f"\n{command}" in admin, command
+    check(
+        bot,
+        "mei",
+        ("help backup", "· backup SOURCE [to TARGET] [because REASON]"),
+        ("help BACKUP", "For example: backup ahing to support@ because he leaves"),
+        ("help approve", "For example: approve 42"),
+        ("help bakcup", "I have nothing about “bakcup”. Did you mean `help backup`?"),
+        ("help xyzzy", "I have nothing about “xyzzy”. Type `help` for everything you can do."),
+        ("帮助 备份", "例如：备份 ahing 到 support@ 原因 离职"),
+        ("帮助备份", "例如：备份 ahing 到 support@ 原因 离职"),
+        ("帮助 审批", "例如：同意 42"),
+        ("帮助 天气", "没有关于“天气”的帮助。"),
+    )
+    check(bot, "ahing", ("help cancel", "I have nothing about “cancel”"), ("help mailbox", "my mailbox"))
+
+
+def test_the_menu_and_the_greeting(bot: Bot) -> None:
+    """The menu does what words do; who opens the chat is greeted once a day, by his role."""
+    bot.wait("the menu is set", lambda: len(bot.state()["menu"]) == 3)
+    menu(bot, "ahing", "my_mailbox", "ahing@corp.test is the mailbox")
+    menu(bot, "ahing", "help", "You can type")
+    menu(bot, "ahing", "jobs", "")
+    enter(bot, "ahing")
+    assert "Type `my mailbox` or `help`." in text_of(bot.hear("ahing", "Hello 阿兴. I look after"))
+    enter(bot, "mei")
+    bot.hear("mei", "Try `backup ahing to support@ because he leaves`")
+    count = len(bot.entries("ahing"))
+    enter(bot, "ahing")
+    bot.advance(23 * 3600)
+    enter(bot, "ahing")
+    assert "You are" in answer(bot, "ahing", "whoami")
+    assert len(bot.entries("ahing")) == count + 1
+    bot.advance(3600)
+    read_all(bot, "ahing")
+    answer(bot, "ahing", "语言 中文", "我用中文和您交流")
+    enter(bot, "ahing")
+    bot.hear("ahing", "阿兴，您好。我负责管理企业邮箱。")
+
+
+def test_a_password_in_the_chat_is_taken_out(bot: Bot) -> None:
+    """Blacked out where we keep it, and the sender is told to revoke it; ordinary words of 16 letters are not."""
+    for typed, told in (
+        ("abcdEFGHijklMNOP", "That looked like a password."),
+        ("the password is hunter2hunter", "That looked like a password."),
+        ("密码：abcd1234efgh", "这看起来像是密码。"),
+        ("here: qWertYuiopAsdfGh thanks", "That looked like a password."),
+    ):
+        assert told in answer(bot, "ahing", typed)
+    with bot.store.begin() as tx:
+        kept = repr([row.fields for row in tx.session.query(inbox()).all()])
+        audited = [entry.what for entry in tx.audit.latest(50)]
+        assert tx.audit.broken_at() is None
+    for secret in ("abcdEFGHijklMNOP", "hunter2", "abcd1234efgh", "qWertYuiop"):
+        assert secret not in kept
+    assert audited.count("password.pasted") == 4
+    assert "I do not know" in answer(bot, "ahing", "our responsibilities and characterization")
+
+
+def inbox() -> type:
+    """The table of accepted callbacks."""
+    from storage.models import InboxMessage
+
+    return InboxMessage
