@@ -181,7 +181,7 @@ def find_both(job: JobContext) -> None:
         if source is None or target is None:
             refuse(step, next(each.problem for each in found.values() if each.problem is not None))
             return
-        if source.id == target.id or (source.owner is not None and source.owner == target.owner):
+        if one_box(source, target):
             refuse(step, say("backup.same_mailbox", source=source.address, target=target.address))
             return
         for other in step.tx.jobs.open_on([source.id, target.id], kind=KIND):
@@ -196,6 +196,16 @@ def find_both(job: JobContext) -> None:
         )  # fmt: skip
         step.tx.audit.add("bot", "backup.found", source.address, job=job.job_id, facts=facts)
         step.go("access")
+
+
+def one_box(one: Mailbox, other: Mailbox) -> bool:
+    """Whether both are the same mailbox: the same row, one member's, or one the alias of the other."""
+    return (
+        one.id == other.id
+        or (one.owner is not None and one.owner == other.owner)
+        or one.address in other.aliases
+        or other.address in one.aliases
+    )
 
 
 def refuse(step: JobStep, why: Words) -> None:

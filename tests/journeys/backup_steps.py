@@ -11,7 +11,7 @@ from openpyxl import load_workbook
 from sqlalchemy import func, select
 
 from bot.sandbox.mail.boxes import SYSTEM_FOLDERS, Mailbox
-from bot.sandbox.player import Entry, text_of
+from bot.sandbox.player import Entry, NotHeard, text_of
 from bot.sandbox.plays import kept, mails
 from storage.models import ImapSwitch, Job, MintedPassword, Secret
 from tests.journeys.conftest import Bot
@@ -50,7 +50,10 @@ def data(bot: Bot, job: int) -> dict[str, Any]:
 
 def until(bot: Bot, job: int, state: str, stage: str) -> None:
     """Until a job stands so."""
-    bot.wait(f"job {job} is {state} at {stage}, not {stands(bot, job)}", lambda: stands(bot, job) == (state, stage))
+    try:
+        bot.wait(f"job {job} is {state} at {stage}", lambda: stands(bot, job) == (state, stage))
+    except NotHeard as error:
+        raise NotHeard(f"{error}, but {stands(bot, job)}") from None
 
 
 def ready(bot: Bot, job: int) -> None:

@@ -123,7 +123,7 @@ def test_the_owner_declines_and_his_manager_decides(bot: Bot) -> None:
 
 
 def test_a_yes_of_before_does_not_count_for_a_later_try_or_other_readers(bot: Bot) -> None:
-    """The manager answers what he was shown: a retry asks anew, other readers make a yes void, who gains cannot answer."""
+    """The manager answers what he was shown: a retry asks anew, other readers void a yes, who gains has none."""
     job = ask(bot, "backup ahing to support@ because he leaves")
     bot.press("mei", "by_manager:")
     bot.hear("ling", "May the mail of 阿兴")
