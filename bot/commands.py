@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 from pydantic import ValidationError
 
-from bot.app import build
+from bot.app import AlreadyRunning, build
 from bot.clock import SystemClock
 from bot.errors import UpstreamError
 from bot.policy import PolicyFileError
@@ -29,8 +29,8 @@ def read_settings() -> Settings | None:
         return Settings()
     except ValidationError as error:
         for each in error.errors(include_input=False, include_url=False):
-            name = "_".join(str(part) for part in each["loc"]).upper()
-            print(f"{name}: {each['msg']}", file=sys.stderr)
+            name, *within = (str(part) for part in each["loc"])
+            print(": ".join([name.upper(), *within, each["msg"]]), file=sys.stderr)
         return None
 
 
@@ -60,9 +60,13 @@ def serve() -> int:
         return EXIT_SETTINGS
     try:
         bot = build(settings)
+        bot.lock.take()
     except (VaultError, PolicyFileError, ValueError) as error:
         print(error, file=sys.stderr)
         return EXIT_SETTINGS
+    except AlreadyRunning as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
     uvicorn.run(
         bot.web,
         host=settings.bot_host,

@@ -83,8 +83,8 @@ class Settings(BaseSettings):
         """`admin=12 approver=13`: which WeCom tag gives which role."""
         if isinstance(value, str):
             pairs = [each.partition("=") for each in value.replace(",", " ").split()]
-            if wrong := [name for name, _, _ in pairs if name not in ROLES]:
-                raise ValueError(f"{', '.join(wrong)}: no such role; there are {', '.join(ROLES)}")
+            if any(name not in ROLES for name, _, _ in pairs):
+                raise ValueError(f"write role=tag id; the roles are {', '.join(ROLES)}")
             return {name: tag_id for name, _, tag_id in pairs}
         return value
 
