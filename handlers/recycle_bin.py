@@ -145,7 +145,8 @@ def members_left(tx: Transaction, roles: Roles, settings: Settings, gone: Sequen
     entered = [
         item
         for member in gone
-        if (item := enter(
+        if not tx.recycle_bin.left_by(member.userid)
+        and (item := enter(
             tx, settings, source=BinSource.LEFT, known_from=seen, box=tx.mailboxes.of(member.userid), owner=member,
             entered_at=since,
         )) is not None
@@ -686,6 +687,8 @@ class Morning:
     def warn_of_missing_years(self) -> None:
         """Say once that the holidays of a year that matters now are not known."""
         today = self.now.astimezone(self.settings.zone).date()
+        if may_speak_at(self.now, self.settings.zone, workdays()) > self.now:
+            return
         for year in sorted({today.year, (today + 14 * DAY).year}):
             once = timedelta(days=400)
             if not workdays().knows(year) and self.sweep.tx.moments.first_within(f"holidays-{year}", once):

@@ -72,6 +72,13 @@ class RecycleBin(Asking):
         """The entry of a former owner whose address is not known, locked."""
         return self.session.scalar(select(BinItem).where(BinItem.claim == claim_of(None, owner)).with_for_update())
 
+    def left_by(self, owner: str) -> bool:
+        """Whether the mailbox of a member who left waits already, under whatever address."""
+        query = select(BinItem.id).where(
+            BinItem.owner == owner.casefold(), BinItem.source == BinSource.LEFT, BinItem.state == BinState.WAITING
+        )
+        return self.session.scalar(query.limit(1)) is not None
+
     def known_at(self, address: str) -> Sequence[BinItem]:
         """Every entry an address ever had, the newest first."""
         return self.session.scalars(
