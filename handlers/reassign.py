@@ -123,7 +123,7 @@ def saving_place(ctx: Context, into: str | None, source: str, new_owner: str) ->
 @work.job(KIND)
 def turn(job: JobContext) -> None:
     """One turn, by its stage. A wish to cancel is honoured between turns."""
-    if job.stage != "cleanup":
+    if job.stage not in ("finish", "cleanup"):  # once it is assigned there is nothing left to cancel
         with job.begin() as step:
             if step.job.cancel_asked_by is not None:
                 end_with(step, "cancelled")
@@ -283,6 +283,9 @@ def find_displaced(job: JobContext) -> tuple[str | None, Look | None]:
     if owner == new_owner:
         saw = say("handovers.saw_owner", address=address, owner=name)
         return address, Look(True, saw, {address: new_owner})
+    if own is not None:  # as far as we can see it is his no more
+        with job.services.store.begin() as tx:
+            tx.mailboxes.ended(tx.mailboxes.get(own.id))
     if not job.params["without_backup"]:
         raise Refused(say("reassign.displaced_unknown", name=name, tried=address))
     return None, None
@@ -333,7 +336,7 @@ def who_may(
 def facts_of(address: str, owner: str | None, living: bool, new_owner: str, displaced: str | None) -> dict[str, Any]:
     """What people agree to. No counts."""
     return {
-        "mailbox": address, "owner": owner, "state": "in use" if living else "recycle bin", "new owner": new_owner,
+        "mailbox": address, "owner": owner, "state": "in use" if living else "recycle bin", "new_owner": new_owner,
         "displaced": displaced,
     }  # fmt: skip
 
@@ -662,7 +665,13 @@ def void(step: JobStep, now: dict[str, Any]) -> None:
     before = step.job.data["facts"]
     names = [name for name in before if before[name] != now[name]]
     differences = [
-        say("approvals.difference", name=name, before=before[name] or "-", after=now[name] or "-") for name in names
+        say(
+            "approvals.difference",
+            name=say(f"reassign.fact_{name}"),
+            before=before[name] or "-",
+            after=now[name] or "-",
+        )
+        for name in names
     ]
     step.tx.audit.add("bot", "reassign.facts_changed", str(before["mailbox"]), job=step.job.id, before=before, now=now)
     words = say("reassign.facts_changed", number=step.job.id, differences=differences)
