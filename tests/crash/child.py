@@ -28,6 +28,7 @@ from bot.dispatcher import Dispatcher
 from bot.sandbox.run import HOST, SandboxSettings
 from bot.scheduler import Scheduler
 from bot.wecom import cards, exmail
+from storage.models import JobState
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LEASE_SECONDS = 2.0  # so that another replica takes over soon
@@ -67,14 +68,15 @@ def after(owner: Any, name: str, when: Callable[..., bool] = lambda *_, **__: Tr
 
 
 def in_turn(kind: str, stage: str, *, committed: bool) -> None:
-    """Die in the transaction of a job's stage: before or after its commit."""
+    """Die in the transaction that moves a job on from a stage: before or after its commit."""
     original = work.JobContext.begin
 
     @contextmanager
     def dying(self: work.JobContext) -> Iterator[work.JobStep]:
-        here = self.kind == kind and self.stage == stage
         with original(self) as step:
             yield step
+            moved = step.job.wakes != self.wakes or step.job.state is not JobState.DUE
+            here = self.kind == kind and self.stage == stage and moved
             if here and not committed:
                 step.tx.session.flush()
                 die()
