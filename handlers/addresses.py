@@ -272,6 +272,10 @@ def find_mailbox(job: JobContext, address: str | None, userid: str | None) -> Fo
                 own = tx.mailboxes.of(userid) if userid is not None else None
             guess = own.address if own is not None else f"{userid}@{domain}"
             if userid is None or look_up(job, guess) != userid:
+                with job.services.store.begin() as tx:
+                    member = tx.members.find(userid) if userid is not None else None
+                if member is not None and member.left_at is not None:
+                    return Found(None, say("addresses.owner_left", name=member.name, userid=member.userid))
                 return Found(None, say("addresses.unknown_of_member", member=userid or "?", tried=guess))
             address = guess
         else:
@@ -313,7 +317,10 @@ def find_public(job: JobContext, address: str) -> Mailbox | None:
     shown = exmail.publicmail_get(job.client, [public_id])
     if not shown:
         return None
+    tags = {tag_id: tag for tag_id in shown[0].tags if (tag := tag_of(job, tag_id)) is not None}
     with job.services.store.begin() as tx:
+        for tag_id, tag in tags.items():  # who can open it is asked now, not when the directory was read
+            tx.members.tag_is(tag_id, {*tag.userids, *tx.members.in_departments(tag.departments)})
         managed = known.managed if known is not None and known.public_id == public_id else True
         box = keep_public(tx, shown[0])
         box.managed = managed
