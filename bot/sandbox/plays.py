@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,13 +18,13 @@ Play = Callable[[Player], None]
 
 def perform(name: str, url: str) -> int:
     """Play a story; 0 only if it came out as it should."""
-    player = Player(url, print)
-    try:
-        player.wait("the bot has read the directory", lambda: bool(player.state()["menu"]))
-        PLAYS[name](player)
-    except NotHeard as error:
-        print(f"\nThe play “{name}” failed: {error}")
-        return 1
+    with closing(Player(url, print)) as player:
+        try:
+            player.wait("the bot has read the directory", lambda: bool(player.state()["menu"]))
+            PLAYS[name](player)
+        except NotHeard as error:
+            print(f"\nThe play “{name}” failed: {error}")
+            return 1
     print(f"\nThe play “{name}” came out as it should.")
     return 0
 
