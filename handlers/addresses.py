@@ -340,6 +340,8 @@ def unseen(job: JobContext, address: str, refused: Words | None = None) -> Found
             owner = tx.members.find(known.owner)
             named = owner.name if owner is not None else known.owner
             return Found(None, say("addresses.no_longer", address=address, owner=named))
+        if known is None and (binned := tx.recycle_bin.waiting_at(address)) is not None:
+            return Found(None, say("addresses.in_bin", address=address, number=binned.id))
         return Found(tx.mailboxes.unseen(address), refused)
 
 

@@ -12,6 +12,7 @@ from storage.asking import Asking
 from storage.models import (
     Approval,
     ApprovalStatus,
+    BinItem,
     CardCode,
     Delivery,
     Department,
@@ -100,6 +101,8 @@ class Members(Asking):
         for column in (Member.direct_leader, Mailbox.owner, LookUp.userid, SentCard.member, CardCode.member):
             self._rename(column, old, new)
         for column in (Delivery.receiver, Job.asked_by, Approval.asked_by, Approval.decided_by, OneTimeLink.member):
+            self._rename(column, old, new)
+        for column in (BinItem.owner, BinItem.manager, BinItem.added_by, BinItem.date_from):
             self._rename(column, old, new)
         for table, column in ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.member)):
             self.session.execute(delete(table).where(column == new))

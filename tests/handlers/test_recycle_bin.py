@@ -229,6 +229,17 @@ def test_what_the_help_says_is_shown_and_not_relied_on(desk: Desk) -> None:
     assert "at 2026-12-24 00:00" in shown
 
 
+def test_a_new_userid_is_the_same_person(desk: Desk) -> None:
+    """The manager and the admin of an entry hear of it under whatever userid they have now."""
+    desk.leaves("ahing", "ahing@corp.test")
+    desk.does("yan", bin_.bin_date, "ahing@", date(2026, 12, 24))
+    with desk.store.begin() as tx:
+        tx.members.renamed("ling", "ling.wu")
+        tx.members.renamed("yan", "yan.zhao")
+    (item,) = desk.items()
+    assert (item.manager, item.date_from) == ("ling.wu", "yan.zhao")
+
+
 # On which mornings
 
 
