@@ -312,7 +312,7 @@ def cannot_be(step: JobStep, source: Source, displaced: str | None) -> Words | N
     if source.living and source.owner == new_owner:
         return say("reassign.same_owner", address=source.address, name=name)
     if displaced is not None and not params["without_backup"] and not params["into"]:
-        return say("reassign.nowhere_to_save", address=displaced)
+        return say("reassign.nowhere_to_save", displaced=displaced)
     for other in step.tx.jobs.waiting_or_due(KIND):
         if other.id != step.job.id and (
             other.data.get("source_address") == source.address or other.params["new_owner"] == new_owner
