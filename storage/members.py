@@ -16,6 +16,7 @@ from storage.models import (
     CardCode,
     Delivery,
     Department,
+    Handover,
     Job,
     LookUp,
     Mailbox,
@@ -99,6 +100,8 @@ class Members(Asking):
         )  # fmt: skip
         self.session.delete(member)
         for column in (Member.direct_leader, Mailbox.owner, LookUp.userid, SentCard.member, CardCode.member):
+            self._rename(column, old, new)
+        for column in (Handover.asked_of, Handover.said_by):
             self._rename(column, old, new)
         for column in (Delivery.receiver, Job.asked_by, Approval.asked_by, Approval.decided_by, OneTimeLink.member):
             self._rename(column, old, new)
