@@ -814,7 +814,7 @@ def finish(job: JobContext) -> None:
         welcome: list[Words] = [
             say("reassign.welcome", address=address),
             say("reassign.log_in", address=address),
-            say("reassign.renew", address=address),
+            say("reassign.renew"),
         ]
         if displaced is not None:
             welcome.append(gone(data))
