@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,7 +28,7 @@ from handlers import addresses, handovers
 from handlers.handovers import Check
 from storage.models import Delivery, Handover, HandoverState, Job, JobState
 from storage.store import Store
-from tests.handlers.conftest import FakeClock
+from tests.handlers.conftest import FakeClock, opened
 
 AHING, CALVIN = "ahing@corp.test", "calvin@corp.test"
 ROLES = Roles({Role.ADMIN: frozenset({"mei", "yan"})})
@@ -103,6 +104,18 @@ class World:
             return [str(each.body["text"]) for each in rows]
 
 
+on_both = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """SQLite, or what the test asks for."""
+    on_sqlite = getattr(request, "param", "sqlite") == "sqlite"
+    made = opened(f"sqlite:///{tmp_path / 'bot.sqlite'}" if on_sqlite else request.getfixturevalue("postgres"), clock)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def world(store: Store, clock: FakeClock, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(store, clock, settings)
@@ -127,6 +140,7 @@ NOT_AHINGS = Check("owner_is_not", {"address": AHING, "userid": "ahing"})
 CALVINS = Check("owner_is", {"address": AHING, "userid": "calvin", "instead_of": CALVIN})
 
 
+@on_both
 def test_what_is_seen_closes_it_and_is_kept(world: World) -> None:
     """Before and after with their moments, in the row and in the audit; the job goes on."""
     world.ask(NOT_AHINGS)
@@ -230,6 +244,7 @@ def test_polls_leave_the_budget_to_people(world: World, says: Callable[..., None
     assert "I cannot look at console step 1 now" in world.heard("mei")[-1]
 
 
+@on_both
 def test_nobody_is_believed(world: World, says: Callable[..., None]) -> None:
     """Said to be done, seen not to be: contradicted, with what is seen; then done when it is."""
     world.ask(NOT_AHINGS)
@@ -280,6 +295,7 @@ def test_wecom_refuses_the_look(world: World, says: Callable[..., None]) -> None
     assert world.handover().state is HandoverState.DONE
 
 
+@on_both
 def test_it_is_reminded_of_in_working_hours_and_ends(world: World) -> None:
     """After a day, then every second day, never at night or on a weekend; too late is said to every admin."""
     world.ask(NOT_AHINGS, days=10)
