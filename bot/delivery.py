@@ -162,7 +162,7 @@ class Sender:
             elif kind == "card":
                 self.send_card(receiver, body)
             elif kind == "card_update":
-                self.update_card(receiver, body)
+                self.update_card(delivery_id, receiver, body)
             else:
                 self.send_file(receiver, int(body["file"]))
         except Held as held:
@@ -211,30 +211,37 @@ class Sender:
             with self._store.begin() as tx:
                 tx.cards.keep(body["task_id"], receiver, sent.response_code, clicked=False)
 
-    def update_card(self, receiver: str, body: Mapping[str, Any]) -> None:
-        """Redraw a card; without a living code for it, say it in a text."""
+    def update_card(self, delivery_id: int, receiver: str, body: Mapping[str, Any]) -> None:
+        """
+        Redraw a card; without a living code for it, say it in a text.
+
+        The code is noted in the row before it is used. When what became of that use was lost, the same one is tried
+        again: spent now means that the card was redrawn then, for nobody else has it.
+        """
         with self._store.begin() as tx:
-            code = tx.cards.take(body["old_task_id"], receiver)
-        if code is not None and self.redrawn(code, receiver, body):
+            code, again = body.get("code"), "code" in body
+            if code is None and (code := tx.cards.take(body["old_task_id"], receiver)) is not None:
+                tx.deliveries.get(delivery_id).body = {**body, "code": code}
+        if code is not None and self.redrawn(code, receiver, body, again=again):
             return
         if body["otherwise"]:
             self.count(receiver)
             unreachable(receiver, *cards.send_text(self._client, receiver, body["otherwise"]))
 
-    def redrawn(self, code: str, receiver: str, body: Mapping[str, Any]) -> bool:
-        """Redraw with a code; False when it was dead or WeCom never takes the card. A fault leaves it alive."""
+    def redrawn(self, code: str, receiver: str, body: Mapping[str, Any], *, again: bool) -> bool:
+        """Redraw with a code; False when it was dead, or WeCom never takes the card: then it lives on."""
         try:
             updated = cards.update_card(self._client, code, receiver, card=body["card"])
         except BotError as error:
-            with self._store.begin() as tx:
-                tx.cards.give_back(body["old_task_id"], code)
             if not content_refused(error):
                 raise
+            with self._store.begin() as tx:
+                tx.cards.give_back(body["old_task_id"], code)
             log.error("card_refused", task_id=body["task_id"], error=str(error))
             return False
         if updated.invalid:
             raise Unreachable(f"{receiver} is not reachable for the app")
-        if updated.code_spent:
+        if updated.code_spent and not again:
             return False
         with self._store.begin() as tx:
             tx.cards.follow(body["old_task_id"], body["task_id"], receiver)

@@ -70,7 +70,7 @@ class Cards(Asking):
         )
 
     def give_back(self, task_id: str, code: str) -> None:
-        """A taken code that WeCom did not get, or may not have got, lives again."""
+        """A taken code that WeCom did not use lives again."""
         self.session.execute(
             update(CardCode).where(CardCode.task_id == task_id, CardCode.code == code).values(spent_at=None)
         )

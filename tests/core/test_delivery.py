@@ -202,7 +202,7 @@ def test_a_redraw_without_a_living_code_is_a_text(
     run(sender, said(store, settings, update), store)
     clock.advance(seconds=2)
     tick(sender, store)
-    assert wecom.sent[1:] == [("mei", "update", code)]  # the fault left the code alive
+    assert wecom.sent[1:] == [("mei", "update", code)]  # with the same code after the fault
     run(sender, said(store, settings, update), store)
     assert wecom.sent[2:] == [("mei", "text", otherwise)]
     with store.begin() as tx:
@@ -215,6 +215,22 @@ def test_a_redraw_without_a_living_code_is_a_text(
     clock.advance(hours=73)
     run(sender, said(store, settings, update), store)
     assert wecom.sent[4:] == [("mei", "text", otherwise)]
+
+
+def test_a_redraw_whose_answer_was_lost_is_not_said_again(
+    store: Store, settings: Settings, sender: Sender, wecom: FakeWeCom, clock: HandClock
+) -> None:
+    """The code is spent because we spent it."""
+    run(sender, said(store, settings, card()), store)
+    with store.begin() as tx:
+        task_id = tx.cards.open_about("job-1")[0].task_id
+    done = Card("mei", "job-1", say("dispatcher.choose"), done=say("dispatcher.choose"))
+    wecom.answers = [NetworkError("cut"), WeComError(60140, "spent")]
+    run(sender, said(store, settings, CardUpdate(task_id, done, otherwise=say("dispatcher.card_unknown"))), store)
+    clock.advance(seconds=2)
+    tick(sender, store)
+    assert row(store, 2).state is DeliveryState.SENT
+    assert len(wecom.sent) == 1
 
 
 def test_a_one_time_link_is_not_kept(store: Store, settings: Settings, sender: Sender, wecom: FakeWeCom) -> None:

@@ -41,8 +41,9 @@ RETRY_DELAYS = (0.3, 1.0, 3.0, 6.0, 12.0)  # WeCom's own are not documented; our
 class Child:
     """One life of the bot."""
 
-    def __init__(self, process: ForkServerProcess, url: str, log: Path) -> None:
+    def __init__(self, process: ForkServerProcess, url: str, log: Path, point: str) -> None:
         self.process = process
+        self.point = point
         self.url = url
         self.log = log
 
@@ -62,7 +63,7 @@ class Child:
         """Until its point was reached."""
         self.process.join(seconds)
         code = self.process.exitcode
-        assert code is not None, f"the point was not reached:\n{self.told()}"
+        assert code is not None, f"the point was not reached: {self.point}\n{self.told()}"
         assert code == -signal.SIGKILL, f"it ended by itself with {code}:\n{self.told()}"
 
     def kill(self) -> None:
@@ -107,7 +108,7 @@ class World(Player):
         log = self.folder / f"log-{len(self.children)}.txt"
         process = FORKS.Process(target=run, args=(self.settings(port) | settings, port, point, str(log)), daemon=True)
         process.start()
-        child = Child(process, f"http://{HOST}:{port}", log)
+        child = Child(process, f"http://{HOST}:{port}", log, point)
         self.children.append(child)
         if wait:
             child.wait_ready()
