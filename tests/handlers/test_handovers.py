@@ -25,6 +25,7 @@ from bot.wecom.errcodes import WeComError
 from bot.words import LANGUAGES, say
 from bot.work import JobContext, Runner, Services, SweepStep
 from handlers import addresses, handovers
+from handlers.approvals import as_json
 from handlers.handovers import Check
 from storage.models import Delivery, Handover, HandoverState, Job, JobState
 from storage.store import Store
@@ -136,6 +137,7 @@ def says(world: World, speaking: Callable[..., Context]) -> Callable[..., None]:
     return run
 
 
+SEEN_BEFORE = {"at": "2026-03-02T08:00:00+00:00", "saw": as_json(say("handovers.none")), "detail": {AHING: "ahing"}}
 NOT_AHINGS = Check("owner_is_not", {"address": AHING, "userid": "ahing"})
 CALVINS = Check("owner_is", {"address": AHING, "userid": "calvin", "instead_of": CALVIN})
 
@@ -173,13 +175,14 @@ def test_what_is_seen_closes_it_and_is_kept(world: World) -> None:
 @pytest.mark.parametrize(("before", "hidden"), [(True, True), (False, False)])
 def test_nobody_found_is_no_evidence(world: World, before: bool, hidden: bool) -> None:
     """46004 is said of members out of sight, too; and an address that was never seen as his may never have been."""
-    world.ask(NOT_AHINGS, before={"at": "2026-03-02T08:00:00+00:00", "saw": {}, "detail": {}} if before else None)
+    world.ask(NOT_AHINGS, before=SEEN_BEFORE if before else None)
     if hidden:
         world.out_of_sight.add("ahing")
     else:
         world.owners.pop(AHING)
     world.poll()
     assert world.handover().state is HandoverState.WAITING
+    assert world.handover().looked_at is not None
 
 
 def test_who_left_needs_no_mailbox_taken_off(world: World) -> None:
