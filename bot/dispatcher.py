@@ -25,7 +25,7 @@ from bot.grammar import NotUnderstood
 from bot.jobs import Start
 from bot.messages import CardClick, EnteredChat, MenuClick, Message, TextMessage
 from bot.policy import Policy, Role, Roles
-from bot.replies import Button, Card, Choice, Reply, Text
+from bot.replies import Button, Card, CardUpdate, Choice, Reply, Text
 from bot.router import Match, Router
 from bot.settings import Settings
 from bot.words import Language, Words, say
@@ -38,6 +38,12 @@ log = structlog.get_logger()
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 LATIN = re.compile(r"[A-Za-z]{3}")
+FOUR_BY_FOUR = r"(?:[A-Za-z0-9]{4}[ \t-]){3}[A-Za-z0-9]{4}(?![A-Za-z0-9])"  # as webmail shows a client password
+SPACED_PASSWORD = re.compile(rf"(?<![A-Za-z0-9]){FOUR_BY_FOUR}")
+NAMED_PASSWORD = re.compile(
+    rf"(?:password|passwd|pwd|密码|授权码)\s*(?:is|是)?\s*[:：=]?\s*({FOUR_BY_FOUR}|[A-Za-z0-9]{{16}}(?![A-Za-z0-9]))",
+    re.IGNORECASE,
+)
 CLIENT_PASSWORD = re.compile(r"(?<![A-Za-z0-9@._-])[A-Za-z0-9]{16}(?![A-Za-z0-9@._-])")
 SAID_PASSWORD = re.compile(r"(?:password|passwd|pwd|密码|授权码)\s*(?:is|[:：=是])\s*[:：=]?\s*(\S{6,})", re.IGNORECASE)
 SCRUBBED = "********"
@@ -45,7 +51,8 @@ CHOICES_MAX = 10
 GREET_EVERY = timedelta(days=1)
 TELL_ADMINS_EVERY = timedelta(hours=1)
 ATTEMPTS_MAX = 5  # workflows of one message that met the database away or busy; then it counts as a bug
-CHOOSE = "choose"
+CHOOSE = "choose"  # the button of a card with a choice
+CHOICE = "choice"  # what such a card is about
 
 
 def interesting(router: Router, message: Message, tx: Transaction) -> bool:
@@ -180,8 +187,16 @@ class Dispatcher:
             if question is not None and not question.choices:
                 return self.resume(ctx, question, content.strip())
             raise
+        return self.settled(ctx) + self.run(ctx, match)
+
+    def settled(self, ctx: Context) -> list[Reply]:
+        """No question is open any more: its card is greyed, so that it cannot answer the next one."""
         ctx.tx.questions.drop(ctx.sender)
-        return self.run(ctx, match)
+        done = say("dispatcher.chosen")
+        return [
+            CardUpdate(card.task_id, Card(ctx.sender, CHOICE, say("dispatcher.choose"), done=done))
+            for card in ctx.tx.cards.open_about(CHOICE, ctx.sender)
+        ]
 
     def handle_click(self, ctx: Context, click: CardClick) -> list[Reply]:
         """A pressed button."""
@@ -192,9 +207,10 @@ class Dispatcher:
         if click.key == CHOOSE:
             question = ctx.tx.questions.find(ctx.sender)
             chosen = next((each for options in click.selected.values() for each in options), None)
-            if question is None or chosen is None:
+            offered = [each["value"] for each in question.choices] if question is not None else []
+            if question is None or card.closed_at is not None or chosen not in offered:
                 raise UserError(say("dispatcher.choice_gone"))
-            return self.resume(ctx, question, chosen)
+            return self.resume(ctx, question, str(chosen))
         return self.run(ctx, self._router.action_for(click.key))
 
     def answer_to(self, question: PendingQuestion, content: str) -> str | None:
@@ -207,10 +223,10 @@ class Dispatcher:
 
     def resume(self, ctx: Context, question: PendingQuestion, answer: str) -> list[Reply]:
         """Go on with a command whose missing word is there now."""
-        ctx.tx.questions.drop(ctx.sender)
+        settled = self.settled(ctx)
         command = self._router.get(question.command)
         args = {name: revived(value) for name, value in question.args.items()} | {question.missing: answer}
-        return self.run(ctx, Match(command.handler, args, ctx.language, command.role, command))
+        return settled + self.run(ctx, Match(command.handler, args, ctx.language, command.role, command))
 
     def run(self, ctx: Context, match: Match) -> list[Reply]:
         """Call the handler; what it misses is asked for."""
@@ -255,7 +271,7 @@ class Dispatcher:
         numbered = "\n".join(f"{number}. {each['label']}" for number, each in enumerate(choices, 1))
         card = Card(
             ctx.sender,
-            "choice",
+            CHOICE,
             words,
             buttons=[Button(CHOOSE, say("dispatcher.choose"))],
             choices=[Choice(each["value"], each["label"]) for each in choices],
@@ -309,12 +325,20 @@ def without_password(content: str) -> str:
     """
     The line with what looks like a mail password blacked out.
 
-    A client password has 16 letters: as the whole message, or mixed as no word is. Or it is what follows the word.
+    A client password has 16 letters, shown in four groups of four: as the whole message, or mixed as no words are. Or
+    it is what follows the word.
     """
     if CLIENT_PASSWORD.fullmatch(content.strip()):
         return SCRUBBED
+    content = NAMED_PASSWORD.sub(lambda found: found[0].replace(found[1], SCRUBBED), content)
+    content = SPACED_PASSWORD.sub(lambda found: SCRUBBED if is_shuffled(found[0]) else found[0], content)
     content = SAID_PASSWORD.sub(lambda found: found[0].replace(found[1], SCRUBBED), content)
     return CLIENT_PASSWORD.sub(lambda found: SCRUBBED if is_mixed(found[0]) else found[0], content)
+
+
+def is_shuffled(groups: str) -> bool:
+    """Whether four groups are no four words: a capital inside one, or letters and digits in one."""
+    return any(is_mixed(each) for each in re.split(r"[ \t-]", groups))
 
 
 def is_mixed(token: str) -> bool:

@@ -36,6 +36,7 @@ log = structlog.get_logger()
 router = Router()
 work = Work()
 
+NOT_MANAGED_FOR = timedelta(days=1)
 FRESH = timedelta(days=1)  # a confirmed address that young is not looked up again by an import
 NEGATIVE_KEPT = timedelta(hours=1)
 IMPORT_NEGATIVE_KEPT = timedelta(days=14)  # else the same wrong ones would use up every day's budget
@@ -153,11 +154,19 @@ def public_mailboxes(job: JobContext) -> list[exmail.PublicMailbox]:
 
 
 def keep_public(tx: Transaction, box: exmail.PublicMailbox) -> Mailbox:
-    """A public mailbox as WeCom shows it; one the app sees is one it may manage, until minting says otherwise."""
+    """
+    A public mailbox as WeCom shows it.
+
+    One the app sees is one it may manage, until minting says otherwise; then it is tried again after a day.
+    """
     readers = {"userids": list(box.userids), "departments": list(box.departments), "tags": list(box.tags)}
-    return tx.mailboxes.public_is(
-        box.id, box.address, name=box.name, readers=readers, aliases=box.aliases, managed=True
-    )
+    shown = tx.mailboxes.public_is(box.id, box.address, name=box.name, readers=readers, aliases=box.aliases)
+    if not shown.managed:
+        refused_at = tx.moments.last(f"not-managed:{shown.id}")
+        shown.managed = refused_at is not None and refused_at <= tx.now - NOT_MANAGED_FOR
+        if refused_at is None or shown.managed:
+            tx.moments.happened(f"not-managed:{shown.id}")
+    return shown
 
 
 LeftListener = Callable[["Transaction", Roles, Settings, Sequence[Member], str], list[Reply]]
@@ -244,12 +253,29 @@ def look_up(
                 tx.moments.happened(BLOCKED)
             raise NoBudget(address) from error
         raise
+    also = other_address(job, address, userid) if userid is not None else None
     with job.services.store.begin() as tx:
         tx.mailboxes.looked_up(address, userid)
         if userid is not None:
             tx.members.saw(userid)
-            tx.mailboxes.member_has(userid, address, "look-up")
+            if also is None:
+                tx.mailboxes.member_has(userid, address, "look-up")
+            else:
+                tx.mailboxes.alias_of(also, address)
     return userid and userid.casefold()
+
+
+def other_address(job: JobContext, address: str, userid: str) -> int | None:
+    """
+    The member's known mailbox when both its address and the asked one are his: then the asked one is an alias.
+
+    Whether the look-up resolves aliases is not documented; a second mailbox would mean a second copy of everything.
+    """
+    with job.services.store.begin() as tx:
+        box, there = tx.mailboxes.of(userid), tx.mailboxes.at(address)
+    if box is None or box.address == address.casefold() or there is not None:
+        return None
+    return box.id if contacts.userid_by_address(job.client, box.address) == userid else None
 
 
 def recently_failed(job: JobContext) -> bool:
@@ -321,10 +347,7 @@ def find_public(job: JobContext, address: str) -> Mailbox | None:
     with job.services.store.begin() as tx:
         for tag_id, tag in tags.items():  # who can open it is asked now, not when the directory was read
             tx.members.tag_is(tag_id, {*tag.userids, *tx.members.in_departments(tag.departments)})
-        managed = known.managed if known is not None and known.public_id == public_id else True
-        box = keep_public(tx, shown[0])
-        box.managed = managed
-        return box
+        return keep_public(tx, shown[0])
 
 
 def unseen(job: JobContext, address: str, refused: Words | None = None) -> Found:
@@ -335,13 +358,13 @@ def unseen(job: JobContext, address: str, refused: Words | None = None) -> Found
     """
     with job.services.store.begin() as tx:
         known = tx.mailboxes.at(address)
-        if known is not None and known.owner is not None:
-            tx.mailboxes.ended(known)
-            owner = tx.members.find(known.owner)
-            named = owner.name if owner is not None else known.owner
-            return Found(None, say("addresses.no_longer", address=address, owner=named))
+        somebodys = known if known is not None and known.owner is not None else tx.mailboxes.last_at(address)
         if known is None and (binned := tx.recycle_bin.waiting_at(address)) is not None:
             return Found(None, say("addresses.in_bin", address=address, number=binned.id))
+        if somebodys is not None and somebodys.owner is not None:  # 46004 proves nothing: it may be out of sight
+            owner = tx.members.find(somebodys.owner)
+            named = owner.name if owner is not None else somebodys.owner
+            return Found(None, say("addresses.no_longer", address=address, owner=named))
         return Found(tx.mailboxes.unseen(address), refused)
 
 

@@ -72,6 +72,13 @@ class Mailboxes(Asking):
             )
         )  # fmt: skip
 
+    def alias_of(self, mailbox_id: int, address: str) -> None:
+        """Another address of a mailbox that is known."""
+        box = self.get(mailbox_id)
+        if address.casefold() not in box.aliases:
+            box.aliases = [*box.aliases, address.casefold()]
+        box.confirmed_at = self.now
+
     def last_at(self, address: str) -> Mailbox | None:
         """The latest mailbox that had this address and was somebody's, also when it has ended."""
         return self.session.scalar(
@@ -81,10 +88,8 @@ class Mailboxes(Asking):
             .limit(1)
         )
 
-    def public_is(
-        self, public_id: int, address: str, *, name: str, readers: Json, aliases: Sequence[str], managed: bool
-    ) -> Mailbox:
-        """A public mailbox as WeCom just showed it."""
+    def public_is(self, public_id: int, address: str, *, name: str, readers: Json, aliases: Sequence[str]) -> Mailbox:
+        """A public mailbox as WeCom just showed it; a new one counts as one the app may mint passwords for."""
         box = self.session.scalar(select(Mailbox).where(Mailbox.public_id == public_id, Mailbox.ended_at.is_(None)))
         if box is None:
             box = self.at(address)
@@ -94,11 +99,13 @@ class Mailboxes(Asking):
             box = self.added(
                 Mailbox(
                     address=address.casefold(), kind=MailboxKind.PUBLIC, public_id=public_id, source="api", readers={},
-                    aliases=[], managed=managed,
+                    aliases=[], managed=True,
                 )
             )  # fmt: skip
+        if box.kind is MailboxKind.UNSEEN:
+            box.managed = True
         box.kind, box.public_id, box.address, box.name = MailboxKind.PUBLIC, public_id, address.casefold(), name
-        box.readers, box.aliases, box.managed = readers, [each.casefold() for each in aliases], managed
+        box.readers, box.aliases = readers, [each.casefold() for each in aliases]
         box.confirmed_at, box.source = self.now, "api"
         return box
 

@@ -20,7 +20,7 @@ def seed(tx: Transaction) -> Directory:
     tx.mailboxes.member_has("ahing", "ahing@corp.test", "look-up")
     tx.mailboxes.member_has("calvin", "c.wang@corp.test", "look-up")
     tx.mailboxes.public_is(
-        1, "support@corp.test", name="客户支持", aliases=["help@corp.test"], managed=True,
+        1, "support@corp.test", name="客户支持", aliases=["help@corp.test"],
         readers={"userids": ["mei"], "departments": [2], "tags": [7]},
     )  # fmt: skip
     tx.members.saw("ahing2", name="阿兴", alias="Hing", departments=[2], main_department=2, direct_leader="", status=1)
@@ -179,9 +179,7 @@ def test_an_owner_who_was_out_of_sight_keeps_his_mailbox(store: Store) -> None:
 def test_public_readers_follow_wecom(store: Store) -> None:
     with store.begin() as tx:
         seed(tx)
-        box = tx.mailboxes.public_is(
-            1, "support@corp.test", name="客户支持", aliases=[], managed=True, readers={"userids": ["Ling"]}
-        )
+        box = tx.mailboxes.public_is(1, "support@corp.test", name="客户支持", aliases=[], readers={"userids": ["Ling"]})
         assert Directory(tx, "corp.test").readers(box) == ["ling"]
         assert [each.address for each in tx.mailboxes.public()] == ["support@corp.test"]
 
