@@ -92,6 +92,7 @@ class Bot:
     def stop(self) -> None:
         """End in order; what is under way goes on at the next start."""
         self.ready = False
+        self.services.stopping.set()
         self.scheduler.stop()
         self.workflows.stop()
         self.services.client.close()

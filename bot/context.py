@@ -90,4 +90,4 @@ class Context:
 
 def job_start(job: Job) -> Start:
     """What starts a job as it stands now."""
-    return Start("job", job.id, job.wakes, str(job.id), job.kind)
+    return Start("job", job.id, job.wakes, str(job.id), job.kind, job.stage)

@@ -46,6 +46,7 @@ class Start:
     attempt: int
     lane: str = ""
     name: str = ""  # of a job: its kind
+    stage: str = ""  # of a job
 
     @property
     def workflow_id(self) -> str:
@@ -189,7 +190,8 @@ def enqueue(start: Start) -> None:
         elif start.what == "deliver":
             DBOS.enqueue_workflow("deliveries", deliver_workflow, start.id, start.attempt)
         else:
-            queue = "long_jobs" if start.name in _running.long_jobs else "jobs"
+            long = bool({start.name, f"{start.name}.{start.stage}"} & _running.long_jobs)
+            queue = "long_jobs" if long else "jobs"
             DBOS.enqueue_workflow(queue, job_workflow, start.id, start.attempt)
 
 

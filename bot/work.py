@@ -8,7 +8,8 @@ it in one; a crash in between repeats the slice.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -64,6 +65,7 @@ class Services:
     clock: Clock
     leases: Leases
     replica: str
+    stopping: threading.Event = field(default_factory=threading.Event)  # the process ends: slices end soon
 
 
 @dataclass
@@ -179,15 +181,17 @@ class Work:
         self.failures: dict[str, FailFunction] = {}
         self.sweeps: dict[str, tuple[timedelta, SweepFunction]] = {}
 
-    def job(self, kind: str, *, long: bool = False) -> Callable[[F], F]:
-        """The function turns jobs of a kind; `long` ones, of hours, wait in a line of their own."""
+    def job(self, kind: str, *, long: bool | Sequence[str] = False) -> Callable[[F], F]:
+        """The function turns jobs of a kind; `long` ones, or `long` stages, of hours, wait in a line of their own."""
 
         def register(function: F) -> F:
             if kind in self.jobs:
                 raise ValueError(f"two functions turn {kind}")
             self.jobs[kind] = function
-            if long:
+            if long is True:
                 self.long_jobs.add(kind)
+            elif long:
+                self.long_jobs |= {f"{kind}.{stage}" for stage in long}
             return function
 
         return register

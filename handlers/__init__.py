@@ -4,9 +4,35 @@ from __future__ import annotations
 
 from bot.router import Router
 from bot.work import Services, Work
-from handlers import access, addresses, approvals, audit, backup, handovers, help, jobs, lookup, reassign, recycle_bin
+from handlers import (
+    access,
+    addresses,
+    approvals,
+    audit,
+    backup,
+    handovers,
+    help,
+    jobs,
+    lookup,
+    reassign,
+    recycle_bin,
+    verification,
+)
 
-FEATURES = (backup, handovers, reassign, jobs, approvals, addresses, recycle_bin, lookup, help, audit)
+FEATURES = (
+    backup,
+    verification,
+    access,
+    handovers,
+    reassign,
+    jobs,
+    approvals,
+    addresses,
+    recycle_bin,
+    lookup,
+    help,
+    audit,
+)
 
 
 def router() -> Router:

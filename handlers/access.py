@@ -3,27 +3,32 @@ Getting at a mailbox, and leaving no key behind.
 
 A public mailbox the app may manage: a client password is minted, its intent stored before the call, and it is found
 again by its remark when the answer was lost. Everything else: a one-time page to somebody who can open the mailbox.
-A member's IMAP service is switched on when it is off, and put back. `give_back` undoes all of it and may run twice.
+A member's IMAP service is switched on when it is off, and put back. `give_back` undoes all of it and may run twice;
+what it could not undo is tried again every hour, long after the job.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+from bot.context import job_start
 from bot.delivery import language_of
+from bot.errors import BotError, UpstreamError
 from bot.jobs import Start
 from bot.mail.session import MailAccount
 from bot.pages.onetime import PageFacts
 from bot.replies import Reply, Text
+from bot.router import Router
 from bot.wecom import exmail
 from bot.wecom.errcodes import Retry, WeComError
 from bot.wecom.exmail import Option
-from bot.words import Words, say
-from bot.work import JobContext, JobStep, Services
+from bot.words import Words, lines, say
+from bot.work import JobContext, JobStep, Services, SweepStep, Work
 from storage.links import LINK_LIFE
 from storage.models import ImapSwitch, Job, JobState, Mailbox, MailboxKind, MintedPassword, OneTimeLink
 
@@ -31,15 +36,24 @@ if TYPE_CHECKING:
     from storage.store import Transaction
 
 log = structlog.get_logger()
+router = Router()
+work = Work()
 
 Side = Literal["source", "target"]
 SIDES: tuple[Side, Side] = ("source", "target")
 REMARK_BYTES_MAX = 128
 WAITING_STAGE = "access"  # of every job that waits for a page
 CHECK_KIND = "verify"  # looks at the target only, months after the copy
+CLEANUP_KIND = "access-cleanup"
+TOLD = "access-cleanup-told"  # the moment the admins heard of a key that is left
+TOLD_EVERY = timedelta(days=1)
 LINKS_AN_HOUR_MAX = 8
 PUBLIC_GONE = frozenset({680035, 680036})  # no such public mailbox: its passwords are gone with it
-MEMBER_GONE = frozenset({60111, 46004, 40003, 60021})
+MEMBER_GONE = frozenset({60111, 46004, 40003})
+
+
+class NoPassword(BotError):
+    """A side of a job has no password, or none any more: somebody has to be asked."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +64,11 @@ class Opener:
     owner: bool
 
 
-def remark(services: Services, job_id: int) -> str:
-    """How a password of ours is recognised in WeCom's list: `exmail-bot <instance> <job>`."""
-    return f"exmail-bot {services.settings.bot_public_url.partition('//')[2]} {job_id}"[:REMARK_BYTES_MAX]
+def remark(services: Services, job_id: int, side: Side) -> str:
+    """How a password of ours is recognised in WeCom's list: `exmail-bot <instance> <job> <side>`, never two alike."""
+    instance = services.settings.bot_public_url.partition("//")[2].encode()
+    room = REMARK_BYTES_MAX - len(f"exmail-bot  {job_id} {side}")
+    return f"exmail-bot {instance[:room].decode(errors='ignore')} {job_id} {side}"
 
 
 # --- minted passwords ------------------------------------------------------------------------------------------------
@@ -66,7 +82,7 @@ def mint(job: JobContext, side: Side, box: Mailbox) -> bool:
     """
     if box.public_id is None:
         return False
-    mark = remark(job.services, job.job_id) + f" {side}"
+    mark = remark(job.services, job.job_id, side)
     with job.services.store.begin() as tx:
         left = list(tx.passwords.minted_for(job.job_id))
     row: MintedPassword | None = None
@@ -78,13 +94,18 @@ def mint(job: JobContext, side: Side, box: Mailbox) -> bool:
             row = step.tx.passwords.intend(job.job_id, box.public_id, mark)
         code = exmail.mint_auth_code(job.client, box.public_id, mark)
     except (WeComError, LookupError) as error:
-        if isinstance(error, WeComError) and error.retry is not Retry.NEVER:
+        if isinstance(error, (KeyError, IndexError)):
+            raise  # a bug, not "yes, and no code"
+        refused = isinstance(error, WeComError) and error.retry is not Retry.BACKOFF  # -1 may have done it
+        never = not isinstance(error, WeComError) or error.retry is Retry.NEVER
+        with job.services.store.begin() as tx:
+            if row is not None and refused:
+                tx.passwords.deleted(row.id)  # there is none
+            if never:
+                tx.mailboxes.get(box.id).managed = False
+        if not never:
             raise
         log.warning("minting_refused", job_id=job.job_id, error=str(error))
-        with job.services.store.begin() as tx:
-            tx.mailboxes.get(box.id).managed = False
-            if row is not None and isinstance(error, WeComError):
-                tx.passwords.deleted(row.id)  # a refusal: there is none
         return False
     with job.begin() as step:
         step.tx.passwords.minted(row.id, code.id)
@@ -114,13 +135,22 @@ def delete_by_remark(services: Services, row: MintedPassword) -> None:
 
 
 def switch_imap_on(job: JobContext, userid: str) -> None:
-    """A member's IMAP service on, if it is off; how it was is stored before WeCom is asked."""
+    """
+    A member's IMAP service on, if it is off; how it was is stored before WeCom is asked.
+
+    If another job of ours switched it on, this one takes part: the last of them puts it back.
+    """
     try:
-        if exmail.useroption_get(job.client, userid, [Option.IMAP_SMTP]).get(Option.IMAP_SMTP, True):
-            return
+        on = exmail.useroption_get(job.client, userid, [Option.IMAP_SMTP]).get(Option.IMAP_SMTP, True)
         with job.begin() as step:
-            if not any(each.userid == userid for each in step.tx.passwords.switches_of(job.job_id)):
-                step.tx.passwords.switch(job.job_id, userid, "0")
+            passwords = step.tx.passwords
+            other = passwords.switched_by_others(userid, job.job_id)
+            if on and other is None:
+                return
+            if not any(each.userid == userid for each in passwords.switches_of(job.job_id)):
+                passwords.switch(job.job_id, userid, other.before if other is not None else "0")
+            if on:
+                return
             step.tx.audit.add("bot", "imap.on", userid, job=job.job_id)
         exmail.useroption_update(job.client, userid, {Option.IMAP_SMTP: True})
     except WeComError as error:
@@ -130,29 +160,31 @@ def switch_imap_on(job: JobContext, userid: str) -> None:
 
 
 def put_back(services: Services, row: ImapSwitch) -> None:
-    """The member's IMAP service as it was, unless another job still needs it."""
+    """The member's IMAP service as it was, unless another job still needs it: then that one does it."""
     with services.store.begin() as tx:
-        needed = tx.passwords.switched_by_others(row.userid, row.job_id)
-    if not needed:
-        exmail.useroption_update(services.client, row.userid, {Option.IMAP_SMTP: row.before == "1"})
+        if tx.passwords.left_to_others(row.id):
+            return
+    exmail.useroption_update(services.client, row.userid, {Option.IMAP_SMTP: row.before == "1"})
     with services.store.begin() as tx:
         tx.passwords.restored(row.id)
         tx.audit.add("bot", "imap.restored", row.userid, job=row.job_id)
+        needed = tx.passwords.switched_by_others(row.userid, row.job_id) is not None
+    if needed:  # a job saw it on a moment ago, and counts on it
+        exmail.useroption_update(services.client, row.userid, {Option.IMAP_SMTP: True})
 
 
-def give_back(job: JobContext) -> list[Words]:
+def give_back(services: Services, job_id: int) -> list[Words]:
     """
     Undo everything: minted passwords deleted, IMAP as it was, entered passwords forgotten, links ended.
 
-    What cannot be undone because the mailbox is gone counts as undone; what WeCom refuses for good is returned in
-    words. Raises NetworkError or WeComError where asking again helps.
+    What cannot be undone because the mailbox is gone counts as undone. What WeCom refuses is returned in words, and
+    its row stays open: it is tried again later. Raises NetworkError or WeComError where asking again soon helps.
     """
-    services = job.services
     with services.store.begin() as tx:
-        tx.links.end(job.job_id)
-        tx.passwords.forget(job.job_id)
-        minted = list(tx.passwords.minted_for(job.job_id))
-        switches = list(tx.passwords.switches_of(job.job_id))
+        tx.links.end(job_id)
+        tx.passwords.forget(job_id)
+        minted = list(tx.passwords.minted_for(job_id))
+        switches = list(tx.passwords.switches_of(job_id))
     problems: list[Words] = []
     for row in minted:
         try:
@@ -160,21 +192,47 @@ def give_back(job: JobContext) -> list[Words]:
         except WeComError as error:
             if error.retry is not Retry.NEVER:
                 raise
-            with services.store.begin() as tx:
-                tx.passwords.deleted(row.id)
             if error.errcode not in PUBLIC_GONE:
                 problems.append(say("access.left_password", remark=row.remark, why=error.words()))
+                continue
+            with services.store.begin() as tx:
+                tx.passwords.deleted(row.id)
     for switch in switches:
         try:
             put_back(services, switch)
         except WeComError as error:
             if error.retry is not Retry.NEVER:
                 raise
-            with services.store.begin() as tx:
-                tx.passwords.restored(switch.id)
             if error.errcode not in MEMBER_GONE:
                 problems.append(say("access.left_imap", member=switch.userid, why=error.words()))
+                continue
+            with services.store.begin() as tx:
+                tx.passwords.restored(switch.id)
     return problems
+
+
+@work.sweep(CLEANUP_KIND, timedelta(hours=1))
+def look_for_keys(sweep: SweepStep) -> None:
+    """Keys that ended jobs could not give back are tried again, until it works."""
+    if sweep.tx.passwords.left_over() and not sweep.tx.jobs.running(CLEANUP_KIND):
+        sweep.start(sweep.tx.jobs.add(CLEANUP_KIND, asked_by="bot", params={}))
+
+
+@work.job(CLEANUP_KIND)
+def give_back_the_rest(job: JobContext) -> None:
+    """One try for every job that left a key; the admins hear of what is left once a day."""
+    problems: list[Words] = []
+    with job.services.store.begin() as tx:
+        ended = tx.passwords.left_over()
+    for job_id in ended:
+        try:
+            problems += give_back(job.services, job_id)
+        except UpstreamError as error:  # another hour, another try
+            log.warning("key_left", job_id=job_id, error=str(error))
+    with job.begin() as step:
+        if problems and step.tx.moments.first_within(TOLD, TOLD_EVERY):
+            step.say(*(Text(admin, lines(*problems)) for admin in step.roles.admins))
+        step.tx.jobs.end(step.job, JobState.DONE)
 
 
 # --- one-time pages --------------------------------------------------------------------------------------------------
@@ -212,12 +270,12 @@ def needed(step: JobStep, sides: Iterable[Side]) -> list[Side]:
 
 
 def account(job: JobContext, side: Side, box: Mailbox) -> MailAccount:
-    """How to log in to one side; LookupError when its password is not there."""
+    """How to log in to one side; NoPassword when its password is not there."""
     settings = job.services.settings
     with job.services.store.begin() as tx:
         secret = tx.passwords.find(job.job_id, side)
     if secret is None:
-        raise LookupError(side)
+        raise NoPassword(side)
     return MailAccount(
         settings.exmail_imap_host,
         settings.exmail_imap_port,
@@ -306,18 +364,26 @@ class PageHost:
         if job.state is JobState.DUE:  # the other side's password has just woken it: it will find this one, too
             return []
         tx.jobs.wake(job, WAITING_STAGE)
-        return [Start("job", job.id, job.wakes, str(job.id), job.kind)]
+        return [job_start(job)]
 
     def declined(self, tx: Transaction, link: OneTimeLink) -> list[Start]:
-        """He said no: the asker is told by the job."""
+        """He said no, and is not asked again for this side; the asker is told by the job."""
         job = tx.jobs.get(link.job_id)
         box = tx.mailboxes.get(link.mailbox_id)
         tx.audit.add(link.member, "access.declined", box.address, job=job.id, side=link.side)
-        if job.state is not JobState.WAITING:
+        if job.state not in (JobState.WAITING, JobState.DUE):
             return []
-        tx.jobs.put(job, declined_by=link.member, declined_side=link.side)
+        untold = [*job.data.get("untold", []), link.side]
+        tx.jobs.put(job, refused_sides={**refused_sides(job), link.side: link.member}, untold=untold)
+        if job.state is JobState.DUE or job.stage != WAITING_STAGE:  # it is at work, and finds it
+            return []
         tx.jobs.wake(job, WAITING_STAGE)
-        return [Start("job", job.id, job.wakes, str(job.id), job.kind)]
+        return [job_start(job)]
+
+
+def refused_sides(job: Job) -> dict[str, str]:
+    """The sides of a job that somebody refused to open, and who."""
+    return dict(job.data.get("refused_sides") or {})
 
 
 def waits_for(job: Job, userid: str, tx: Transaction) -> list[OneTimeLink]:

@@ -9,6 +9,8 @@ Nothing is copied before Start, nothing is ever deleted at the source, and "comp
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +18,20 @@ import structlog
 
 from bot.context import Choose, Context, Missing
 from bot.directory import Directory, Meant
-from bot.errors import UserError
+from bot.errors import UpstreamError, UserError
 from bot.mail.copy import CopyOutcome, Limits, Progress, copy_mail
 from bot.mail.errors import LoginRefused, QuotaFull
 from bot.mail.notes import Note, NoteKind
 from bot.mail.plan import Filter, Plan, make_plan
+from bot.mail.session import MailAccount
 from bot.mail.verify import Verification, verify_copy
+from bot.policy import Requirement
 from bot.replies import CardUpdate, File, Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
-from bot.work import JobContext, JobStep, SweepStep, Work
+from bot.work import BACKOFF_MAX, JobContext, JobStep, SweepStep, Work, wait_after
 from handlers import access, addresses, approvals, receipts
-from handlers.access import SIDES, Side
+from handlers.access import SIDES, NoPassword, Side, refused_sides
 from handlers.backup_card import (
     asked_card,
     closed_card,
@@ -38,7 +42,8 @@ from handlers.backup_card import (
     redrawn,
     sure_card,
 )
-from storage.ledger import SqlLedger
+from handlers.connections import WANTED, Connections, wanted_by_others
+from storage.ledger import LeaseLost, SqlLedger
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
@@ -53,15 +58,28 @@ VERIFY_KIND = "verify"
 ROOT = "其他文件夹"  # the console's own backup goes there; webmail calls it 我的文件夹
 READY_WITHIN = timedelta(hours=24)
 ACCESS_WITHIN = timedelta(days=7)
-SLICE_SECONDS = 20.0
+SLICE_SECONDS = 240.0
+SLICE_SECONDS_WHEN_WANTED = 30.0  # others wait for connections
 PROGRESS_EVERY_SECONDS = 2.0
+KEEP_EVERY_SECONDS = 15.0  # leases of WRITER_SECONDS
+CONNECTIONS_AGAIN = timedelta(seconds=5)
+LET_IN = timedelta(seconds=8)
 WRITER_SECONDS = 90.0
+CONNECTIONS_MAX = 4  # of one copy: one to the source, the others to the target
 WRITER_BUSY = timedelta(seconds=15)
 VERIFY_ROUNDS_MAX = 3
+PATIENCE = timedelta(hours=24)  # with a network or a server that is away, before a job gives up
+PATIENT_STAGES = ("preview", "copy", "verify", "check")
+FAILURES_TOLD = 3  # in a row; a short trouble is nobody's business
+CONFIRMED_WITHIN = timedelta(hours=24)
+CONFIRM_AGAIN = timedelta(hours=1)
 LONG_COPY = timedelta(minutes=10)
 ROOM_SHARE_MAX = 0.8
 TARGETS_OFFERED = 10
+PARTIAL_REFUSED = "backup.partial_refused"  # an admin may accept that
 TOLD_AT_THE_END = ("cancelled", "expired")  # the other endings were told when they came
+
+Stage = Callable[[JobContext], None]
 
 
 # --- asking for it ---------------------------------------------------------------------------------------------------
@@ -139,12 +157,10 @@ def same(one: Meant, other: Meant) -> bool:
 # --- the job ---------------------------------------------------------------------------------------------------------
 
 
-@work.job(KIND)
+@work.job(KIND, long=("copy", "verify"))
 def turn(job: JobContext) -> None:
-    """One turn of a backup, by its stage. A wish to cancel is honoured between turns."""
-    if job.stage != "cleanup" and cancel_wished(job):
-        return
-    stages = {
+    """One turn of a backup, by its stage."""
+    stages: dict[str, Stage] = {
         "start": find_both,
         "access": get_access,
         "preview": preview,
@@ -153,7 +169,52 @@ def turn(job: JobContext) -> None:
         "receipt": give_receipt,
         "cleanup": clean_up,
     }
-    stages[job.stage](job)
+    one_turn(job, stages[job.stage])
+
+
+def one_turn(job: JobContext, stage: Stage) -> None:
+    """
+    One turn of a stage. A wish to cancel is honoured before and after it, also when the stage ends in waiting.
+
+    Trouble with the network or a server is waited out for a day: a ten-hour copy must not end for an outage.
+    """
+    if job.stage != "cleanup" and cancel_wished(job):
+        return
+    try:
+        stage(job)
+    except UpstreamError as error:
+        if job.stage not in PATIENT_STAGES or not patient(job, error):
+            raise
+    with job.services.store.begin() as tx:
+        row = tx.jobs.get(job.job_id)
+        if row.state is JobState.WAITING and row.cancel_asked_by is not None:
+            end_with(JobStep(tx, row, job.services, job.roles(tx)), "cancelled")
+
+
+def patient(job: JobContext, error: UpstreamError) -> bool:
+    """Whether the same is tried again later, in ever longer steps; the asker hears of it once."""
+    wait = wait_after(error)
+    if wait is None:
+        return False
+    with job.begin() as step:
+        row, done = step.job, int((step.job.data.get("progress") or {}).get("done", 0))
+        trouble = dict(row.data.get("trouble") or {})
+        if not trouble or done > trouble["done"]:
+            trouble = {"since": step.now.isoformat(), "done": done, "told": trouble.get("told", False)}
+        until = datetime.fromisoformat(trouble["since"]) + PATIENCE
+        if step.now >= until:
+            return False
+        row.failures += 1
+        if row.failures >= FAILURES_TOLD and not trouble["told"]:
+            trouble["told"] = True
+            why = error.words() or say("work.upstream", error=str(error))
+            moment = f"{until.astimezone(job.services.settings.zone):%Y-%m-%d %H:%M}"
+            step.say(Text(row.asked_by, say("backup.trouble", number=row.id, why=why, until=moment)))
+        step.put(trouble=trouble)
+        step.go(row.stage, due_at=step.now + min(BACKOFF_MAX, wait * 2 ** min(row.failures - 1, 10)))
+        row.error = str(error)
+        log.warning("job_later", job_id=row.id, stage=row.stage, failures=row.failures, error=str(error))
+    return True
 
 
 def cancel_wished(job: JobContext) -> bool:
@@ -195,7 +256,53 @@ def find_both(job: JobContext) -> None:
             root=step.tx.mailboxes.choose_root(source, target, f"{ROOT}/{source.address}"),
         )  # fmt: skip
         step.tx.audit.add("bot", "backup.found", source.address, job=job.job_id, facts=facts)
+        if source.owner is None and (wanted := stricter_public(step)) is not None:
+            ask_approval(step, wanted)
+            return
         step.go("access")
+
+
+def stricter_public(step: JobStep) -> Requirement | None:
+    """Whose yes the policy file wants for a public mailbox's mail; None: the asker's own Start is enough."""
+    wanted = step.services.policy.requirement("backup_public")
+    return None if wanted is Requirement.CONFIRM else Requirement.TWO  # a public mailbox has no owner's manager
+
+
+def ask_approval(step: JobStep, requirement: Requirement) -> None:
+    """Somebody else's yes first, as the policy file says; refused at once when nobody can give it."""
+    job, facts = step.job, step.job.data["facts"]
+    try:
+        may = approvals.who_may(
+            requirement, step.directory, step.roles, asker=job.asked_by, owner=None, gains=facts["readers"]
+        )
+    except approvals.NobodyCanAnswer as nobody:
+        refuse(step, nobody.words)
+        return
+    question = say("backup.public_question", source=facts["source"], target=facts["target"], readers=readers(job.data))
+    approval, replies = approvals.ask(
+        step.tx, action="backup.public", requirement=requirement, may=may, job_id=job.id, question=question,
+        facts=facts, reason=str(job.data["reason"]), asked_by=job.asked_by,
+        asked_by_name=str(job.data["asker_name"]), settings=step.services.settings,
+    )  # fmt: skip
+    named = [step.directory.name(userid) for userid in may.userids]
+    step.say(*replies, Text(job.asked_by, say("backup.manager_asked", approvers=named, number=job.id)))
+    step.tx.jobs.wait(job, "approval", expires_at=approval.expires_at)
+
+
+@approvals.decided("backup.public")
+def public_decided(ctx: Context, approval: Approval) -> list[Reply]:
+    """A yes lets it go on as always; a no ends it."""
+    job = ctx.tx.jobs.get(approval.job_id)
+    if job.state is not JobState.WAITING or job.stage != "approval":
+        return []
+    if approval.status is ApprovalStatus.APPROVED:
+        ctx.tx.jobs.put(job, facts=approval.facts)
+        ctx.tx.jobs.wake(job, "access")
+    else:
+        ctx.tx.jobs.put(job, ending="rejected")
+        ctx.tx.jobs.wake(job, "cleanup")
+    ctx.start(job)
+    return []
 
 
 def one_box(one: Mailbox, other: Mailbox) -> bool:
@@ -265,15 +372,17 @@ def get_access(job: JobContext) -> None:
                 access.switch_imap_on(job, owner)
     with job.begin() as step:
         both = boxes(step, step.tx)
-        if declined(step, both):
-            return
+        tell_refusals(step, both)
         still = access.needed(step, sides)
+        if "source" not in still:
+            step.tx.approvals.void(step.job.id)  # the owner has answered himself
         if not still:
-            step.tx.approvals.void(step.job.id)  # nobody's yes is needed any more
             step.go("preview" if job.kind == KIND else "check")
             return
         by_page = [side for side in still if not mintable(both[side])]
         for side in by_page:
+            if side in refused_sides(step.job):  # he is not asked again because something else happened
+                continue
             latest = step.tx.links.latest(job.job_id, side)
             if latest is None or not step.tx.links.alive(latest):
                 ask_access(step, side, both[side])
@@ -328,19 +437,20 @@ def ask_access(step: JobStep, side: Side, box: Mailbox) -> None:
         step.say(Text(job.asked_by, say(words, name=name, address=box.address, number=job.id)))
 
 
-def declined(step: JobStep, both: dict[Side, Mailbox]) -> bool:
-    """Whether somebody said no on his page: the asker is told, and the job waits for another way."""
-    by = step.job.data.get("declined_by")
-    if by is None:
-        return False
-    side: Side = "source" if step.job.data.get("declined_side") == "source" else "target"
-    step.put(declined_by=None, declined_side=None)
-    name = step.directory.name(str(by))
-    own = both[side].owner == by
-    key = "backup.declined_public" if not own else "backup.declined" if side == "source" else "backup.declined_target"
-    step.say(Text(step.job.asked_by, say(key, name=name, address=both[side].address, number=step.job.id)))
-    wait_for_access(step)
-    return True
+def tell_refusals(step: JobStep, both: dict[Side, Mailbox]) -> None:
+    """Who said no on his page, told to the asker once, with what can be done."""
+    untold, refused_by = list(step.job.data.get("untold") or []), refused_sides(step.job)
+    if not untold:
+        return
+    step.put(untold=[])
+    for side in (each for each in SIDES if each in untold and each in refused_by):
+        owned = both[side].owner is not None
+        own = "backup.declined" if side == "source" else "backup.declined_target"
+        name = step.directory.name(refused_by[side])
+        words = say(
+            own if owned else "backup.declined_public", name=name, address=both[side].address, number=step.job.id
+        )
+        step.say(Text(step.job.asked_by, words))
 
 
 @router.command("link {job_id:int}", "链接 {job_id:int}", topic="backup", example=("link 12", "链接 12"))
@@ -354,9 +464,15 @@ def new_link(ctx: Context, job_id: int) -> list[Reply]:
         raise UserError(say("backup.too_many_links"))
     for link in links:
         ctx.tx.links.end(job.id, link.side)
+    asked_anew(ctx, job, *(link.side for link in links))
     ctx.tx.jobs.wake(job, "access")
     ctx.start(job)
     return []
+
+
+def asked_anew(ctx: Context, job: Job, *sides: str) -> None:
+    """Whoever refused these sides is asked again, or somebody else: he, his manager or an admin wants it so."""
+    ctx.tx.jobs.put(job, refused_sides={side: by for side, by in refused_sides(job).items() if side not in sides})
 
 
 @router.command(
@@ -380,8 +496,11 @@ def choose_opener(ctx: Context, job_id: int, member: str) -> list[Reply]:
         if can_open and chosen.userid not in can_open:
             named = [ctx.directory.name(each) for each in can_open]
             raise UserError(say("backup.cannot_open", name=chosen.name, address=box.address, readers=named))
+        if refused_sides(job).get(side) == chosen.userid:
+            raise UserError(say("backup.refused_already", name=chosen.name, address=box.address, number=job_id))
         ctx.tx.links.end(job.id, side)
     ctx.tx.jobs.put(job, opener=chosen.userid)
+    asked_anew(ctx, job, *shared)
     ctx.tx.jobs.wake(job, "access")
     ctx.start(job)
     return [Text(ctx.sender, say("backup.asking_member", name=chosen.name, number=job.id))]
@@ -407,6 +526,8 @@ def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
     owner = job.data.get("owner")
     if owner is None:
         raise UserError(say("backup.no_owner", number=job_id))
+    if ctx.tx.passwords.find(job.id, "source") is not None:  # he agreed to what he was shown, and to nothing else
+        raise UserError(say("backup.owner_agreed", owner=ctx.directory.name(owner), number=job_id))
     facts = facts_now(ctx, job)
     if any(each.job_id == job.id for each in ctx.tx.approvals.asked_by(job.asked_by)):
         raise UserError(say("backup.manager_asked_already", number=job_id))
@@ -414,10 +535,9 @@ def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
     may = approvals.who_may(
         requirement, ctx.directory, ctx.roles, asker=job.asked_by, owner=owner, gains=facts["readers"]
     )
-    ctx.tx.jobs.put(job, facts=facts, reader_names=[ctx.directory.name(each) for each in facts["readers"]])
     question = say(
         "backup.manager_question", owner=ctx.directory.name(owner), source=facts["source"], target=facts["target"],
-        readers=readers(job.data),
+        readers=readers({**job.data, "reader_names": names_of(ctx, facts)}),
     )  # fmt: skip
     _, replies = approvals.ask(
         ctx.tx, action="backup.without_owner", requirement=requirement, may=may, job_id=job.id, question=question,
@@ -428,12 +548,18 @@ def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
     return [*replies, Text(ctx.sender, say("backup.manager_asked", approvers=named, number=job.id))]
 
 
+def names_of(ctx: Context, facts: Mapping[str, Any]) -> list[str]:
+    """The readers among the facts, by name."""
+    return [ctx.directory.name(each) for each in facts["readers"]]
+
+
 def facts_now(ctx: Context, job: Job) -> dict[str, Any]:
     """What a yes to a job is about, as far as rows tell; the copy looks again."""
     target = ctx.tx.mailboxes.get(int(job.data["target"]))
     return {**job.data["facts"], "readers": ctx.directory.readers(target)}
 
 
+@approvals.facts_of("backup.public")
 @approvals.facts_of("backup.without_owner")
 def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
     """What the question showed, read again: if it changed, a yes to it is void."""
@@ -444,12 +570,17 @@ def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
 def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes lets the asking admin enter the password; the owner is told who allowed it."""
     job = ctx.tx.jobs.get(approval.job_id)
-    if approval.status is not ApprovalStatus.APPROVED or job.state is not JobState.WAITING or job.stage != "access":
+    open_now = job.state in (JobState.WAITING, JobState.DUE) and job.stage == "access"
+    if approval.status is not ApprovalStatus.APPROVED or not open_now:
         return []
-    ctx.tx.jobs.put(job, by_manager=ctx.sender)
+    if ctx.tx.passwords.find(job.id, "source") is not None:  # the owner was faster; what he was shown counts
+        return []
+    ctx.tx.jobs.put(job, by_manager=ctx.sender, facts=approval.facts, reader_names=names_of(ctx, approval.facts))
     ctx.tx.links.end(job.id, "source")
-    ctx.tx.jobs.wake(job, "access")
-    ctx.start(job)
+    asked_anew(ctx, job, "source")
+    if job.state is JobState.WAITING:  # else it is at work, and finds it
+        ctx.tx.jobs.wake(job, "access")
+        ctx.start(job)
     words = say(
         "backup.owner_told_manager", manager=ctx.directory.name(ctx.sender), asker=job.data["asker_name"],
         source=job.data["source_address"], target=job.data["target_address"], reason=job.data["reason"],
@@ -467,19 +598,19 @@ def preview(job: JobContext) -> None:
         both = boxes(job, tx)
         own_roots = tuple(tx.mailboxes.roots_in(both["source"]))
     try:
-        plan = asyncio.run(
-            make_plan(
-                access.account(job, "source", both["source"]),
-                access.account(job, "target", both["target"]),
-                into=str(job.data["root"]),
-                filter=filter_of(job.params),
-                now=job.services.clock.now(),
-                exclude_roots=own_roots,
-            )
-        )
-    except LookupError:
-        with job.begin() as step:
-            step.go("access")
+        source, target = accounts(job, both)
+        with Connections(job, least=2, most=2) as connections:
+            if not connections.count:
+                wait_for_connections(job)
+                return
+            plan = asyncio.run(
+                make_plan(
+                    source, target, into=str(job.data["root"]), filter=filter_of(job.params),
+                    now=job.services.clock.now(), exclude_roots=own_roots,
+                )
+            )  # fmt: skip
+    except NoPassword:
+        ask_again(job)
         return
     except LoginRefused as error:
         refused(job, error, both)
@@ -489,9 +620,29 @@ def preview(job: JobContext) -> None:
         step.put(
             plan=summary(plan, there, filter_of(job.params), job.services.settings.exmail_quota_bytes),
             checked_at=step.now.isoformat(),
+            trouble=None,
+            **{WANTED: False},
         )
         step.tx.jobs.wait(step.job, "ready", expires_at=step.now + READY_WITHIN)
         show_preview(step)
+
+
+def accounts(job: JobContext, both: dict[Side, Mailbox]) -> tuple[MailAccount, MailAccount]:
+    """How to log in to source and target; NoPassword when one is not there any more."""
+    return access.account(job, "source", both["source"]), access.account(job, "target", both["target"])
+
+
+def ask_again(job: JobContext) -> None:
+    """A password is not there any more: back to asking for it."""
+    with job.begin() as step:
+        step.go("access")
+
+
+def wait_for_connections(job: JobContext) -> None:
+    """All connections are in use: others learn that this job waits, and it looks again soon."""
+    with job.begin() as step:
+        step.put(**{WANTED: True})
+        step.go(step.job.stage, due_at=step.now + CONNECTIONS_AGAIN)
 
 
 def filter_of(params: Any) -> Filter:
@@ -587,7 +738,8 @@ def start(ctx: Context, job_id: int, anyway: str | None = None) -> list[Reply]:
         return [sure_card(job, ctx.sender, ctx.settings.exmail_archive_mailbox)]
     ctx.tx.jobs.put(
         job, started_by=ctx.sender, started_at=ctx.now.isoformat(), before=None, copied=0, copied_bytes=0, already=0,
-        rounds=0, half_told=False, facts_checked=False, progress=None, notes=[], outcome=None,
+        rounds=0, half_told=False, facts_checked=False, progress=None, notes=[], outcome=None, trouble=None,
+        facts_wait_told=False,
     )  # fmt: skip
     ctx.tx.audit.add(
         ctx.sender, "backup.started", job.data["source_address"], job=job.id, target=job.data["target_address"]
@@ -634,29 +786,26 @@ def copy(job: JobContext) -> None:
     holder = f"{job.services.replica}:{job.job_id}:{job.wakes}"
     fence = job.services.leases.acquire(lease, holder, WRITER_SECONDS)
     if fence is None:
-        with job.begin() as step:
-            step.go("copy", due_at=step.now + WRITER_BUSY)
+        later(job, WRITER_BUSY)
         return
-    reporter = Reporter(job, lease, holder)
-    count_what_is_there(job, both)
     ledger = ledger_of(job, both, lambda: job.services.leases.holds(lease, holder, fence))
     try:
-        outcome = asyncio.run(
-            copy_mail(
-                access.account(job, "source", both["source"]),
-                access.account(job, "target", both["target"]),
-                into=str(job.data["root"]),
-                filter=filter_of(job.params),
-                ledger=ledger,
-                limits=Limits(connections=2, seconds_max=SLICE_SECONDS),
-                on_progress=reporter.progress,
-                should_stop=reporter.should_stop,
-                exclude_roots=own_roots,
-            )
-        )
-    except LookupError:
-        with job.begin() as step:
-            step.go("access")
+        source, target = accounts(job, both)
+        with Connections(job, least=2, most=CONNECTIONS_MAX) as connections:
+            if not connections.count:
+                wait_for_connections(job)
+                return
+            count_what_is_there(job, both)
+            reporter = Reporter(job, lease, holder, connections)
+            outcome = asyncio.run(
+                copy_mail(
+                    source, target, into=str(job.data["root"]), filter=filter_of(job.params), ledger=ledger,
+                    limits=Limits(connections=max(1, connections.count - 1), seconds_max=SLICE_SECONDS),
+                    on_progress=reporter.progress, should_stop=reporter.should_stop, exclude_roots=own_roots,
+                )
+            )  # fmt: skip
+    except NoPassword:
+        ask_again(job)
         return
     except LoginRefused as error:
         refused(job, error, both)
@@ -664,9 +813,18 @@ def copy(job: JobContext) -> None:
     except QuotaFull as error:
         full(job, error)
         return
+    except LeaseLost:  # this machine stood still for long; what was sent and not written down is found again
+        later(job, WRITER_BUSY)
+        return
     finally:
         job.services.leases.release(lease, holder)
     after_slice(job, outcome)
+
+
+def later(job: JobContext, wait: timedelta) -> None:
+    """The same stage again, in a while."""
+    with job.begin() as step:
+        step.go(step.job.stage, due_at=step.now + wait)
 
 
 def count_what_is_there(job: JobContext, both: dict[Side, Mailbox]) -> None:
@@ -679,28 +837,43 @@ def count_what_is_there(job: JobContext, both: dict[Side, Mailbox]) -> None:
 
 
 class Reporter:
-    """Notes how far a slice is, keeps its lease, and hears whether somebody cancelled; a few times a minute."""
+    """
+    Notes how far a slice is, keeps its leases, and hears within seconds whether the slice is to end.
 
-    def __init__(self, job: JobContext, lease: str, holder: str) -> None:
+    It ends for who cancelled, for a process that stops, and after a while for another job that lacks connections.
+    """
+
+    def __init__(self, job: JobContext, lease: str, holder: str, connections: Connections) -> None:
         self._job = job
         self._lease = lease
         self._holder = holder
-        self._last = 0.0
+        self._connections = connections
+        self._began = self._kept = time.monotonic()
+        self._told = self._looked = 0.0
         self._stop = False
 
     def progress(self, progress: Progress) -> None:
-        """Called by the copy for every mail or so."""
-        if progress.seconds - self._last < PROGRESS_EVERY_SECONDS:
+        """Called by the copy twice a second."""
+        if self._stop or progress.seconds - self._told < PROGRESS_EVERY_SECONDS:
             return
-        self._last = progress.seconds
-        self._job.services.leases.acquire(self._lease, self._holder, WRITER_SECONDS)
-        self._stop = self._job.cancelled()
-        if not self._stop:
-            with self._job.begin() as step:
-                step.put(progress=as_json(progress, step.now))
+        self._told = progress.seconds
+        with self._job.begin() as step:
+            step.put(progress=as_json(progress, step.now), **{WANTED: False})
 
     def should_stop(self) -> bool:
-        """Whether the slice is to end."""
+        """Whether the slice is to end; asked several times a second, looks into the database every other one."""
+        now = time.monotonic()
+        if self._stop or now - self._looked < PROGRESS_EVERY_SECONDS:
+            return self._stop
+        self._looked = now
+        if now - self._kept >= KEEP_EVERY_SECONDS:
+            self._kept = now
+            self._job.services.leases.acquire(self._lease, self._holder, WRITER_SECONDS)
+            self._connections.keep()
+        self._stop = self._job.services.stopping.is_set() or self._job.cancelled()
+        if now - self._began >= SLICE_SECONDS_WHEN_WANTED and not self._stop:
+            with self._job.services.store.begin() as tx:
+                self._stop = wanted_by_others(tx, self._job.job_id)
         return self._stop
 
 
@@ -720,26 +893,56 @@ def ledger_of(job: JobContext, both: dict[Side, Mailbox], fence: Any = None) -> 
 
 
 def facts_hold(job: JobContext) -> bool:
-    """What was agreed to is read again; a difference is shown, and nothing is copied."""
+    """
+    What was agreed to is read again; a difference is shown, and nothing is copied.
+
+    Only what was seen to differ is a difference. "Nobody has this address" and "no more look-ups today" are none: then
+    what was confirmed within a day holds, else it is asked again until it can be confirmed.
+    """
+    with job.services.store.begin() as tx:
+        agreed = boxes(job, tx)
     found = {side: addresses.find_mailbox(job, str(job.data[f"{side}_address"]), None) for side in SIDES}
-    source, target = found["source"].mailbox, found["target"].mailbox
     with job.begin() as step:
         before = step.job.data["facts"]
-        now: dict[str, Any] | None = None
-        if source is not None and target is not None:
-            now = facts_of(step, source, target)
-            if (source.id, target.id) == pair(step.job) and now == before:
+        seen, hidden = dict(agreed), list(SIDES)
+        for side in SIDES:
+            if (box := found[side].mailbox) is not None and not (hides(box) and not hides(agreed[side])):
+                seen[side] = box
+                hidden.remove(side)
+        now = facts_of(step, seen["source"], seen["target"])
+        if (seen["source"].id, seen["target"].id) == pair(step.job) and now == before:
+            if all(lately_confirmed(step.tx, agreed[side]) for side in hidden):
                 step.put(facts_checked=True)
                 return True
-        if now is not None:
-            changed: Words = told(now, step.directory)
+            began = datetime.fromisoformat(step.job.data["started_at"])
+            problem = found[hidden[0]].problem or say("addresses.no_budget", address=agreed[hidden[0]].address)
+            if step.now < began + PATIENCE:
+                if not step.job.data.get("facts_wait_told"):
+                    step.put(facts_wait_told=True)
+                    step.say(Text(step.job.asked_by, say("backup.facts_wait", number=job.job_id, why=problem)))
+                step.go("copy", due_at=step.now + CONFIRM_AGAIN)
+                return False
+            changed = problem
         else:
-            changed = next(each.problem for each in found.values() if each.problem is not None)
+            changed = told(now, step.directory)
         words = say("backup.facts_changed", number=job.job_id, before=told(before, step.directory), now=changed)
         step.say(Text(step.job.asked_by, words))
         step.tx.audit.add("bot", "backup.facts_changed", str(before["source"]), job=job.job_id, before=before, now=now)
         end_with(step, "void")
         return False
+
+
+def hides(box: Mailbox) -> bool:
+    """Whether WeCom shows nothing of a mailbox; of one that it showed before, that is no news."""
+    return box.kind is MailboxKind.UNSEEN
+
+
+def lately_confirmed(tx: Transaction, box: Mailbox) -> bool:
+    """Whether WeCom said within a day that a mailbox is whose it was agreed to be."""
+    if box.confirmed_at is not None and box.confirmed_at > tx.now - CONFIRMED_WITHIN:
+        return True
+    known = tx.mailboxes.last_look_up(box.address, within=CONFIRMED_WITHIN)
+    return known is not None and known.userid == box.owner
 
 
 def full(job: JobContext, error: QuotaFull) -> None:
@@ -755,6 +958,7 @@ def after_slice(job: JobContext, outcome: CopyOutcome) -> None:
     with job.begin() as step:
         data = step.job.data
         step.job.failures = 0
+        step.put(trouble=None, **{WANTED: False})
         left = sum(folder.planned for folder in outcome.folders)
         done = sum(folder.stored for folder in outcome.folders)
         size_bytes = sum(folder.size_bytes for folder in outcome.folders)
@@ -771,6 +975,8 @@ def after_slice(job: JobContext, outcome: CopyOutcome) -> None:
         if not data.get("half_told") and done >= left and step.now - started > LONG_COPY:
             step.put(half_told=True)
             step.say(Text(step.job.asked_by, say("backup.half", number=job.job_id, done=done, left=left)))
+        if job.services.stopping.is_set() or wanted_by_others(step.tx, job.job_id):
+            step.go("copy", due_at=step.now + LET_IN)
 
 
 def note_down(step: JobStep, notes: list[Note]) -> None:
@@ -787,28 +993,31 @@ def note_down(step: JobStep, notes: list[Note]) -> None:
 def verify(job: JobContext) -> None:
     """Compare both sides; what came to the source meanwhile is fetched, too."""
     with job.services.store.begin() as tx:
-        both = boxes(job, tx)
+        both, began = boxes(job, tx), tx.now
         own_roots = tuple(tx.mailboxes.roots_in(both["source"]))
     try:
-        checked = asyncio.run(
-            verify_copy(
-                access.account(job, "source", both["source"]),
-                access.account(job, "target", both["target"]),
-                ledger=ledger_of(job, both),
-                filter=filter_of(job.params),
-                exclude_roots=own_roots,
-            )
-        )
-    except LookupError:
-        with job.begin() as step:
-            step.go("access")
+        source, target = accounts(job, both)
+        with Connections(job, least=2, most=2) as connections:
+            if not connections.count:
+                wait_for_connections(job)
+                return
+            checked = asyncio.run(
+                verify_copy(
+                    source, target, ledger=ledger_of(job, both), filter=filter_of(job.params), exclude_roots=own_roots,
+                )
+            )  # fmt: skip
+    except NoPassword:
+        ask_again(job)
         return
     except LoginRefused as error:
         refused(job, error, both)
         return
     with job.begin() as step:
         rounds = int(step.job.data.get("rounds", 0)) + 1
-        step.put(rounds=rounds, verification=verification_json(checked))
+        step.put(
+            rounds=rounds, verification=verification_json(checked), verified_from=began.isoformat(), trouble=None,
+            **{WANTED: False},
+        )  # fmt: skip
         note_down(step, checked.notes)
         behind = sum(folder.not_copied + folder.newer for folder in checked.folders)
         step.go("copy" if behind and rounds < VERIFY_ROUNDS_MAX else "receipt")
@@ -839,8 +1048,10 @@ def why_partial(step: JobStep, refusals: int) -> list[Words]:
     if not data["verification"]["ok"]:
         count = len(data["verification"]["differences"])
         reasons.append(say("backup.partial_check", count=count, number=step.job.id))
+    if newer := sum(each["newer"] for each in data["verification"]["folders"]):
+        reasons.append(say("backup.partial_newer", count=newer))
     if refusals:
-        reasons.append(say("backup.partial_refused", count=refusals, number=step.job.id))
+        reasons.append(say(PARTIAL_REFUSED, count=refusals, number=step.job.id))
     kinds = {note["kind"] for note in (*data["plan"]["notes"], *data.get("notes", []))}
     if NoteKind.WINDOW in kinds:
         reasons.append(say("backup.partial_window"))
@@ -849,9 +1060,22 @@ def why_partial(step: JobStep, refusals: int) -> list[Words]:
     if kinds & {NoteKind.FOLDER_UNREADABLE, NoteKind.FOLDER_REFUSED}:
         reasons.append(say("backup.partial_folders"))
     source = step.tx.mailboxes.get(int(data["source"]))
-    if source.ended_at is None:
+    stopped_at = stopped_receiving_at(step.tx, source)
+    if stopped_at is None or stopped_at > datetime.fromisoformat(data["verified_from"]):
         reasons.append(say("backup.partial_receiving", source=source.address))
     return reasons
+
+
+def stopped_receiving_at(tx: Transaction, source: Mailbox) -> datetime | None:
+    """
+    When a mailbox stopped receiving mail: when the member who owns it left, and nobody else was given the address.
+
+    Never because a look-up found nobody: that has many causes.
+    """
+    owner = tx.members.find(source.owner) if source.owner is not None else None
+    now_there = tx.mailboxes.at(source.address)
+    given_on = now_there is not None and now_there.id != source.id and now_there.kind is not MailboxKind.UNSEEN
+    return None if owner is None or given_on else owner.left_at
 
 
 def give_receipt(job: JobContext) -> None:
@@ -892,6 +1116,7 @@ def give_receipt(job: JobContext) -> None:
             "refused": len(refused),
             "verified": verified,
             "complete": not partial,
+            "against": [each.key for each in partial],
         }
         step.put(outcome=outcome)
         step.tx.audit.add("bot", "backup.receipt", data["source_address"], job=job.job_id, root=data["root"], **outcome)
@@ -900,29 +1125,37 @@ def give_receipt(job: JobContext) -> None:
 
 def clean_up(job: JobContext) -> None:
     """No key is left behind; then the job has its ending."""
-    problems = access.give_back(job)
+    problems = access.give_back(job.services, job.job_id)
     with job.begin() as step:
-        ending = str(step.job.data.get("ending", "failed"))
         for problem in problems:
             step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
-        step.say(*put_away(step.tx, step.job, say(f"jobs.ended_{ending}")))
-        if ending in TOLD_AT_THE_END:
-            step.say(Text(step.job.asked_by, say(f"backup.ended_{ending}", number=job.job_id)))
-        state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-        subject = str(step.job.data.get("source_address", ""))
-        step.tx.audit.add("bot", "backup.ended", subject, job=job.job_id, ending=ending)
-        step.tx.jobs.end(step.job, state, error=step.job.error)
+        if problems:
+            step.tx.moments.happened(access.TOLD)
+        finish(step)
+
+
+def finish(step: JobStep) -> None:
+    """The job has its ending; who did not hear of it yet does."""
+    job, ending = step.job, str(step.job.data.get("ending") or "failed")
+    step.say(*put_away(step.tx, job, say(f"jobs.ended_{ending}")))
+    by = job.cancel_asked_by
+    if ending == "cancelled" and by is not None and by != job.asked_by:
+        step.say(Text(job.asked_by, say("backup.ended_cancelled_by", number=job.id, name=step.directory.name(by))))
+    elif ending in TOLD_AT_THE_END:
+        step.say(Text(job.asked_by, say(f"backup.ended_{ending}", number=job.id)))
+    step.tx.audit.add("bot", "backup.ended", str(job.data.get("source_address", "")), job=job.id, ending=ending)
+    state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
+    step.tx.jobs.end(job, state, error=job.error)
 
 
 @work.failed(KIND)
-@work.failed(VERIFY_KIND)
 def failed(step: JobStep, words: Words) -> None:
     """It cannot go on: say why, keep what was copied, and leave no key behind."""
-    if step.job.stage == "cleanup":
-        step.say(
-            *(Text(userid, say("backup.cleanup_failed", number=step.job.id, why=words)) for userid in step.roles.admins)
-        )
-        step.tx.jobs.end(step.job, JobState.FAILED, error=words.text("en"))
+    if step.job.stage == "cleanup":  # it has its ending all the same; what is left of keys is tried again every hour
+        if step.tx.moments.first_within(access.TOLD, access.TOLD_EVERY):
+            told_words = say("backup.cleanup_failed", number=step.job.id, why=words)
+            step.say(*(Text(userid, told_words) for userid in step.roles.admins))
+        finish(step)
         return
     stage = say(f"jobs.stage_{step.job.stage}")
     step.say(Text(step.job.asked_by, say("backup.failed", number=step.job.id, stage=stage, why=words)))
@@ -941,6 +1174,27 @@ def expire(sweep: SweepStep) -> None:
             sweep.start(job)
 
 
+@router.command(
+    "accept {job_id:int}", "接受 {job_id:int}", role="admin", topic="backup", example=("accept 12", "接受 12")
+)
+def accept(ctx: Context, job_id: int) -> list[Reply]:
+    """Accept that the mails a backup lists as refused are not copied; then it may count as complete."""
+    admin, job = ctx.require_admin(), ctx.tx.jobs.find(job_id)
+    if job is None or job.kind != KIND:
+        raise UserError(say("jobs.unknown", number=job_id))
+    outcome = dict(job.data.get("outcome") or {})
+    if job.state is not JobState.DONE or not outcome.get("refused") or outcome.get("accepted_by"):
+        raise UserError(say("backup.nothing_to_accept", number=job_id))
+    against = [each for each in outcome.get("against", ["?"]) if each != PARTIAL_REFUSED]
+    outcome |= {"accepted_by": admin, "against": against, "complete": not against}
+    ctx.tx.jobs.put(job, outcome=outcome)
+    source, count = str(job.data["source_address"]), outcome["refused"]
+    ctx.tx.audit.add(admin, "backup.accepted", source, job=job_id, refused=count, complete=not against)
+    key = "backup.accepted_still_partial" if against else "backup.accepted_complete"
+    words = say(key, number=job_id, count=count, name=ctx.directory.name(admin), source=source)
+    return [Text(each, words) for each in dict.fromkeys((admin, job.asked_by))]
+
+
 # --- progress --------------------------------------------------------------------------------------------------------
 
 
@@ -954,62 +1208,3 @@ def refresh(ctx: Context, job_id: int) -> list[Reply]:
         raise UserError(say("backup.not_copying", number=job_id))
     card = progress_card(job, ctx.sender, ctx.now, ctx.settings.zone)
     return [CardUpdate(ctx.task_id, card)] if ctx.task_id is not None else [card]
-
-
-# --- months later ----------------------------------------------------------------------------------------------------
-
-
-@router.command(
-    "verify {job_id:int}", "核对 {job_id:int}", role="admin", topic="backup", example=("verify 12", "核对 12")
-)
-def verify_again(ctx: Context, job_id: int) -> list[Reply]:
-    """Check an earlier backup again: is everything still there?"""
-    old = ctx.tx.jobs.find(job_id)
-    if old is None or old.kind != KIND or not old.data.get("outcome"):
-        raise UserError(say("backup.nothing_to_verify", number=job_id))
-    kept = ("source", "target", "source_address", "target_address", "root", "reason", "reader_names")
-    job = ctx.tx.jobs.add(VERIFY_KIND, asked_by=ctx.sender, params={"backup": job_id}, stage="access")
-    ctx.tx.jobs.put(job, asker_name=ctx.directory.name(ctx.sender), **{name: old.data[name] for name in kept})
-    ctx.tx.audit.add(ctx.sender, "backup.verify_asked", old.data["target_address"], job=job.id, backup=job_id)
-    ctx.start(job)
-    return [Text(ctx.sender, say("backup.verifying", number=job_id, target=old.data["target_address"], job=job.id))]
-
-
-@work.job(VERIFY_KIND)
-def turn_verify(job: JobContext) -> None:
-    """One turn of a later check: access to the target, the comparison with the ledger, cleanup."""
-    if job.stage != "cleanup" and cancel_wished(job):
-        return
-    if job.stage == "access":
-        get_access(job)
-    elif job.stage == "check":
-        check_ledger(job)
-    else:
-        clean_up(job)
-
-
-def check_ledger(job: JobContext) -> None:
-    """The target against the ledger, and what differs."""
-    with job.services.store.begin() as tx:
-        both = boxes(job, tx)
-    try:
-        checked = asyncio.run(
-            verify_copy(None, access.account(job, "target", both["target"]), ledger=ledger_of(job, both))
-        )
-    except LookupError:
-        with job.begin() as step:
-            step.go("access")
-        return
-    except LoginRefused as error:
-        refused(job, error, both)
-        return
-    with job.begin() as step:
-        stored = sum(each.stored for each in checked.folders)
-        key = "backup.still_there" if checked.ok else "backup.not_all_there"
-        missing = sum(each.missing + each.different for each in checked.folders)
-        words = say(
-            key, number=job.params["backup"], count=stored, missing=missing, target=both["target"].address,
-        )  # fmt: skip
-        step.say(Text(step.job.asked_by, lines(words, *checked.differences[: receipts.SHOWN_MAX])))
-        step.tx.audit.add("bot", "backup.verified", both["target"].address, backup=job.params["backup"], ok=checked.ok)
-        end_with(step, "done")

@@ -18,6 +18,7 @@ work = Work()
 
 SHOWN_KINDS = (KIND, VERIFY_KIND, reassign.KIND)
 OPEN = (JobState.WAITING, JobState.DUE)
+BEFORE_START = ("start", "approval", "access", "preview", "ready")
 
 
 def visible(ctx: Context, job_id: int) -> Job:
@@ -72,21 +73,32 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
     if job.error:
         lines.append(say("jobs.error", error=job.error))
     if job.state in OPEN:
-        lines.append(say("jobs.can_cancel", number=job.id))
-    elif job.state is not JobState.DONE or (outcome and not (outcome["verified"] and not outcome["refused"])):
+        if may_cancel(ctx, job):
+            lines.append(say("jobs.can_cancel", number=job.id))
+        return [Text(ctx.sender, "\n".join(line.text(ctx.language) for line in lines))]
+    if not ctx.may(Role.SUPER_ADMIN, Role.ADMIN):
+        return [Text(ctx.sender, "\n".join(line.text(ctx.language) for line in lines))]
+    if job.state is not JobState.DONE or (outcome and not (outcome["verified"] and not outcome["refused"])):
         lines.append(say("jobs.can_retry", number=job.id))
     if job.state is JobState.DONE and outcome:
         lines.append(say("jobs.can_verify", number=job.id))
     return [Text(ctx.sender, "\n".join(line.text(ctx.language) for line in lines))]
 
 
-@router.command(
-    "cancel {job_id:int}", "取消 {job_id:int}", role="admin", topic="jobs", example=("cancel 12", "取消 12")
-)
-@router.action("cancel", role="admin")
+def may_cancel(ctx: Context, job: Job) -> bool:
+    """An admin may always; the owner of the mailbox until its mail is being copied."""
+    if ctx.may(Role.SUPER_ADMIN, Role.ADMIN):
+        return True
+    return job.kind == KIND and job.data.get("owner") == ctx.sender and job.stage in BEFORE_START
+
+
+@router.command("cancel {job_id:int}", "取消 {job_id:int}", topic="jobs", example=("cancel 12", "取消 12"))
+@router.action("cancel")
 def cancel(ctx: Context, job_id: int) -> list[Reply]:
     """End a job; what was copied stays, no key is left behind."""
     job = visible(ctx, job_id)
+    if job.state in OPEN and not may_cancel(ctx, job):
+        ctx.require_admin()
     if job.state not in OPEN or job.stage == "cleanup":
         raise UserError(say("jobs.over", number=job_id, state=state_of(job)))
     ctx.tx.audit.add(ctx.sender, "job.cancelled", str(job.data.get("source_address", "")), job=job.id)
@@ -113,7 +125,9 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
         raise UserError(say("jobs.nothing_to_retry", number=job_id, state=state_of(job)))
     ctx.tx.audit.add(ctx.sender, "job.retried", str(job.data.get("source_address", "")), job=job.id)
     job.cancel_asked_by, job.finished_at = None, None
-    ctx.tx.jobs.put(job, ending=None, declined_by=None, by_manager=None, opener=None, outcome=None)
-    ctx.tx.jobs.wake(job, "start" if job.kind == KIND else "access")
+    ctx.tx.jobs.put(
+        job, ending=None, refused_sides={}, untold=[], by_manager=None, opener=None, outcome=None, trouble=None
+    )
+    ctx.tx.jobs.wake(job, "start")
     ctx.start(job)
     return [Text(ctx.sender, say("jobs.retrying", number=job.id))]

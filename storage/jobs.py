@@ -96,6 +96,10 @@ class Jobs(Asking):
             query = query.where(or_(Job.asked_by == asked_by, Job.params["owner"].as_string() == asked_by))
         return self.session.scalars(query.order_by(Job.state.in_(OPEN).desc(), Job.id.desc()).limit(count_max)).all()
 
+    def at_work(self, kinds: Sequence[str]) -> Sequence[Job]:
+        """The jobs of these kinds that are due, now or soon."""
+        return self.session.scalars(select(Job).where(Job.kind.in_(kinds), Job.state == JobState.DUE)).all()
+
     def running(self, kind: str) -> bool:
         """Whether one of this kind is due or at work."""
         return (
@@ -105,10 +109,7 @@ class Jobs(Asking):
     def waiting_or_due(self, kind: str) -> Sequence[Job]:
         """The open jobs of one kind, each locked unless somebody works on it."""
         return self.session.scalars(
-            select(Job)
-            .where(Job.kind == kind, Job.state.in_(OPEN))
-            .order_by(Job.id)
-            .with_for_update(skip_locked=True)
+            select(Job).where(Job.kind == kind, Job.state.in_(OPEN)).order_by(Job.id).with_for_update(skip_locked=True)
         ).all()
 
     def next_wake(self, job_id: int, wakes: int) -> int | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, union
 
 from storage.asking import Asking
-from storage.models import ImapSwitch, MintedPassword, Secret
+from storage.models import ImapSwitch, Job, JobState, MintedPassword, Secret
+
+ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
 class Passwords(Asking):
@@ -64,17 +66,41 @@ class Passwords(Asking):
             select(ImapSwitch).where(ImapSwitch.job_id == job_id, ImapSwitch.restored_at.is_(None))
         ).all()
 
-    def switched_by_others(self, userid: str, job_id: int) -> bool:
-        """Whether another job still needs the member's IMAP."""
-        return (
-            self.session.scalar(
-                select(ImapSwitch.id)
-                .where(ImapSwitch.userid == userid, ImapSwitch.job_id != job_id, ImapSwitch.restored_at.is_(None))
-                .limit(1)
-            )
-            is not None
+    def switched_by_others(self, userid: str, job_id: int) -> ImapSwitch | None:
+        """The open switch of another job that needs the member's IMAP."""
+        return self.session.scalar(
+            select(ImapSwitch)
+            .where(ImapSwitch.userid == userid, ImapSwitch.job_id != job_id, ImapSwitch.restored_at.is_(None))
+            .limit(1)
         )
+
+    def left_to_others(self, row_id: int) -> bool:
+        """
+        Whether another job will put it back, whose row is open; then this row is closed.
+
+        The rows are locked: of two jobs that end at once, one is the last.
+        """
+        row = self.session.get_one(ImapSwitch, row_id)
+        statement = select(ImapSwitch).where(ImapSwitch.userid == row.userid, ImapSwitch.restored_at.is_(None))
+        rows = self.session.scalars(
+            statement.order_by(ImapSwitch.id).with_for_update().execution_options(populate_existing=True)
+        ).all()
+        if row not in rows:
+            return True
+        if len(rows) == 1:
+            return False
+        row.restored_at = self.now
+        return True
 
     def restored(self, row_id: int) -> None:
         """It is as it was before."""
         self.session.get_one(ImapSwitch, row_id).restored_at = self.now
+
+    def left_over(self) -> Sequence[int]:
+        """Ended jobs that left a key behind: a minted password or a switch that could not be undone."""
+        open_rows = union(
+            select(MintedPassword.job_id).where(MintedPassword.deleted_at.is_(None)),
+            select(ImapSwitch.job_id).where(ImapSwitch.restored_at.is_(None)),
+        )
+        query = select(Job.id).where(Job.id.in_(open_rows), Job.state.in_(ENDED)).order_by(Job.id)
+        return self.session.scalars(query).all()

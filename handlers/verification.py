@@ -1,0 +1,95 @@
+"""
+`verify 12`: months after a backup, whether everything it copied still lies in its target, unchanged.
+
+A job of its own kind: start (the target is still the same mailbox), access (a password for it), check, cleanup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from bot.context import Context
+from bot.errors import UserError
+from bot.mail.errors import LoginRefused
+from bot.mail.verify import verify_copy
+from bot.replies import Reply, Text
+from bot.router import Router
+from bot.words import lines, say
+from bot.work import JobContext, Work
+from handlers import access, addresses, backup, receipts
+from handlers.access import NoPassword
+from handlers.backup import KIND, VERIFY_KIND
+from handlers.connections import WANTED, Connections
+
+router = Router()
+work = Work()
+
+
+@router.command(
+    "verify {job_id:int}", "核对 {job_id:int}", role="admin", topic="backup", example=("verify 12", "核对 12")
+)
+def verify_again(ctx: Context, job_id: int) -> list[Reply]:
+    """Check an earlier backup again: is everything still there?"""
+    old = ctx.tx.jobs.find(job_id)
+    if old is None or old.kind != KIND or not old.data.get("outcome"):
+        raise UserError(say("backup.nothing_to_verify", number=job_id))
+    kept = ("source", "target", "source_address", "target_address", "root", "reason", "reader_names")
+    job = ctx.tx.jobs.add(VERIFY_KIND, asked_by=ctx.sender, params={"backup": job_id})
+    ctx.tx.jobs.put(job, asker_name=ctx.directory.name(ctx.sender), **{name: old.data[name] for name in kept})
+    ctx.tx.audit.add(ctx.sender, "backup.verify_asked", old.data["target_address"], job=job.id, backup=job_id)
+    ctx.start(job)
+    return [Text(ctx.sender, say("backup.verifying", number=job_id, target=old.data["target_address"], job=job.id))]
+
+
+@work.job(VERIFY_KIND, long=("check",))
+def turn(job: JobContext) -> None:
+    """One turn of a later check, by its stage."""
+    stages: dict[str, backup.Stage] = {
+        "start": find_target, "access": backup.get_access, "check": check_ledger, "cleanup": backup.clean_up,
+    }  # fmt: skip
+    backup.one_turn(job, stages[job.stage])
+
+
+work.failed(VERIFY_KIND)(backup.failed)
+
+
+def find_target(job: JobContext) -> None:
+    """The target, confirmed now: whoever opens it must be who has it today, and it must be the mailbox of then."""
+    address = str(job.data["target_address"])
+    found = addresses.find_mailbox(job, address, None)
+    with job.begin() as step:
+        if found.mailbox is not None and found.mailbox.id == step.job.data["target"]:
+            step.go("access")
+            return
+        why = found.problem if found.mailbox is None else None
+        backup.refuse(step, why or say("backup.target_changed", address=address, number=job.params["backup"]))
+
+
+def check_ledger(job: JobContext) -> None:
+    """The target against the ledger, and what differs."""
+    with job.services.store.begin() as tx:
+        both = backup.boxes(job, tx)
+    try:
+        target = access.account(job, "target", both["target"])
+        with Connections(job, least=1, most=1) as connections:
+            if not connections.count:
+                backup.wait_for_connections(job)
+                return
+            checked = asyncio.run(verify_copy(None, target, ledger=backup.ledger_of(job, both)))
+    except NoPassword:
+        backup.ask_again(job)
+        return
+    except LoginRefused as error:
+        backup.refused(job, error, both)
+        return
+    with job.begin() as step:
+        stored = sum(each.stored for each in checked.folders)
+        missing = sum(each.missing + each.different for each in checked.folders)
+        words = say(
+            "backup.still_there" if checked.ok else "backup.not_all_there", number=job.params["backup"], count=stored,
+            missing=missing, target=both["target"].address,
+        )  # fmt: skip
+        step.say(Text(step.job.asked_by, lines(words, *checked.differences[: receipts.SHOWN_MAX])))
+        step.tx.audit.add("bot", "backup.verified", both["target"].address, backup=job.params["backup"], ok=checked.ok)
+        step.put(**{WANTED: False})
+        backup.end_with(step, "done")
