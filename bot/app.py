@@ -157,7 +157,7 @@ def build(settings: Settings, *, clock: Clock | None = None, replica: str | None
     work.include(tidy.work)
     parts = Parts(
         Dispatcher(store, router, settings, policy),
-        Sender(store, client, settings),
+        Sender(store, client, settings, lambda tx: roles(tx, settings).admins),
         Runner(work, services, lambda tx: roles(tx, settings)),
     )
     workflows = Workflows(

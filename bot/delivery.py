@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -139,10 +139,17 @@ class Sender:
     earlier row locks it: either its sender is done, or he finds ours when he is.
     """
 
-    def __init__(self, store: Store, client: WeComClient, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        client: WeComClient,
+        settings: Settings,
+        admins: Callable[[Transaction], Sequence[str]] = lambda _: (),
+    ) -> None:
         self._store = store
         self._client = client
         self._settings = settings
+        self._admins = admins
 
     def deliver(self, delivery_id: int, attempt: int) -> list[Start]:
         """Send a row if its turn has come and no later attempt took over; gives the member's next one to start."""
@@ -279,7 +286,7 @@ class Sender:
         """Try again later, or give up and let the next one of the member pass."""
         hopeless = error.errcode in FOR_GOOD if isinstance(error, WeComError) else not isinstance(error, NetworkError)
         if hopeless or attempt >= ATTEMPTS_MAX:
-            return self.over(delivery_id, str(error))
+            return self.over(delivery_id, str(error), lost=is_unreachable(error))
         after_window = isinstance(error, WeComError) and error.retry is Retry.AFTER_WINDOW
         wait = WINDOW if after_window else min(BACKOFF_MAX, timedelta(seconds=2 ** min(attempt, 12)))
         log.warning("delivery_later", delivery_id=delivery_id, attempt=attempt, error=str(error))
@@ -287,8 +294,8 @@ class Sender:
             tx.deliveries.later(tx.deliveries.get(delivery_id), tx.now + wait, str(error))
         return []
 
-    def over(self, delivery_id: int, error: str | None) -> list[Start]:
-        """Sent, or refused for good; the member's next reply may go."""
+    def over(self, delivery_id: int, error: str | None, *, lost: bool = False) -> list[Start]:
+        """Sent, or refused for good; the member's next reply may go. Of a member who cannot be reached admins hear."""
         with self._store.begin() as tx:
             row = tx.deliveries.get(delivery_id)
             if row.state is DeliveryState.WAITING:
@@ -299,7 +306,17 @@ class Sender:
                     tx.audit.add("bot", "delivery.refused", row.receiver, delivery=delivery_id, error=error)
                     log.error("delivery_refused", delivery_id=delivery_id, error=error)
                 tx.session.flush()
-            return next_start(tx, row.receiver)
+            starts = self.tell_lost(tx, row.receiver) if lost else []
+            return [*next_start(tx, row.receiver), *starts]
+
+    def tell_lost(self, tx: Transaction, receiver: str) -> list[Start]:
+        """Whoever asked him something would wait in vain: the admins hear it, once an hour for each such member."""
+        if not tx.moments.first_within(f"unreachable:{receiver}", TELL_LOST_EVERY):
+            return []
+        member = tx.members.find(receiver)
+        words = say("delivery.unreachable", name=member.name if member is not None else receiver, userid=receiver)
+        admins = [each for each in self._admins(tx) if each != receiver]
+        return [start for admin in admins for start in add(tx, Text(admin, words), self._settings)]
 
 
 def next_start(tx: Transaction, receiver: str) -> list[Start]:
@@ -316,12 +333,19 @@ class Held(Exception):
         self.until = until
 
 
+def is_unreachable(error: BotError) -> bool:
+    """Whether the member cannot be reached at all, whatever is sent."""
+    return isinstance(error, Unreachable) or (isinstance(error, WeComError) and error.errcode == ALL_INVALID)
+
+
 class Unreachable(UpstreamError):
     """WeCom took the message and named its receiver as invalid: outside the app's visible range, or gone."""
 
 
 # 81013: all receivers invalid; 44004, 45002, 4203x-4205x: content; 40007: the file. Others may be mended meanwhile.
-FOR_GOOD = frozenset({81013, 82001, 44004, 45001, 45002, 40006, 40007, *range(42017, 42056)})
+ALL_INVALID = 81013
+TELL_LOST_EVERY = timedelta(hours=1)
+FOR_GOOD = frozenset({ALL_INVALID, 82001, 44004, 45001, 45002, 40006, 40007, *range(42017, 42056)})
 
 
 CONTENT_REFUSED = frozenset({45001, 45002, *range(42017, 42056)})

@@ -306,3 +306,14 @@ def test_replies_to_two_members_in_either_order_wait_for_nobody(store: Store, se
             each.result(30)
     with store.begin() as tx:
         assert len(tx.session.scalars(select(Delivery.id)).all()) == 6
+
+
+def test_admins_hear_of_a_member_who_cannot_be_reached(store: Store, wecom: FakeWeCom, settings: Settings) -> None:
+    """Who asked him something would wait in vain. Once an hour, and not the member himself."""
+    sender = Sender(store, wecom, settings, lambda _: ["ling", "mei"])  # type: ignore[arg-type]
+    for number in range(2):
+        wecom.answers = [{"invaliduser": "mei"}]
+        run(sender, said(store, settings, Text("mei", f"open this page {number}")), store)
+    with store.begin() as tx:
+        told = [each for each in tx.session.scalars(select(Delivery)) if each.receiver == "ling"]
+    assert ["cannot reach" in each.body["text"] for each in told] == [True]
