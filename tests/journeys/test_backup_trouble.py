@@ -114,6 +114,18 @@ def test_a_cancelled_or_forgotten_backup_leaves_no_key(bot: Bot) -> None:
     told = bot.hear("mei", "I could not delete the client password with the remark")["text"]
     assert "exmail-bot" in told
     over(bot, job, "cancelled")
+    assert [each for each in public_passwords(bot) if each["by_api"]]
+    bot.trouble("mail_not_allowed", on=False)
+    bot.advance(3600)
+    bot.wait("it is tried again", lambda: not [each for each in public_passwords(bot) if each["by_api"]])
+    bot.wait("nothing is left", lambda: not left_over(bot))
+    tidy(bot)
+
+
+def left_over(bot: Bot) -> list[int]:
+    """Ended jobs that left a key behind."""
+    with bot.store.begin() as tx:
+        return list(tx.passwords.left_over())
 
 
 def test_one_refused_mail_is_listed_and_the_others_are_copied(bot: Bot) -> None:
@@ -125,7 +137,7 @@ def test_one_refused_mail_is_listed_and_the_others_are_copied(bot: Bot) -> None:
     bot.press("mei", "start:")
     receipt = bot.hear("mei", f"Job {job}: ")["text"]
     assert "60 copied, 0 were already there, 1 refused" in receipt
-    assert f"1 mails were refused (see below and the file). `retry {job}` tries them again." in receipt
+    assert f"1 mails were refused (see below and the file). `retry {job}` tries them again, `accept {job}`" in receipt
     assert "Not copied: “=the plans” of " in receipt
     assert "in INBOX: too big for the target" in receipt
     over(bot, job)
@@ -137,6 +149,13 @@ def test_one_refused_mail_is_listed_and_the_others_are_copied(bot: Bot) -> None:
     assert rows[0][3] > 300_000
     assert all(cell.data_type != "f" for row in book.worksheets[2].iter_rows() for cell in row)
     assert sum(box(bot, SUPPORT).counts()[f"{ROOT}/{CALVIN}/{name}"] for name in box(bot, CALVIN).folders) == 60
+
+    bot.say("mei", f"accept {job}")
+    bot.hear("mei", "The backup stays partial for the other reasons")
+    bot.say("mei", f"接受 {job}")
+    bot.hear("mei", f"任务 {job} 没有可以接受的拒收邮件列表")
+    with bot.store.begin() as tx:
+        assert [each.who for each in tx.audit.latest(5) if each.what == "backup.accepted"] == ["mei"]
 
     bot.trouble("mail:size_limit", on=False, address=SUPPORT)
     bot.say("mei", f"retry {job}")
