@@ -248,8 +248,6 @@ def find_source(job: JobContext) -> Source:
     with job.services.store.begin() as tx:
         item, former = tx.recycle_bin.waiting_at(address), tx.mailboxes.last_at(address)
         if former is not None and former.kind is MailboxKind.MEMBER:
-            if former.ended_at is None:
-                tx.mailboxes.ended(former)
             return Source(
                 address, item.owner if item is not None and item.owner else former.owner, False, former.id, look
             )
@@ -283,9 +281,6 @@ def find_displaced(job: JobContext) -> tuple[str | None, Look | None]:
     if owner == new_owner:
         saw = say("handovers.saw_owner", address=address, owner=name)
         return address, Look(True, saw, {address: new_owner})
-    if own is not None:  # as far as we can see it is his no more
-        with job.services.store.begin() as tx:
-            tx.mailboxes.ended(tx.mailboxes.get(own.id))
     if not job.params["without_backup"]:
         raise Refused(say("reassign.displaced_unknown", name=name, tried=address))
     return None, None
