@@ -31,7 +31,7 @@ from tests.journeys.conftest import Bot
 
 
 def test_what_is_missing_is_asked_for(bot: Bot) -> None:
-    """The target by a click or a number, the reason by the next message; names that nobody bears; strangers."""
+    """The target by a click or a number, the reason by the next message; names nobody bears; strangers; an alias."""
     bot.say("tao", "backup ahing to support@ because I want to")
     bot.hear("tao", "美玲")
     bot.say("mei", "backup ahng to support@ because he leaves")
@@ -63,15 +63,12 @@ def test_what_is_missing_is_asked_for(bot: Bot) -> None:
     bot.say("mei", "backup calvin to support@ because I forgot")
     bot.hear("mei", f"Job {job} already copies {CALVIN} there")
 
-
-def test_one_mailbox_under_two_names_is_refused(bot: Bot) -> None:
-    """An alias that the mail API shows is the mailbox itself."""
     bot.sandbox.organisation.public[1].aliases = ["help@corp.test"]
     job = ask(bot, "backup help@ to support@ because of the alias")
     bot.hear("mei", f"help@corp.test and {SUPPORT} are the same mailbox")
     over(bot, job, "cancelled")
-    assert not [each for each in bot.entries("mei") if "/pages/" in text_of(each)]
-    tidy(bot)
+    with bot.store.begin() as tx:
+        assert not tx.links.of_job(job)
 
 
 @pytest.fixture
