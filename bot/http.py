@@ -14,6 +14,7 @@ import httpx
 from bot.errors import NetworkError
 
 TIMEOUT_SECONDS = 15.0
+KEPT_SECONDS = 2.0  # an idle connection; servers drop theirs after 5 s or more, and a request into that is lost
 
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # at INFO they log whole URLs, tokens included
@@ -40,7 +41,12 @@ class Http:
     """A pooled client for one service. Its errors never hold a URL: tokens travel there."""
 
     def __init__(self, base_url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        self._client = httpx.Client(base_url=base_url, timeout=timeout_seconds, follow_redirects=False)
+        self._client = httpx.Client(
+            base_url=base_url,
+            timeout=timeout_seconds,
+            follow_redirects=False,
+            limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS),
+        )
 
     def request(
         self,

@@ -125,7 +125,12 @@ class Sandbox:
     def server(self) -> uvicorn.Server:
         """The server of this sandbox, to be run on its socket."""
         config = uvicorn.Config(
-            self.web, access_log=False, log_level="warning", timeout_graceful_shutdown=1, server_header=False
+            self.web,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=30,
+            server_header=False,
         )
         return uvicorn.Server(config)
 

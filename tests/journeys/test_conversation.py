@@ -153,7 +153,7 @@ def knows(bot: Bot, userid: str) -> bool:
 
 def test_help_is_made_from_what_one_may_do(bot: Bot) -> None:
     """For members without what only admins can do; each message can be read in one piece."""
-    admins = ("backup ahing", "addresses import", "mailbox ahing", "cancel 12", "manager 12", "audit")
+    admins = ("backup ahing", "addresses import", "mailbox ahing", "retry 12", "manager 12", "audit")
     member = answer(bot, "ahing", "help", "You can type")
     assert member.startswith("Hello 阿兴. You can type:")
     for command in ("my mailbox", "whoami", "approve 42", "reject 42 too early", "jobs", "link 12", "language zh"):
