@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 
 from tests.crash.world import World, free_port, world
 
 LINES = ("whoami", "language zh", "language en")
+TWO = ("calvin", "tao")  # in turn: one alone would hear more than 25 messages in a minute, and be made to wait
 POINTS = (
     "before the row is stored",
     "stored, not acknowledged",
@@ -58,16 +60,16 @@ def test_and_started_again(tmp_path: Path) -> None:
     with world(tmp_path / "data") as here:
         child = here.start()
         here.wait_ready()
-        wanted = answers(here, "calvin", typed(here, "calvin"), 0)
-        assert len(wanted) >= len(LINES)
-        for point in POINTS:
+        wanted = {member: answers(here, member, typed(here, member), 0) for member in TWO}
+        assert all(len(each) >= len(LINES) for each in wanted.values())
+        for member, point in zip(itertools.cycle(TWO), POINTS, strict=False):
             child.kill()
             child = here.start(point)
-            since = len(here.heard("calvin"))
-            typing = typed(here, "calvin")
+            since = len(here.heard(member))
+            typing = typed(here, member)
             child.wait_killed()
             child = here.start()
-            check(point, answers(here, "calvin", typing, since), wanted)
+            check(point, answers(here, member, typing, since), wanted[member])
         with here.store.begin() as tx:
             assert tx.audit.broken_at() is None
 

@@ -203,5 +203,5 @@ def test_old_cards_and_spent_ones_say_how_it_stands(bot: Bot) -> None:
     bot.press("mei", "start:")
     over(bot, job)
     bot.say("mei", f"refresh {job}")
-    assert card_about(bot, "mei", job)["card"]["greyed"]
+    bot.wait("the card is greyed", lambda: bool(card_about(bot, "mei", job)["card"]["greyed"]))
     tidy(bot)

@@ -185,7 +185,7 @@ def test_help_is_made_from_what_one_may_do(bot: Bot) -> None:
         ("帮助 审批", "例如：同意 42"),
         ("帮助 天气", "没有关于“天气”的帮助。"),
     )
-    check(bot, "ahing", ("help cancel", "I have nothing about “cancel”"), ("help mailbox", "my mailbox"))
+    check(bot, "ahing", ("help retry", "I have nothing about “retry”"), ("help mailbox", "my mailbox"))
 
 
 def test_the_menu_and_the_greeting(bot: Bot) -> None:
