@@ -4,7 +4,7 @@
 VENV ?= .venv
 PYTHON ?=
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
@@ -32,13 +32,11 @@ lint: $(DEV) ## format, lint, types, imports: what a test run checks first
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(DEV) ## the copy against other tools, on loopback
-	@test -f tests/bench/__main__.py || { echo "make bench runs tests/bench/__main__.py, which this version does not have yet." >&2; exit 1; }
-	scripts/test-servers bench
+bench: $(DEV) ## the copy beside a plain loop, on loopback, every result compared
+	scripts/test-servers
 	$(BIN)/python -m tests.bench $(ARGS)
 
-soak: $(DEV) ## the bot under load, crashes and clock jumps for a while
-	@test -f tests/soak.py -o -f tests/soak/__main__.py || { echo "make soak runs tests/soak, which this version does not have yet." >&2; exit 1; }
+soak: $(DEV) ## a copy killed again and again, and compared in the end
 	scripts/test-servers
 	$(BIN)/python -m tests.soak $(ARGS)
 

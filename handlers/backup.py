@@ -107,7 +107,7 @@ def request_backup(
     admin = ctx.require_admin()
     wanted_source = ctx.directory.mailbox(source)
     if target is None:
-        raise Choose("target", say("backup.where_to", source=str(wanted_source)), targets(ctx, wanted_source))
+        raise Choose("target", say("backup.where_to"), targets(ctx, wanted_source))
     wanted_target = ctx.directory.mailbox(target)
     if same(wanted_source, wanted_target):
         raise UserError(say("backup.same_mailbox", source=str(wanted_source), target=str(wanted_target)))
@@ -417,7 +417,7 @@ def ask_access(step: JobStep, side: Side, box: Mailbox) -> None:
     if job.kind == VERIFY_KIND:
         why = say("backup.open_to_check", asker=data["asker_name"], address=box.address, number=job.params["backup"])
     elif who.owner and side == "source":
-        why = say("backup.consent", **values, readers=readers(data))
+        why = say("backup.consent", **values, what=what_of(job.params), readers=readers(data))
     elif who.owner:
         why = say("backup.consent_target", **values)
     elif box.owner is not None:
@@ -431,10 +431,24 @@ def ask_access(step: JobStep, side: Side, box: Mailbox) -> None:
         return
     name = step.directory.name(who.userid)
     if who.owner and side == "source":
-        step.say(*put_away(step.tx, job, say("backup.replaced")), asked_card(job, name))
+        if data.get("asked_of") != who.userid:  # a new page for the same question is no news to the asker
+            step.put(asked_of=who.userid)
+            step.say(*put_away(step.tx, job, say("backup.replaced")), asked_card(job, name))
     else:
         words = "backup.asked_member" if who.owner else "backup.asked_opener"
         step.say(Text(job.asked_by, say(words, name=name, address=box.address, number=job.id)))
+
+
+def what_of(params: Mapping[str, Any]) -> Words:
+    """What is to be copied: all mail, or the part that the command names."""
+    filters: list[Words] = []
+    if params.get("since"):
+        filters.append(say("backup.filter_since", date=str(params["since"])))
+    if params.get("folders"):
+        filters.append(say("backup.filter_folders", folders=list(params["folders"])))
+    if params.get("without_junk"):
+        filters.append(say("backup.filter_no_junk"))
+    return say("backup.part_of_mail", filters=filters) if filters else say("backup.all_mail")
 
 
 def tell_refusals(step: JobStep, both: dict[Side, Mailbox]) -> None:

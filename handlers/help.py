@@ -15,7 +15,7 @@ from bot.replies import Reply, Text
 from bot.router import Command, Router
 from bot.wecom import cards
 from bot.wecom.limits import TEXT_BYTES
-from bot.words import catalogue, say
+from bot.words import Words, catalogue, say
 from bot.work import JobContext, SweepStep, Work
 from storage.models import JobState
 
@@ -23,6 +23,7 @@ router = Router()
 work = Work()
 
 TOPICS = ("backup", "reassign", "bin", "jobs", "approvals", "people", "help")
+SMALL_TALK = "small talk"  # understood, but not worth a line of help
 MENU = (
     ("help.menu_jobs", "jobs"),
     ("help.menu_me", "my_mailbox"),
@@ -44,7 +45,7 @@ def commands_for(ctx: Context) -> list[Command]:
     held = ctx.roles.of(ctx.sender)
     admin = bool(held & {Role.ADMIN, Role.SUPER_ADMIN})
     commands = _all_commands[0]() if _all_commands else []
-    return [each for each in commands if admin or Role(each.role) in held]
+    return [each for each in commands if each.topic != SMALL_TALK and (admin or Role(each.role) in held)]
 
 
 def line_of(ctx: Context, command: Command) -> str:
@@ -138,13 +139,30 @@ def nearest(mine: list[Command], word: str) -> str | None:
     return None if found is None else str(found[0])
 
 
+@router.command("hello|hi|hey", "你好|您好", topic=SMALL_TALK, example=("hello", "你好"))
+def say_hello(ctx: Context) -> list[Reply]:
+    """Say hello."""
+    return [Text(ctx.sender, greeting(ctx, ctx.directory.name(ctx.sender)))]
+
+
+def greeting(ctx: Context, name: str) -> Words:
+    """What the bot is for, and what to type first."""
+    admin = ctx.may(Role.ADMIN, Role.SUPER_ADMIN)
+    return say("help.greeting_admin" if admin else "help.greeting", name=name)
+
+
+@router.command("thanks", "thank you", "谢谢|多谢", topic=SMALL_TALK, example=("thanks", "谢谢"))
+def say_thanks(ctx: Context) -> list[Reply]:
+    """Say thank you."""
+    return [Text(ctx.sender, say("help.welcome"))]
+
+
 @router.event(EnteredChat)
 def greet(ctx: Context, message: EnteredChat) -> list[Reply]:
     """Greet who opens the chat, at most once a day."""
     member = ctx.tx.members.find(message.sender) or ctx.tx.members.saw(message.sender)
     member.greeted_at = ctx.now
-    admin = ctx.may(Role.ADMIN, Role.SUPER_ADMIN)
-    return [Text(ctx.sender, say("help.greeting_admin" if admin else "help.greeting", name=member.name))]
+    return [Text(ctx.sender, greeting(ctx, member.name))]
 
 
 @work.sweep("menu", MENU_EVERY)

@@ -126,7 +126,15 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
     ctx.tx.audit.add(ctx.sender, "job.retried", str(job.data.get("source_address", "")), job=job.id)
     job.cancel_asked_by, job.finished_at = None, None
     ctx.tx.jobs.put(
-        job, ending=None, refused_sides={}, untold=[], by_manager=None, opener=None, outcome=None, trouble=None
+        job,
+        ending=None,
+        asked_of=None,
+        refused_sides={},
+        untold=[],
+        by_manager=None,
+        opener=None,
+        outcome=None,
+        trouble=None,
     )
     ctx.tx.jobs.wake(job, "start")
     ctx.start(job)

@@ -41,7 +41,7 @@ def whoami(ctx: Context) -> list[Reply]:
     "language {language:en|zh|english|chinese|中文|英文}",
     "语言 {language:中文|英文|en|zh}",
     topic="people",
-    example=("language zh", "语言 英文"),
+    example=("language zh", "语言 中文"),
 )
 def set_language(ctx: Context, language: str) -> list[Reply]:
     """Speak English or Chinese with me."""

@@ -329,11 +329,21 @@ def bin_add(ctx: Context, address: str, since: date) -> list[Reply]:
         raise UserError(say("recycle_bin.in_future", day=f"{since}"))
     if (known := ctx.tx.recycle_bin.waiting_at(address)) is not None:
         raise UserError(say("recycle_bin.there_already", line=line_of(known, ctx.now, ctx.settings.zone), what=address))
+    owner = living_owner(ctx, address)
+    if owner is not None:
+        raise UserError(say("recycle_bin.lives", address=address, owner=owner))
     entered_at = midnight(since)
     if deletion_of(entered_at, ctx.settings.bot_bin_days) <= ctx.now:
         raise UserError(say("recycle_bin.gone_already", what=address, days=ctx.settings.bot_bin_days))
     item = by_hand(ctx, address, admin, entered_at, None)
     return [Text(ctx.sender, lines(say("recycle_bin.added", what=address), deleted_words(item, ctx.settings.zone)))]
+
+
+def living_owner(ctx: Context, address: str) -> str | None:
+    """The name of an active member whose mailbox this is, as far as we know."""
+    box = ctx.tx.mailboxes.at(address)
+    member = ctx.tx.members.find(box.owner) if box is not None and box.owner is not None else None
+    return member.name if member is not None and member.left_at is None else None
 
 
 def by_hand(ctx: Context, address: str, admin: str, entered_at: datetime, deletes_at: datetime | None) -> BinItem:
@@ -487,15 +497,16 @@ def bin_address(ctx: Context, number: int, address: str) -> list[Reply]:
     """Tell me whose address it was, of an entry whose address I never learnt."""
     admin = ctx.require_admin()
     item = waiting_entry(ctx, str(number))
+    if item.address is not None:
+        raise UserError(say("recycle_bin.address_is_known", number=item.id, address=item.address))
     address = ctx.directory.address(address)
     box = ctx.tx.mailboxes.last_at(address)
-    mine = box is not None and box.owner == item.owner
-    before = item.address
+    mine = box is not None and item.owner is not None and box.owner == item.owner
     if not ctx.tx.recycle_bin.has_address(item, address, box.id if box is not None and mine else None):
         raise UserError(say("recycle_bin.busy", what=address))
     if box is not None and mine and box.ended_at is None:
         ctx.tx.mailboxes.ended(box)
-    ctx.tx.audit.add(admin, "bin.address", address, item=item.id, before=before)
+    ctx.tx.audit.add(admin, "bin.address", address, item=item.id)
     told = say("recycle_bin.address_known", number=item.id, address=address)
     return [Text(ctx.sender, lines(told, deleted_words(item, ctx.settings.zone)))]
 

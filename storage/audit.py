@@ -72,13 +72,13 @@ class Audit(Asking):
 
     def broken_at(self) -> int | None:
         """The id of the first entry that does not follow from the one before it; None: the chain holds."""
+        head = self.session.get(AuditHead, 1, with_for_update=True, populate_existing=True)  # nobody adds meanwhile
         last = GENESIS
         with closing(self.entries()) as entries:
             for entry in entries:
                 if entry.prev_hash != last or entry.hash != entry_hash(entry):
                     return entry.id
                 last = entry.hash
-        head = self.session.get(AuditHead, 1)
         if last != (head.hash if head is not None else GENESIS):
             return 0  # entries are missing at the end
         return None

@@ -84,15 +84,15 @@ def test_and_another_takes_over(tmp_path: Path, postgres: str) -> None:
         living = here.start(port=free_port())
         here.direct(living)
         here.wait_ready()
-        wanted = answers(here, "calvin", typed(here, "calvin"), 0)
-        for point in POINTS:
+        wanted = {member: answers(here, member, typed(here, member), 0) for member in TWO}
+        for member, point in zip(itertools.cycle(TWO), POINTS, strict=False):
             dying = here.start(port=free_port(), point=point)
             with living.frozen():
                 here.direct(dying)
-                since = len(here.heard("calvin"))
-                typing = typed(here, "calvin")
+                since = len(here.heard(member))
+                typing = typed(here, member)
                 dying.wait_killed()
                 here.direct(living)
-            check(point, answers(here, "calvin", typing, since), wanted)
+            check(point, answers(here, member, typing, since), wanted[member])
         with here.store.begin() as tx:
             assert tx.audit.broken_at() is None

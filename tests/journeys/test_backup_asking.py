@@ -41,7 +41,7 @@ def test_what_is_missing_is_asked_for(bot: Bot) -> None:
 
     before = newest(bot)
     bot.say("mei", "backup calvin")
-    bot.hear("mei", "Where shall the mail of calvin go?")
+    bot.hear("mei", "Back up to which mailbox?")
     bot.hear("mei", f"1. {SUPPORT}")
     bot.press("mei", "choose", {"choice": [SUPPORT]})
     bot.hear("mei", f"Why is calvin copied to {SUPPORT}?")

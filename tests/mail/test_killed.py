@@ -22,15 +22,20 @@ SECONDS_MAX = 60.0
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_killed_copy_is_finished_by_the_next(dovecot: Dovecot, tmp_path: Path, profile: str) -> None:
     """Kills at seeded random moments after the ledger has begun to grow: that is where the copying is."""
-    source, target = dovecot.account(profile=profile), dovecot.account(profile=profile)
+    assert killed_and_finished(dovecot, tmp_path, profile, seed=11, kills=KILLS), "no kill fell into the copy"
+
+
+def killed_and_finished(server: Dovecot, folder: Path, profile: str, *, seed: int, kills: int) -> int:
+    """A copy killed so many times, then run to its end and compared; how many kills fell into it."""
+    source, target = server.account(profile=profile), server.account(profile=profile)
     fill(source, seed=7, per_folder=60, folders=("INBOX", "其他文件夹/项目归档", "Sent Messages"))
     before = bag(source)
-    ledger, out = tmp_path / "ledger.sqlite", tmp_path / "out"
+    ledger, out = folder / f"ledger-{profile}-{seed}.sqlite", folder / "out"
     argv = child.arguments(source, target, f"--ledger={ledger}", "--connections=2")
-    rng = random.Random(11)
+    rng = random.Random(seed)
 
     killed = 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         began = changed_at(ledger)
         process = child.start(argv, out)
         until = time.monotonic() + SECONDS_MAX
@@ -40,7 +45,6 @@ def test_a_killed_copy_is_finished_by_the_next(dovecot: Dovecot, tmp_path: Path,
         killed += process.is_alive()
         process.kill()
         process.join(SECONDS_MAX)
-    assert killed, "no kill fell into the copy"
 
     process = child.start(argv, out)
     process.join(SECONDS_MAX)
@@ -48,6 +52,7 @@ def test_a_killed_copy_is_finished_by_the_next(dovecot: Dovecot, tmp_path: Path,
     assert json.loads(out.read_text())["verified"]
     assert bag(target, root="Backup/box") == before
     assert count(bag(target)) == count(before)
+    return killed
 
 
 def changed_at(ledger: Path) -> int:
