@@ -525,7 +525,7 @@ def waiting_for_access(ctx: Context, job_id: int) -> Job:
     job = ctx.tx.jobs.find(job_id)
     if job is None or job.kind not in (KIND, VERIFY_KIND):
         raise UserError(say("jobs.unknown", number=job_id))
-    if job.state is not JobState.WAITING or job.stage != "access":
+    if job.state not in (JobState.WAITING, JobState.DUE) or job.stage != "access":
         raise UserError(say("backup.not_waiting_for_access", number=job_id))
     return job
 

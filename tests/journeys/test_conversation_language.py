@@ -21,7 +21,7 @@ def test_the_language_is_taken_from_what_is_typed(tmp_path: Path) -> None:
             ("mailbox 卡尔文", "is the mailbox of 卡尔文"),  # an English line with a Chinese name
             ("邮箱 calvin", "的邮箱。"),
             ("42", "我不明白“42”。"),  # nothing to tell the language by
-            ("hello there", "I do not know `hello there`."),
+            ("hello there", "`hello` is all I need"),
             ("你好", "我不明白“你好”。"),
             ("language en", "From now on I speak English with you."),
             ("7", "I do not know `7`."),
