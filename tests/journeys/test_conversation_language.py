@@ -22,7 +22,7 @@ def test_the_language_is_taken_from_what_is_typed(tmp_path: Path) -> None:
             ("邮箱 calvin", "的邮箱。"),
             ("42", "我不明白“42”。"),  # nothing to tell the language by
             ("hello there", "`hello` is all I need"),
-            ("你好", "我不明白“你好”。"),
+            ("你好", "您好。我负责管理企业邮箱"),
             ("language en", "From now on I speak English with you."),
             ("7", "I do not know `7`."),
             ("语言 中文", "从现在起我用中文和您交流。"),
