@@ -10,6 +10,7 @@ from handlers import (
     approvals,
     audit,
     backup,
+    backup_access,
     handovers,
     help,
     jobs,
@@ -21,6 +22,7 @@ from handlers import (
 
 FEATURES = (
     backup,
+    backup_access,
     verification,
     access,
     handovers,

@@ -10,30 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from bot.context import Choose, Context, Missing
-from bot.directory import Directory, Meant
-from bot.errors import UpstreamError, UserError
+from bot.directory import Meant
+from bot.errors import UserError
 from bot.mail.copy import CopyOutcome, Limits, Progress, copy_mail
 from bot.mail.errors import LoginRefused, QuotaFull
 from bot.mail.notes import Note, NoteKind
 from bot.mail.plan import Filter, Plan, make_plan
-from bot.mail.session import MailAccount
 from bot.mail.verify import Verification, verify_copy
 from bot.policy import Requirement
 from bot.replies import CardUpdate, File, Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
-from bot.work import BACKOFF_MAX, JobContext, JobStep, SweepStep, Work, wait_after
-from handlers import access, addresses, approvals, receipts
-from handlers.access import SIDES, NoPassword, Side, refused_sides
+from bot.work import JobContext, JobStep, SweepStep, Work
+from handlers import addresses, approvals, copying, receipts
+from handlers.access import SIDES, NoPassword, Side
+from handlers.backup_access import get_access
 from handlers.backup_card import (
-    asked_card,
     closed_card,
     preview_card,
     progress_card,
@@ -43,43 +39,54 @@ from handlers.backup_card import (
     sure_card,
 )
 from handlers.connections import WANTED, Connections, wanted_by_others
-from storage.ledger import LeaseLost, SqlLedger
+from handlers.copying import (
+    KIND,
+    PATIENCE,
+    READY_WITHIN,
+    VERIFY_KIND,
+    Stage,
+    accounts,
+    add_job,
+    ask_again,
+    boxes,
+    clean_up,
+    end_with,
+    facts_of,
+    filter_of,
+    later,
+    ledger_of,
+    one_turn,
+    pair,
+    refuse,
+    refused,
+    told,
+    wait_for_connections,
+)
+from storage.ledger import LeaseLost
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
     from storage.store import Transaction
 
-log = structlog.get_logger()
 router = Router()
 work = Work()
 
-KIND = "backup"
-VERIFY_KIND = "verify"
 ROOT = "其他文件夹"  # the console's own backup goes there; webmail calls it 我的文件夹
-READY_WITHIN = timedelta(hours=24)
-ACCESS_WITHIN = timedelta(days=7)
 SLICE_SECONDS = 240.0
 SLICE_SECONDS_WHEN_WANTED = 30.0  # others wait for connections
 PROGRESS_EVERY_SECONDS = 2.0
 KEEP_EVERY_SECONDS = 15.0  # leases of WRITER_SECONDS
-CONNECTIONS_AGAIN = timedelta(seconds=5)
 LET_IN = timedelta(seconds=8)
 WRITER_SECONDS = 90.0
 CONNECTIONS_MAX = 4  # of one copy: one to the source, the others to the target
 WRITER_BUSY = timedelta(seconds=15)
 VERIFY_ROUNDS_MAX = 3
-PATIENCE = timedelta(hours=24)  # with a network or a server that is away, before a job gives up
-PATIENT_STAGES = ("preview", "copy", "verify", "check")
-FAILURES_TOLD = 3  # in a row; a short trouble is nobody's business
 CONFIRMED_WITHIN = timedelta(hours=24)
 CONFIRM_AGAIN = timedelta(hours=1)
 LONG_COPY = timedelta(minutes=10)
 ROOM_SHARE_MAX = 0.8
 TARGETS_OFFERED = 10
 PARTIAL_REFUSED = "backup.partial_refused"  # an admin may accept that
-TOLD_AT_THE_END = ("cancelled", "expired")  # the other endings were told when they came
-
-Stage = Callable[[JobContext], None]
 
 
 # --- asking for it ---------------------------------------------------------------------------------------------------
@@ -117,17 +124,12 @@ def request_backup(
     for job in ctx.tx.jobs.open_on(ids, kind=KIND):
         if list(pair(job)) == ids:
             raise UserError(say("backup.already_open", number=job.id, source=str(wanted_source)))
-    params = {
-        "source": {"address": wanted_source.address, "userid": wanted_source.userid},
-        "target": {"address": wanted_target.address, "userid": wanted_target.userid},
-        "reason": reason,
-        "since": since.isoformat() if since is not None else None,
-        "folders": folders or [],
-        "without_junk": without is not None,
-    }
-    job = ctx.tx.jobs.add(KIND, asked_by=admin, params=params)
-    ctx.tx.jobs.put(job, reason=reason, asker_name=ctx.directory.name(admin))
-    ctx.tx.audit.add(admin, "backup.asked", str(wanted_source), target=str(wanted_target), job=job.id, reason=reason)
+    job = add_job(
+        ctx.tx, asked_by=admin, asker_name=ctx.directory.name(admin), reason=reason, since=since,
+        source={"address": wanted_source.address, "userid": wanted_source.userid},
+        target={"address": wanted_target.address, "userid": wanted_target.userid},
+        folders=folders or [], without_junk=without is not None,
+    )  # fmt: skip
     ctx.start(job)
     return [Text(admin, say("backup.looking", source=str(wanted_source), target=str(wanted_target), number=job.id))]
 
@@ -170,68 +172,6 @@ def turn(job: JobContext) -> None:
         "cleanup": clean_up,
     }
     one_turn(job, stages[job.stage])
-
-
-def one_turn(job: JobContext, stage: Stage) -> None:
-    """
-    One turn of a stage. A wish to cancel is honoured before and after it, also when the stage ends in waiting.
-
-    Trouble with the network or a server is waited out for a day: a ten-hour copy must not end for an outage.
-    """
-    if job.stage != "cleanup" and cancel_wished(job):
-        return
-    try:
-        stage(job)
-    except UpstreamError as error:
-        if job.stage not in PATIENT_STAGES or not patient(job, error):
-            raise
-    with job.services.store.begin() as tx:
-        row = tx.jobs.get(job.job_id)
-        if row.state is JobState.WAITING and row.cancel_asked_by is not None:
-            end_with(JobStep(tx, row, job.services, job.roles(tx)), "cancelled")
-
-
-def patient(job: JobContext, error: UpstreamError) -> bool:
-    """Whether the same is tried again later, in ever longer steps; the asker hears of it once."""
-    wait = wait_after(error)
-    if wait is None:
-        return False
-    with job.begin() as step:
-        row, done = step.job, int((step.job.data.get("progress") or {}).get("done", 0))
-        trouble = dict(row.data.get("trouble") or {})
-        if not trouble or done > trouble["done"]:
-            trouble = {"since": step.now.isoformat(), "done": done, "told": trouble.get("told", False)}
-        until = datetime.fromisoformat(trouble["since"]) + PATIENCE
-        if step.now >= until:
-            return False
-        row.failures += 1
-        if row.failures >= FAILURES_TOLD and not trouble["told"]:
-            trouble["told"] = True
-            why = error.words() or say("work.upstream", error=str(error))
-            moment = f"{until.astimezone(job.services.settings.zone):%Y-%m-%d %H:%M}"
-            step.say(Text(row.asked_by, say("backup.trouble", number=row.id, why=why, until=moment)))
-        step.put(trouble=trouble)
-        step.go(row.stage, due_at=step.now + min(BACKOFF_MAX, wait * 2 ** min(row.failures - 1, 10)))
-        row.error = str(error)
-        log.warning("job_later", job_id=row.id, stage=row.stage, failures=row.failures, error=str(error))
-    return True
-
-
-def cancel_wished(job: JobContext) -> bool:
-    """Whether somebody cancelled; then the job goes to its cleanup."""
-    with job.begin() as step:
-        by = step.job.cancel_asked_by
-        if by is None:
-            return False
-        end_with(step, "cancelled")
-        return True
-
-
-def end_with(step: JobStep, ending: str) -> None:
-    """To the cleanup, and then to this ending."""
-    step.put(ending=ending)
-    step.tx.approvals.void(step.job.id)
-    step.go("cleanup")
 
 
 def find_both(job: JobContext) -> None:
@@ -315,292 +255,7 @@ def one_box(one: Mailbox, other: Mailbox) -> bool:
     )
 
 
-def refuse(step: JobStep, why: Words) -> None:
-    """It cannot be done as it was asked."""
-    step.say(Text(step.job.asked_by, why))
-    end_with(step, "refused")
-
-
-def pair(job: Job) -> tuple[int | None, int | None]:
-    """The mailboxes of a job, as far as they are known."""
-    return job.data.get("source"), job.data.get("target")
-
-
-def facts_of(step: JobStep, source: Mailbox, target: Mailbox) -> dict[str, Any]:
-    """What people agree to: whose mail, into which mailbox, read by whom. No counts."""
-    return {
-        "source": source.address,
-        "owner": source.owner,
-        "target": target.address,
-        "target_kind": str(target.kind),
-        "readers": step.directory.readers(target),
-    }
-
-
-def told(facts: dict[str, Any], directory: Directory) -> Words:
-    """Facts in words."""
-    owner = facts["owner"]
-    return say(
-        "backup.facts", source=facts["source"], owner=directory.name(owner) if owner else "-",
-        target=facts["target"], readers=[directory.name(each) for each in facts["readers"]] or "-",
-    )  # fmt: skip
-
-
-def boxes(job: JobContext | JobStep, tx: Transaction) -> dict[Side, Mailbox]:
-    """Both mailboxes of a job."""
-    data = job.data if isinstance(job, JobContext) else job.job.data
-    return {side: tx.mailboxes.get(int(data[side])) for side in SIDES if data.get(side) is not None}
-
-
 # --- access ----------------------------------------------------------------------------------------------------------
-
-
-def get_access(job: JobContext) -> None:
-    """
-    A password for each side, then the preview. Pages first: no key is made and nothing switched before people agreed.
-    """
-    sides = sides_of(job.kind)
-    with job.services.store.begin() as tx:
-        both = boxes(job, tx)
-        lacking = [side for side in sides if tx.passwords.find(job.job_id, side) is None]
-    if all(mintable(both[side]) for side in lacking):
-        for side in lacking:
-            access.mint(job, side, both[side])
-        for side in sides:
-            owner = both[side].owner
-            if both[side].kind is MailboxKind.MEMBER and owner is not None:
-                access.switch_imap_on(job, owner)
-    with job.begin() as step:
-        both = boxes(step, step.tx)
-        tell_refusals(step, both)
-        still = access.needed(step, sides)
-        if "source" not in still:
-            step.tx.approvals.void(step.job.id)  # the owner has answered himself
-        if not still:
-            step.go("preview" if job.kind == KIND else "check")
-            return
-        by_page = [side for side in still if not mintable(both[side])]
-        for side in by_page:
-            if side in refused_sides(step.job):  # he is not asked again because something else happened
-                continue
-            latest = step.tx.links.latest(job.job_id, side)
-            if latest is None or not step.tx.links.alive(latest):
-                ask_access(step, side, both[side])
-        if by_page:
-            wait_for_access(step)
-
-
-def sides_of(kind: str) -> list[Side]:
-    """The mailboxes a job logs in to: a later check looks at the target only."""
-    return list(SIDES) if kind == KIND else ["target"]
-
-
-def mintable(box: Mailbox) -> bool:
-    """Whether the app may make a password for it, as far as we know."""
-    return box.kind is MailboxKind.PUBLIC and box.managed
-
-
-def wait_for_access(step: JobStep) -> None:
-    """For somebody's page: a week, but a day only while a minted password lives."""
-    within = READY_WITHIN if step.tx.passwords.minted_for(step.job.id) else ACCESS_WITHIN
-    step.tx.jobs.wait(step.job, "access", expires_at=step.now + within)
-
-
-def ask_access(step: JobStep, side: Side, box: Mailbox) -> None:
-    """Send the page to who can open the mailbox, and tell the asker whom."""
-    who = access.opener(step, box, by_manager=bool(step.job.data.get("by_manager")) and side == "source")
-    data, job = step.job.data, step.job
-    values = {
-        "asker": data["asker_name"], "source": data["source_address"], "target": data["target_address"],
-        "reason": data["reason"],
-    }  # fmt: skip
-    if job.kind == VERIFY_KIND:
-        why = say("backup.open_to_check", asker=data["asker_name"], address=box.address, number=job.params["backup"])
-    elif who.owner and side == "source":
-        why = say("backup.consent", **values, what=what_of(job.params), readers=readers(data))
-    elif who.owner:
-        why = say("backup.consent_target", **values)
-    elif box.owner is not None:
-        why = say("backup.open_by_manager", address=box.address, owner=step.directory.name(box.owner), number=job.id)
-    elif box.kind is MailboxKind.UNSEEN:
-        why = say("backup.open_unseen", address=box.address, number=job.id, asker=data["asker_name"])
-    else:
-        why = say("backup.open_public", address=box.address, number=job.id, asker=data["asker_name"])
-    step.say(*access.ask_for(step, side, box, who, why))
-    if who.userid == job.asked_by:
-        return
-    name = step.directory.name(who.userid)
-    if who.owner and side == "source":
-        if data.get("asked_of") != who.userid:  # a new page for the same question is no news to the asker
-            step.put(asked_of=who.userid)
-            step.say(*put_away(step.tx, job, say("backup.replaced")), asked_card(job, name))
-    else:
-        words = "backup.asked_member" if who.owner else "backup.asked_opener"
-        step.say(Text(job.asked_by, say(words, name=name, address=box.address, number=job.id)))
-
-
-def what_of(params: Mapping[str, Any]) -> Words:
-    """What is to be copied: all mail, or the part that the command names."""
-    filters: list[Words] = []
-    if params.get("since"):
-        filters.append(say("backup.filter_since", date=str(params["since"])))
-    if params.get("folders"):
-        filters.append(say("backup.filter_folders", folders=list(params["folders"])))
-    if params.get("without_junk"):
-        filters.append(say("backup.filter_no_junk"))
-    return say("backup.part_of_mail", filters=filters) if filters else say("backup.all_mail")
-
-
-def tell_refusals(step: JobStep, both: dict[Side, Mailbox]) -> None:
-    """Who said no on his page, told to the asker once, with what can be done."""
-    untold, refused_by = list(step.job.data.get("untold") or []), refused_sides(step.job)
-    if not untold:
-        return
-    step.put(untold=[])
-    for side in (each for each in SIDES if each in untold and each in refused_by):
-        owned = both[side].owner is not None
-        own = "backup.declined" if side == "source" else "backup.declined_target"
-        name = step.directory.name(refused_by[side])
-        words = say(
-            own if owned else "backup.declined_public", name=name, address=both[side].address, number=step.job.id
-        )
-        step.say(Text(step.job.asked_by, words))
-
-
-@router.command("link {job_id:int}", "链接 {job_id:int}", topic="backup", example=("link 12", "链接 12"))
-def new_link(ctx: Context, job_id: int) -> list[Reply]:
-    """Send me a new page for a job that waits for my mailbox."""
-    job = ctx.tx.jobs.find(job_id)
-    links = access.waits_for(job, ctx.sender, ctx.tx) if job is not None else []
-    if job is None or not links or job.state is not JobState.WAITING or job.stage != access.WAITING_STAGE:
-        raise UserError(say("backup.no_link", number=job_id))
-    if ctx.tx.links.made_since(ctx.sender, timedelta(hours=1)) >= access.LINKS_AN_HOUR_MAX:
-        raise UserError(say("backup.too_many_links"))
-    for link in links:
-        ctx.tx.links.end(job.id, link.side)
-    asked_anew(ctx, job, *(link.side for link in links))
-    ctx.tx.jobs.wake(job, "access")
-    ctx.start(job)
-    return []
-
-
-def asked_anew(ctx: Context, job: Job, *sides: str) -> None:
-    """Whoever refused these sides is asked again, or somebody else: he, his manager or an admin wants it so."""
-    ctx.tx.jobs.put(job, refused_sides={side: by for side, by in refused_sides(job).items() if side not in sides})
-
-
-@router.command(
-    "access {job_id:int} by {member}",
-    "由 {member} 授权 {job_id:int}",
-    role="admin",
-    topic="backup",
-    example=("access 12 by calvin", "由 calvin 授权 12"),
-)
-def choose_opener(ctx: Context, job_id: int, member: str) -> list[Reply]:
-    """Ask another member, who can open the public mailbox, for access."""
-    job = waiting_for_access(ctx, job_id)
-    sides = [side for side in sides_of(job.kind) if ctx.tx.passwords.find(job.id, side) is None]
-    both = {side: ctx.tx.mailboxes.get(int(job.data[side])) for side in sides}
-    shared = {side: box for side, box in both.items() if box.owner is None and not mintable(box)}
-    if not shared:
-        raise UserError(say("backup.only_the_owner", number=job_id))
-    chosen = ctx.directory.member(member)
-    for side, box in shared.items():
-        can_open = ctx.directory.readers(box)
-        if can_open and chosen.userid not in can_open:
-            named = [ctx.directory.name(each) for each in can_open]
-            raise UserError(say("backup.cannot_open", name=chosen.name, address=box.address, readers=named))
-        if refused_sides(job).get(side) == chosen.userid:
-            raise UserError(say("backup.refused_already", name=chosen.name, address=box.address, number=job_id))
-        ctx.tx.links.end(job.id, side)
-    ctx.tx.jobs.put(job, opener=chosen.userid)
-    asked_anew(ctx, job, *shared)
-    ctx.tx.jobs.wake(job, "access")
-    ctx.start(job)
-    return [Text(ctx.sender, say("backup.asking_member", name=chosen.name, number=job.id))]
-
-
-def waiting_for_access(ctx: Context, job_id: int) -> Job:
-    """A job that waits for a page; UserError otherwise."""
-    job = ctx.tx.jobs.find(job_id)
-    if job is None or job.kind not in (KIND, VERIFY_KIND):
-        raise UserError(say("jobs.unknown", number=job_id))
-    if job.state not in (JobState.WAITING, JobState.DUE) or job.stage != "access":
-        raise UserError(say("backup.not_waiting_for_access", number=job_id))
-    return job
-
-
-@router.command(
-    "manager {job_id:int}", "找上级 {job_id:int}", role="admin", topic="backup", example=("manager 12", "找上级 12")
-)
-@router.action("by_manager", role="admin")
-def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
-    """Ask the owner's manager to allow a backup that the owner cannot or does not answer."""
-    job = waiting_for_access(ctx, job_id)
-    owner = job.data.get("owner")
-    if owner is None:
-        raise UserError(say("backup.no_owner", number=job_id))
-    if ctx.tx.passwords.find(job.id, "source") is not None:  # he agreed to what he was shown, and to nothing else
-        raise UserError(say("backup.owner_agreed", owner=ctx.directory.name(owner), number=job_id))
-    facts = facts_now(ctx, job)
-    if any(each.job_id == job.id for each in ctx.tx.approvals.asked_by(job.asked_by)):
-        raise UserError(say("backup.manager_asked_already", number=job_id))
-    requirement = ctx.policy.requirement("backup_member_without_owner")
-    may = approvals.who_may(
-        requirement, ctx.directory, ctx.roles, asker=job.asked_by, owner=owner, gains=facts["readers"]
-    )
-    question = say(
-        "backup.manager_question", owner=ctx.directory.name(owner), source=facts["source"], target=facts["target"],
-        readers=readers({**job.data, "reader_names": names_of(ctx, facts)}),
-    )  # fmt: skip
-    _, replies = approvals.ask(
-        ctx.tx, action="backup.without_owner", requirement=requirement, may=may, job_id=job.id, question=question,
-        facts=facts, reason=str(job.data["reason"]), asked_by=job.asked_by,
-        asked_by_name=str(job.data["asker_name"]), settings=ctx.settings,
-    )  # fmt: skip
-    named = [ctx.directory.name(userid) for userid in may.userids]
-    return [*replies, Text(ctx.sender, say("backup.manager_asked", approvers=named, number=job.id))]
-
-
-def names_of(ctx: Context, facts: Mapping[str, Any]) -> list[str]:
-    """The readers among the facts, by name."""
-    return [ctx.directory.name(each) for each in facts["readers"]]
-
-
-def facts_now(ctx: Context, job: Job) -> dict[str, Any]:
-    """What a yes to a job is about, as far as rows tell; the copy looks again."""
-    target = ctx.tx.mailboxes.get(int(job.data["target"]))
-    return {**job.data["facts"], "readers": ctx.directory.readers(target)}
-
-
-@approvals.facts_of("backup.public")
-@approvals.facts_of("backup.without_owner")
-def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
-    """What the question showed, read again: if it changed, a yes to it is void."""
-    return facts_now(ctx, ctx.tx.jobs.get(approval.job_id))
-
-
-@approvals.decided("backup.without_owner")
-def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
-    """A yes lets the asking admin enter the password; the owner is told who allowed it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    open_now = job.state in (JobState.WAITING, JobState.DUE) and job.stage == "access"
-    if approval.status is not ApprovalStatus.APPROVED or not open_now:
-        return []
-    if ctx.tx.passwords.find(job.id, "source") is not None:  # the owner was faster; what he was shown counts
-        return []
-    ctx.tx.jobs.put(job, by_manager=ctx.sender, facts=approval.facts, reader_names=names_of(ctx, approval.facts))
-    ctx.tx.links.end(job.id, "source")
-    asked_anew(ctx, job, "source")
-    if job.state is JobState.WAITING:  # else it is at work, and finds it
-        ctx.tx.jobs.wake(job, "access")
-        ctx.start(job)
-    words = say(
-        "backup.owner_told_manager", manager=ctx.directory.name(ctx.sender), asker=job.data["asker_name"],
-        source=job.data["source_address"], target=job.data["target_address"], reason=job.data["reason"],
-        readers=readers(job.data),
-    )  # fmt: skip
-    return [Text(str(job.data["owner"]), words)]
 
 
 # --- preview ---------------------------------------------------------------------------------------------------------
@@ -639,42 +294,6 @@ def preview(job: JobContext) -> None:
         )
         step.tx.jobs.wait(step.job, "ready", expires_at=step.now + READY_WITHIN)
         show_preview(step)
-
-
-def accounts(job: JobContext, both: dict[Side, Mailbox]) -> tuple[MailAccount, MailAccount]:
-    """How to log in to source and target; NoPassword when one is not there any more."""
-    return access.account(job, "source", both["source"]), access.account(job, "target", both["target"])
-
-
-def ask_again(job: JobContext) -> None:
-    """A password is not there any more: back to asking for it."""
-    with job.begin() as step:
-        step.go("access")
-
-
-def wait_for_connections(job: JobContext) -> None:
-    """All connections are in use: others learn that this job waits, and it looks again soon."""
-    with job.begin() as step:
-        step.put(**{WANTED: True})
-        step.go(step.job.stage, due_at=step.now + CONNECTIONS_AGAIN)
-
-
-def filter_of(params: Any) -> Filter:
-    """The filter as it was typed."""
-    since = date.fromisoformat(params["since"]) if params.get("since") else None
-    return Filter(since, tuple(params.get("folders") or ()), bool(params.get("without_junk")))
-
-
-def refused(job: JobContext, error: LoginRefused, both: dict[Side, Mailbox]) -> None:
-    """A login was refused: never tried again by itself."""
-    side: Side = "target" if error.mailbox.casefold() == both["target"].address else "source"
-    with job.begin() as step:
-        minted = step.tx.passwords.find(job.job_id, side)
-        access.login_refused(step, side, both[side], error.words())
-        if minted is not None and minted.given_by == "bot":
-            step.go("access")
-        else:
-            wait_for_access(step)
 
 
 def summary(plan: Plan, there: receipts.Stored, wanted: Filter, quota_bytes: int) -> dict[str, Any]:
@@ -835,12 +454,6 @@ def copy(job: JobContext) -> None:
     after_slice(job, outcome)
 
 
-def later(job: JobContext, wait: timedelta) -> None:
-    """The same stage again, in a while."""
-    with job.begin() as step:
-        step.go(step.job.stage, due_at=step.now + wait)
-
-
 def count_what_is_there(job: JobContext, both: dict[Side, Mailbox]) -> None:
     """What earlier runs had stored, noted once: the receipt is the difference, whatever crashes in between."""
     if job.data.get("before") is not None:
@@ -898,12 +511,6 @@ def as_json(progress: Progress, now: datetime) -> dict[str, Any]:
         "done": progress.done, "left": progress.planned, "refused": progress.refused, "bytes": progress.size_bytes,
         "left_bytes": progress.planned_bytes, "folder": progress.folder, "rate": round(rate, 1), "at": now.isoformat(),
     }  # fmt: skip
-
-
-def ledger_of(job: JobContext, both: dict[Side, Mailbox], fence: Any = None) -> SqlLedger:
-    """The ledger of this pair and root; another incarnation of the source is another ledger."""
-    source_key, target_key = f"mailbox:{job.data['source']}", f"mailbox:{both['target'].id}"
-    return SqlLedger(job.services.store.engine, source_key, target_key, str(job.data["root"]), fence=fence)
 
 
 def facts_hold(job: JobContext) -> bool:
@@ -1137,44 +744,7 @@ def give_receipt(job: JobContext) -> None:
         end_with(step, "done")
 
 
-def clean_up(job: JobContext) -> None:
-    """No key is left behind; then the job has its ending."""
-    problems = access.give_back(job.services, job.job_id)
-    with job.begin() as step:
-        for problem in problems:
-            step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
-        if problems:
-            step.tx.moments.happened(access.TOLD)
-        finish(step)
-
-
-def finish(step: JobStep) -> None:
-    """The job has its ending; who did not hear of it yet does."""
-    job, ending = step.job, str(step.job.data.get("ending") or "failed")
-    step.say(*put_away(step.tx, job, say(f"jobs.ended_{ending}")))
-    by = job.cancel_asked_by
-    if ending == "cancelled" and by is not None and by != job.asked_by:
-        step.say(Text(job.asked_by, say("backup.ended_cancelled_by", number=job.id, name=step.directory.name(by))))
-    elif ending in TOLD_AT_THE_END:
-        step.say(Text(job.asked_by, say(f"backup.ended_{ending}", number=job.id)))
-    step.tx.audit.add("bot", "backup.ended", str(job.data.get("source_address", "")), job=job.id, ending=ending)
-    state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-    step.tx.jobs.end(job, state, error=job.error)
-
-
-@work.failed(KIND)
-def failed(step: JobStep, words: Words) -> None:
-    """It cannot go on: say why, keep what was copied, and leave no key behind."""
-    if step.job.stage == "cleanup":  # it has its ending all the same; what is left of keys is tried again every hour
-        if step.tx.moments.first_within(access.TOLD, access.TOLD_EVERY):
-            told_words = say("backup.cleanup_failed", number=step.job.id, why=words)
-            step.say(*(Text(userid, told_words) for userid in step.roles.admins))
-        finish(step)
-        return
-    stage = say(f"jobs.stage_{step.job.stage}")
-    step.say(Text(step.job.asked_by, say("backup.failed", number=step.job.id, stage=stage, why=words)))
-    end_with(step, "failed")
-    step.job.error = words.text("en")
+work.failed(KIND)(copying.failed)
 
 
 @work.sweep("backup-expiry", timedelta(minutes=1))

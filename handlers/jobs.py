@@ -10,7 +10,7 @@ from bot.router import Router
 from bot.words import Words, say
 from bot.work import Work
 from handlers import backup, reassign
-from handlers.backup import KIND, VERIFY_KIND
+from handlers.copying import KIND, VERIFY_KIND
 from storage.models import Job, JobState
 
 router = Router()

@@ -26,7 +26,7 @@ from bot.wecom import exmail
 from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import addresses, approvals, backup, handovers, recycle_bin
+from handlers import addresses, approvals, copying, handovers, recycle_bin
 from handlers.approvals import as_json, from_json
 from handlers.handovers import Check, Look, evidence, moment, owner_now
 from storage.handovers import OPEN as STILL_OPEN
@@ -520,21 +520,15 @@ def start_backup(step: JobStep) -> int:
     data, job = step.job.data, step.job
     into = step.directory.mailbox(str(data["into"]))
     ids = (data["target"], into.mailbox.id if into.mailbox is not None else None)
-    for other in step.tx.jobs.open_on([data["target"]], kind=backup.KIND):
-        if backup.pair(other) == ids:
+    for other in step.tx.jobs.open_on([data["target"]], kind=copying.KIND):
+        if copying.pair(other) == ids:
             return other.id
     reason = say("reassign.backup_reason", number=job.id, address=data["source_address"], reason=data["reason"])
     why = reason.text(step.services.settings.bot_language)
-    params: dict[str, Any] = {
-        "source": {"address": data["displaced"], "userid": job.params["new_owner"]},
-        "target": {"address": into.address, "userid": None},
-        "reason": why, "since": None, "folders": [], "without_junk": False,
-    }  # fmt: skip
-    started = step.tx.jobs.add(backup.KIND, asked_by=job.asked_by, params=params)
-    step.tx.jobs.put(started, reason=why, asker_name=data["asker_name"])
-    step.tx.audit.add(
-        job.asked_by, "backup.asked", str(data["displaced"]), target=into.address, job=started.id, reason=why,
-        reassign=job.id,
+    started = copying.add_job(
+        step.tx, asked_by=job.asked_by, asker_name=str(data["asker_name"]), reason=why, reassign=job.id,
+        source={"address": data["displaced"], "userid": str(job.params["new_owner"])},
+        target={"address": into.address, "userid": None},
     )  # fmt: skip
     step.start(started)
     words = say(

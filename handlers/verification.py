@@ -16,10 +16,11 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import lines, say
 from bot.work import JobContext, Work
-from handlers import access, addresses, backup, receipts
+from handlers import access, addresses, copying, receipts
 from handlers.access import NoPassword
-from handlers.backup import KIND, VERIFY_KIND
+from handlers.backup_access import get_access
 from handlers.connections import WANTED, Connections
+from handlers.copying import KIND, VERIFY_KIND
 
 router = Router()
 work = Work()
@@ -44,13 +45,13 @@ def verify_again(ctx: Context, job_id: int) -> list[Reply]:
 @work.job(VERIFY_KIND, long=("check",))
 def turn(job: JobContext) -> None:
     """One turn of a later check, by its stage."""
-    stages: dict[str, backup.Stage] = {
-        "start": find_target, "access": backup.get_access, "check": check_ledger, "cleanup": backup.clean_up,
+    stages: dict[str, copying.Stage] = {
+        "start": find_target, "access": get_access, "check": check_ledger, "cleanup": copying.clean_up,
     }  # fmt: skip
-    backup.one_turn(job, stages[job.stage])
+    copying.one_turn(job, stages[job.stage])
 
 
-work.failed(VERIFY_KIND)(backup.failed)
+work.failed(VERIFY_KIND)(copying.failed)
 
 
 def find_target(job: JobContext) -> None:
@@ -62,25 +63,25 @@ def find_target(job: JobContext) -> None:
             step.go("access")
             return
         why = found.problem if found.mailbox is None else None
-        backup.refuse(step, why or say("backup.target_changed", address=address, number=job.params["backup"]))
+        copying.refuse(step, why or say("backup.target_changed", address=address, number=job.params["backup"]))
 
 
 def check_ledger(job: JobContext) -> None:
     """The target against the ledger, and what differs."""
     with job.services.store.begin() as tx:
-        both = backup.boxes(job, tx)
+        both = copying.boxes(job, tx)
     try:
         target = access.account(job, "target", both["target"])
         with Connections(job, least=1, most=1) as connections:
             if not connections.count:
-                backup.wait_for_connections(job)
+                copying.wait_for_connections(job)
                 return
-            checked = asyncio.run(verify_copy(None, target, ledger=backup.ledger_of(job, both)))
+            checked = asyncio.run(verify_copy(None, target, ledger=copying.ledger_of(job, both)))
     except NoPassword:
-        backup.ask_again(job)
+        copying.ask_again(job)
         return
     except LoginRefused as error:
-        backup.refused(job, error, both)
+        copying.refused(job, error, both)
         return
     with job.begin() as step:
         stored = sum(each.stored for each in checked.folders)
@@ -92,4 +93,4 @@ def check_ledger(job: JobContext) -> None:
         step.say(Text(step.job.asked_by, lines(words, *checked.differences[: receipts.SHOWN_MAX])))
         step.tx.audit.add("bot", "backup.verified", both["target"].address, backup=job.params["backup"], ok=checked.ok)
         step.put(**{WANTED: False})
-        backup.end_with(step, "done")
+        copying.end_with(step, "done")

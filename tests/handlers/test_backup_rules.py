@@ -14,7 +14,7 @@ from bot.mail.outcome import CopyOutcome
 from bot.mail.plan import Plan
 from bot.policy import Policy
 from bot.words import say
-from handlers import addresses, approvals, backup, jobs, verification
+from handlers import addresses, approvals, backup, backup_access, jobs, verification
 from handlers import work as all_work
 from handlers.connections import WANTED, Connections
 from storage.ledger import LeaseLost
@@ -48,7 +48,7 @@ def test_a_no_stays_a_no_whatever_else_happens(world: World) -> None:
     world.run(job)
     assert world.links(job) == [("calvin", "source"), ("ahing", "target")]
     assert world.state(job) == (JobState.WAITING, "access")
-    world.does("calvin", backup.new_link, job)
+    world.does("calvin", backup_access.new_link, job)
     world.run(job)
     assert world.links(job)[-1] == ("calvin", "source")
     assert len(world.links(job)) == 3
@@ -74,7 +74,7 @@ def test_the_manager_is_not_asked_over_an_owner_who_agreed(world: World) -> None
     world.run(job)
     assert world.state(job) == (JobState.WAITING, "access")
     with pytest.raises(UserError, match="owner_agreed"):
-        world.does("mei", backup.ask_manager, job)
+        world.does("mei", backup_access.ask_manager, job)
     assert world.data(job)["facts"] == before
 
 
@@ -84,7 +84,7 @@ def asked_manager(world: World) -> tuple[int, Approval]:
     before = world.data(job)["facts"]
     with world.store.begin() as tx:
         tx.mailboxes.get(world.support).readers = {"userids": ["mei", "tao", "solo"], "departments": [], "tags": []}
-    world.does("mei", backup.ask_manager, job)
+    world.does("mei", backup_access.ask_manager, job)
     assert world.data(job)["facts"] == before, "asking alone changed what the owner is asked to agree to"
     with world.store.begin() as tx:
         return job, tx.session.query(Approval).filter_by(job_id=job).one()
