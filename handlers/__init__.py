@@ -16,6 +16,7 @@ from handlers import (
     jobs,
     lookup,
     reassign,
+    reassign_steps,
     recycle_bin,
     verification,
 )
@@ -27,6 +28,7 @@ FEATURES = (
     access,
     handovers,
     reassign,
+    reassign_steps,
     jobs,
     approvals,
     addresses,

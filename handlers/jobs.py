@@ -9,14 +9,14 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, say
 from bot.work import Work
-from handlers import backup, reassign
+from handlers import backup, reassign_card, reassign_steps
 from handlers.copying import KIND, VERIFY_KIND
 from storage.models import Job, JobState
 
 router = Router()
 work = Work()
 
-SHOWN_KINDS = (KIND, VERIFY_KIND, reassign.KIND)
+SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND)
 OPEN = (JobState.WAITING, JobState.DUE)
 BEFORE_START = ("start", "approval", "access", "preview", "ready")
 
@@ -68,8 +68,8 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
     if outcome := job.data.get("outcome"):
         key = "jobs.outcome_complete" if outcome["complete"] else "jobs.outcome_partial"
         lines.append(say(key, copied=outcome["copied"], refused=outcome["refused"]))
-    if job.kind == reassign.KIND:
-        lines += reassign.details(job)
+    if job.kind == reassign_steps.KIND:
+        lines += reassign_card.details(job)
     if job.error:
         lines.append(say("jobs.error", error=job.error))
     if job.state in OPEN:
@@ -117,8 +117,8 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
     job = visible(ctx, job_id)
     if job.state is JobState.WAITING and job.stage == "full":
         return backup.start(ctx, job_id, "anyway")
-    if job.kind == reassign.KIND:
-        return reassign.resume(ctx, job_id)
+    if job.kind == reassign_steps.KIND:
+        return reassign_steps.resume(ctx, job_id)
     outcome = job.data.get("outcome") or {}
     whole = job.kind != KIND or (outcome.get("verified") and not outcome.get("refused"))
     if job.state in OPEN or (job.state is JobState.DONE and whole):

@@ -2,16 +2,15 @@
 `reassign ahing@ to calvin because …`: a mailbox with its history gets another owner, and nothing is lost unseen.
 
 No API does it, so the console's steps are handovers. The job's stages, each of which may run twice: start (who has
-what), shown (waits for the asker), approval (waits for the manager), prepare (a verified backup of what the new owner
-loses, and his word that he knows), facts (read again), reclaim, assign, finish, cleanup. A mailbox in the recycle bin
-needs no reclaim. What was done is kept step by step, so a failure can name it and `resume` goes on from there.
+what), shown (waits for the asker), approval (waits for the manager); then, in `reassign_steps`, prepare (a verified
+backup of what the new owner loses, and his word that he knows), facts (read again), reclaim, assign, finish, cleanup.
+A mailbox in the recycle bin needs no reclaim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,27 +19,17 @@ from bot.context import Context, Missing
 from bot.directory import Directory
 from bot.errors import UserError
 from bot.policy import Approvers, Policy, Roles
-from bot.replies import Button, Card, CardUpdate, Reply, Said, Text
+from bot.replies import Reply, Text
 from bot.router import Router
 from bot.wecom import exmail
 from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
-from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import addresses, approvals, copying, handovers, recycle_bin
-from handlers.approvals import as_json, from_json
-from handlers.handovers import Check, Look, evidence, moment, owner_now
-from storage.handovers import OPEN as STILL_OPEN
-from storage.models import (
-    Approval,
-    ApprovalStatus,
-    BinSource,
-    BinState,
-    Handover,
-    HandoverState,
-    Job,
-    JobState,
-    MailboxKind,
-)
+from bot.work import JobContext, JobStep, Work
+from handlers import addresses, approvals, handovers, reassign_steps, recycle_bin
+from handlers.handovers import Look, evidence
+from handlers.reassign_card import card_rows, day, lost, put_away, shown_card, what
+from handlers.reassign_steps import KIND, end_with, facts_of, known_job
+from storage.models import Approval, ApprovalStatus, Job, JobState, MailboxKind
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -49,15 +38,8 @@ log = structlog.get_logger()
 router = Router()
 work = Work()
 
-KIND = "reassign"
 ACTION = "reassign"  # of the policy and of the approval
 SHOWN_FOR = timedelta(days=7)
-PREPARE_WITHIN = timedelta(days=14)
-RECLAIM_WITHIN = timedelta(days=14)
-ASSIGN_WITHIN = timedelta(days=14)  # if we do not know when the bin deletes it
-STEPS = ("prepare", "facts", "reclaim", "assign", "finish")  # behind the manager's yes: here `resume` goes on
-OPEN = (JobState.WAITING, JobState.DUE)
-WAITING_MAX = 200
 
 
 # --- asking for it ---------------------------------------------------------------------------------------------------
@@ -130,38 +112,20 @@ def turn(job: JobContext) -> None:
                 return
     stages = {
         "start": find_both,
-        "prepare": prepare,
-        "facts": read_again,
-        "reclaim": reclaim,
-        "assign": assign,
-        "finish": finish,
-        "cleanup": clean_up,
+        "prepare": reassign_steps.prepare,
+        "facts": reassign_steps.read_again,
+        "reclaim": reassign_steps.reclaim,
+        "assign": reassign_steps.assign,
+        "finish": reassign_steps.finish,
+        "cleanup": reassign_steps.clean_up,
     }
     stages[job.stage](job)
-
-
-def end_with(step: JobStep, ending: str) -> None:
-    """To the cleanup, and then to this ending."""
-    step.put(ending=ending)
-    step.go("cleanup")
 
 
 def refuse(step: JobStep, why: Words) -> None:
     """It cannot be done as it was asked."""
     step.say(Text(step.job.asked_by, why))
     end_with(step, "refused")
-
-
-def enter(step: JobStep, stage: str) -> None:
-    """On to a stage from which `resume` can go on."""
-    step.put(at_step=stage)
-    step.go(stage)
-
-
-def did(step: JobStep, words: Words) -> None:
-    """Something is done that a failure has to name."""
-    at = moment(step.now, step.services.settings.zone)
-    step.put(steps=[*step.job.data["steps"], as_json(say("reassign.step_done", at=at, what=words))])
 
 
 # --- who has what ----------------------------------------------------------------------------------------------------
@@ -328,14 +292,6 @@ def who_may(
     return approvals.who_may(requirement, directory, roles, asker=asker, owner=owner, gains=[new_owner])
 
 
-def facts_of(address: str, owner: str | None, living: bool, new_owner: str, displaced: str | None) -> dict[str, Any]:
-    """What people agree to. No counts."""
-    return {
-        "mailbox": address, "owner": owner, "state": "in use" if living else "recycle bin", "new_owner": new_owner,
-        "displaced": displaced,
-    }  # fmt: skip
-
-
 # --- shown before anybody is asked -----------------------------------------------------------------------------------
 
 
@@ -356,77 +312,7 @@ def show(step: JobStep) -> None:
     step.say(Text(job.asked_by, lines(*told)), shown_card(job))
 
 
-def what(data: Mapping[str, Any]) -> Words:
-    """What would change hands, in one sentence."""
-    key = "reassign.what" if data["living"] else "reassign.what_binned"
-    return say(key, address=data["source_address"], owner=data["owner_name"], name=data["new_name"])
-
-
-def lost(data: Mapping[str, Any]) -> Words:
-    """What the new owner loses, until when it can be saved, and where its mail goes before."""
-    displaced = data["displaced"]
-    if displaced is None:
-        return say("reassign.nothing_lost", name=data["new_name"])
-    values = {"displaced": displaced, "name": data["new_name"], "date": data["deletes_on"]}
-    if data["into"] is None:
-        return say("reassign.lost_without_backup", **values)
-    return say("reassign.lost", **values, into=data["into"])
-
-
-def card_rows(data: Mapping[str, Any]) -> list[tuple[Words, Said]]:
-    """The rows that every card of a reassign has."""
-    rows: list[tuple[Words, Said]] = [
-        (say("reassign.row_from"), data["owner_name"] if data["living"] else say("reassign.from_bin")),
-        (say("reassign.row_to"), str(data["new_name"])),
-    ]
-    if data["displaced"] is not None:
-        rows.append((say("reassign.row_lost"), str(data["displaced"])))
-    return rows
-
-
-def about(job_id: int) -> str:
-    """What the cards of a reassign are about."""
-    return f"job-{job_id}"
-
-
-def shown_card(job: Job) -> Card:
-    """The card with Ask and Cancel."""
-    data = job.data
-    rows = card_rows(data)
-    if data["displaced"] is not None:
-        rows.append((say("reassign.row_dies"), str(data["deletes_on"])))
-        rows.append((say("reassign.row_saved"), str(data["into"]) if data["into"] else say("reassign.not_saved")))
-    return Card(
-        job.asked_by,
-        about(job.id),
-        say("reassign.card_title", number=job.id),
-        note=say("reassign.card_note", address=data["source_address"], name=data["new_name"]),
-        rows=rows,
-        buttons=[
-            Button(f"reassign_ask:{job.id}", say("reassign.button_ask")),
-            Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
-        ],
-    )
-
-
-def put_away(tx: Transaction, job: Job, done: Words, *, member: str | None = None) -> list[Reply]:
-    """Every open card of the job (of one member) greyed."""
-    title = say("reassign.card_title", number=job.id)
-    return [
-        CardUpdate(each.task_id, Card(each.member, about(job.id), title, done=done))
-        for each in tx.cards.open_about(about(job.id), member)
-    ]
-
-
 # --- the manager's yes -----------------------------------------------------------------------------------------------
-
-
-def known_job(ctx: Context, job_id: int) -> Job:
-    """A reassign; UserError otherwise."""
-    job = ctx.tx.jobs.find(job_id)
-    if job is None or job.kind != KIND:
-        raise UserError(say("jobs.unknown", number=job_id))
-    return job
 
 
 @router.command(
@@ -488,454 +374,3 @@ def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
         ctx.tx.jobs.wake(job, "prepare")
     ctx.start(job)
     return []
-
-
-# --- the backup of what is displaced, and the new owner's word -------------------------------------------------------
-
-
-def prepare(job: JobContext) -> None:
-    """Waits for a verified backup of the displaced mailbox and for the new owner to acknowledge, in any order."""
-    with job.begin() as step:
-        data = step.job.data
-        if not data.get("approved_noted"):
-            by = step.directory.name(str(data["approved_by"]))
-            did(step, say("reassign.did_approve", name=by, number=data["approval"]))
-            step.put(approved_noted=True)
-        if not data.get("acknowledged_by") and not data.get("acknowledgement_asked"):
-            step.put(acknowledgement_asked=True)
-            step.say(*ask_new_owner(step))
-        if data["into"] is not None and data.get("backup") is None:
-            step.put(backup=start_backup(step))
-        saved = saved_now(step)
-        if saved is None:
-            return
-        if saved and step.job.data.get("acknowledged_by"):
-            enter(step, "facts")
-        else:
-            step.tx.jobs.wait(step.job, "prepare", expires_at=step.now + PREPARE_WITHIN)
-
-
-def start_backup(step: JobStep) -> int:
-    """The backup of the displaced mailbox, an ordinary job; one that is under way already is waited for."""
-    data, job = step.job.data, step.job
-    into = step.directory.mailbox(str(data["into"]))
-    ids = (data["target"], into.mailbox.id if into.mailbox is not None else None)
-    for other in step.tx.jobs.open_on([data["target"]], kind=copying.KIND):
-        if copying.pair(other) == ids:
-            return other.id
-    reason = say("reassign.backup_reason", number=job.id, address=data["source_address"], reason=data["reason"])
-    why = reason.text(step.services.settings.bot_language)
-    started = copying.add_job(
-        step.tx, asked_by=job.asked_by, asker_name=str(data["asker_name"]), reason=why, reassign=job.id,
-        source={"address": data["displaced"], "userid": str(job.params["new_owner"])},
-        target={"address": into.address, "userid": None},
-    )  # fmt: skip
-    step.start(started)
-    words = say(
-        "reassign.backup_started", displaced=data["displaced"], into=data["into"], backup=started.id, number=job.id
-    )
-    step.say(Text(job.asked_by, words))
-    return started.id
-
-
-def saved_now(step: JobStep) -> bool | None:
-    """Whether the displaced mailbox is saved, or nothing is to be; None when its backup ended badly: told, stopped."""
-    backup_id = step.job.data.get("backup")
-    if backup_id is None or step.job.data.get("backup_noted"):
-        return True
-    done = step.tx.jobs.get(int(backup_id))
-    if done.state in OPEN:
-        return False
-    outcome = done.data.get("outcome") or {}
-    if done.state is not JobState.DONE or not outcome.get("verified"):
-        fail(step, say("reassign.backup_failed", backup=done.id, displaced=step.job.data["displaced"]))
-        return None
-    step.put(backup_noted=True)
-    words = say("reassign.did_backup", displaced=step.job.data["displaced"], into=step.job.data["into"], backup=done.id)
-    did(step, words)
-    return True
-
-
-def ask_new_owner(step: JobStep) -> list[Reply]:
-    """What he gets and loses, in words and as a card with Acknowledge."""
-    data, to = step.job.data, str(step.job.params["new_owner"])
-    by = step.directory.name(str(data["approved_by"]))
-    told = say(
-        "reassign.to_new_owner", what=what(data), lost=lost(data), by=by, reason=data["reason"], number=step.job.id
-    )
-    card = Card(
-        to,
-        about(step.job.id),
-        say("reassign.card_title", number=step.job.id),
-        note=say("reassign.card_note", address=data["source_address"], name=data["new_name"]),
-        rows=card_rows(data),
-        buttons=[Button(f"reassign_ack:{step.job.id}", say("reassign.button_ack"))],
-    )
-    return [Text(to, told), card]
-
-
-@router.command(
-    "acknowledge {job_id:int} [for {member}]", "知悉 {job_id:int} [代 {member}]", topic="reassign",
-    example=("acknowledge 12", "知悉 12"),
-)  # fmt: skip
-@router.action("reassign_ack")
-def acknowledge(ctx: Context, job_id: int, member: str | None = None) -> list[Reply]:
-    """Say that I know what I get and what I lose; a manager can say it for a member by name."""
-    job = ctx.tx.jobs.find(job_id)
-    new_owner = str(job.params["new_owner"]) if job is not None and job.kind == KIND else None
-    managers = ctx.directory.managers(new_owner) if new_owner is not None else []
-    by_manager = job is not None and ctx.sender in (*managers, job.data.get("approved_by"))
-    if job is None or new_owner is None or not (ctx.sender == new_owner or by_manager):
-        raise UserError(say("jobs.unknown", number=job_id))
-    name = str(job.data["new_name"])
-    if ctx.sender != new_owner:
-        if ctx.sender == job.asked_by:
-            raise UserError(say("reassign.not_the_asker", name=name, number=job_id))
-        if member is None or ctx.directory.member(member).userid != new_owner:
-            raise UserError(say("reassign.by_name", name=name, userid=new_owner, number=job_id))
-    if job.data.get("acknowledged_by"):
-        raise UserError(say("reassign.acknowledged_already", name=name, number=job_id))
-    if job.state is not JobState.WAITING or job.stage != "prepare":
-        raise UserError(say("reassign.nothing_to_acknowledge", number=job_id))
-    ctx.tx.jobs.put(job, acknowledged_by=ctx.sender)
-    who = ctx.directory.name(ctx.sender)
-    own = ctx.sender == new_owner
-    note = say("reassign.did_know", name=name) if own else say("reassign.did_acknowledge", name=who, member=name)
-    at = moment(ctx.now, ctx.settings.zone)
-    ctx.tx.jobs.put(job, steps=[*job.data["steps"], as_json(say("reassign.step_done", at=at, what=note))])
-    ctx.tx.audit.add(ctx.sender, "reassign.acknowledged", str(job.data["source_address"]), job=job.id, of=new_owner)
-    ctx.tx.jobs.wake(job, "prepare")
-    ctx.start(job)
-    replies = put_away(ctx.tx, job, say("reassign.mark_acknowledged"), member=new_owner)
-    if ctx.task_id is None:
-        replies.append(Text(ctx.sender, say("reassign.thanks", number=job_id)))
-    return [*replies, Text(job.asked_by, say("reassign.told_acknowledged", what=note, number=job_id))]
-
-
-# --- the console's steps ---------------------------------------------------------------------------------------------
-
-
-def read_again(job: JobContext) -> None:
-    """The facts again, now by look-up: on a difference nothing is done."""
-    data = job.data
-    address, displaced, new_owner = str(data["source_address"]), data["displaced"], str(job.params["new_owner"])
-    try:
-        owner = owner_now(job, address)
-        has = owner_now(job, str(displaced)) if displaced is not None else None
-    except addresses.NoBudget:
-        with job.begin() as step:
-            step.go("facts", due_at=step.now + handovers.UPSTREAM_AGAIN)
-        return
-    living = owner is not None
-    kept = displaced if displaced is not None and has == new_owner else None
-    now = facts_of(address, owner if living else data["owner"], living, new_owner, kept)
-    looks = {
-        "source": seen(job, address, owner),
-        "target": seen(job, str(displaced), has) if displaced is not None else None,
-    }
-    with job.begin() as step:
-        if now != data["facts"]:
-            void(step, now)
-            return
-        step.put(before={side: evidence(step.now, look) if look is not None else None for side, look in looks.items()})
-        enter(step, "reclaim" if living else "assign")
-
-
-def seen(job: JobContext, address: str, owner: str | None) -> Look:
-    """A look-up as evidence."""
-    if owner is None:
-        return Look(None, say("handovers.saw_nobody", address=address), {address: None})
-    saw = say("handovers.saw_owner", address=address, owner=handovers.name_of(job, owner))
-    return Look(True, saw, {address: owner})
-
-
-def void(step: JobStep, now: dict[str, Any]) -> None:
-    """What was agreed to is not so any more: the difference is shown, nothing is done."""
-    before = step.job.data["facts"]
-    names = [name for name in before if before[name] != now[name]]
-    differences = [
-        say(
-            "approvals.difference",
-            name=say(f"reassign.fact_{name}"),
-            before=before[name] or "-",
-            after=now[name] or "-",
-        )
-        for name in names
-    ]
-    step.tx.audit.add("bot", "reassign.facts_changed", str(before["mailbox"]), job=step.job.id, before=before, now=now)
-    words = say("reassign.facts_changed", number=step.job.id, differences=differences)
-    told = dict.fromkeys([step.job.asked_by, str(step.job.data["approved_by"])])
-    step.say(*(Text(each, words) for each in told))
-    end_with(step, "void")
-
-
-def current(step: JobStep, stage: str) -> Handover | None:
-    """The handover of a stage, if it was asked for."""
-    handover_id = step.job.data["handovers"].get(stage)
-    return step.tx.handovers.get(int(handover_id)) if handover_id is not None else None
-
-
-def asked(step: JobStep, stage: str, handover: Handover) -> None:
-    """Remember the handover of a stage."""
-    step.put(handovers={**step.job.data["handovers"], stage: handover.id})
-
-
-def still_open(step: JobStep, stage: str, handover: Handover) -> bool:
-    """Whether a handover is not done: then the job waits on, or it was too late and that is said."""
-    if handover.state is HandoverState.DONE:
-        return False
-    if handover.state in STILL_OPEN:
-        step.tx.jobs.wait(step.job, stage, expires_at=None)
-    else:
-        fail(step, say("reassign.too_late", title=from_json(handover.title), handover=handover.id))
-    return True
-
-
-def reclaim(job: JobContext) -> None:
-    """回收邮箱: the mailbox leaves its owner, who stays; from then on it lies in the bin and its days are counted."""
-    with job.begin() as step:
-        data = step.job.data
-        address, owner = str(data["source_address"]), str(data["owner"])
-        handover = current(step, "reclaim")
-        if handover is None:
-            words = say(
-                "reassign.to_owner", address=address, name=data["new_name"], reason=data["reason"],
-                by=step.directory.name(str(data["approved_by"])),
-            )  # fmt: skip
-            step.say(Text(owner, words))
-            handover = handovers.ask_for(
-                step,
-                title=say("reassign.reclaim_title", address=address, owner=data["owner_name"]),
-                why=say("reassign.reclaim_why", number=job.job_id, name=data["new_name"]),
-                how=[
-                    say("reassign.path"),
-                    say("reassign.reclaim_how", owner=data["owner_name"]),
-                    say("reassign.no_delete"),
-                ],
-                values=[address],
-                check=Check("owner_is_not", {"address": address, "userid": owner}),
-                deadline_at=step.now + RECLAIM_WITHIN,
-                stage="reclaim",
-                seen_before=data["before"]["source"],
-            )
-            asked(step, "reclaim", handover)
-            return
-        if still_open(step, "reclaim", handover):
-            return
-        last_seen = datetime.fromisoformat((handover.before or data["before"]["source"])["at"])
-        deletes_at = into_book(
-            step, address=address, mailbox_id=data["source"], owner=owner, source=BinSource.RECLAIMED, since=last_seen
-        )
-        step.put(source_deletes_at=deletes_at.isoformat())
-        did(step, say("reassign.did_reclaim", address=address, owner=data["owner_name"], handover=handover.id))
-        step.say(Text(step.job.asked_by, say("reassign.half", address=address, date=day(deletes_at))))
-        enter(step, "assign")
-
-
-def assign(job: JobContext) -> None:
-    """分配给成员: the mailbox in the bin becomes the new owner's; the one he had goes there."""
-    with job.begin() as step:
-        data, params = step.job.data, step.job.params
-        address, displaced = str(data["source_address"]), data["displaced"]
-        handover = current(step, "assign")
-        if handover is None:
-            item = step.tx.recycle_bin.waiting_at(address)
-            deadline = item.deletes_at if item is not None else step.now + ASSIGN_WITHIN
-            values = [address, str(data["new_name"])]
-            handover = handovers.ask_for(
-                step,
-                title=say("reassign.assign_title", address=address, name=data["new_name"]),
-                why=say("reassign.assign_why", number=job.job_id, lost=lost(data)),
-                how=[say("reassign.bin_path"), say("reassign.assign_how", address=address, name=data["new_name"])],
-                values=values,
-                check=Check("owner_is", {"address": address, "userid": params["new_owner"], "instead_of": displaced}),
-                deadline_at=max(deadline, step.now + timedelta(hours=1)),
-                stage="assign",
-                seen_before=data["before"]["target"],
-            )
-            asked(step, "assign", handover)
-            return
-        if still_open(step, "assign", handover):
-            return
-        did(step, say("reassign.did_assign", address=address, name=data["new_name"], handover=handover.id))
-        out_of_book(step, address, by=step.job.asked_by, handover=handover)
-        if displaced is not None:
-            last_seen = datetime.fromisoformat((handover.before or data["before"]["target"])["at"])
-            deletes_at = into_book(
-                step, address=str(displaced), mailbox_id=data["target"], owner=str(params["new_owner"]),
-                source=BinSource.REPLACED, since=last_seen,
-            )  # fmt: skip
-            step.put(deletes_on=day(deletes_at))
-        enter(step, "finish")
-
-
-def day(at: datetime) -> str:
-    """A day by the console's calendar."""
-    return f"{at.astimezone(recycle_bin.SHANGHAI):%Y-%m-%d}"
-
-
-def into_book(
-    step: JobStep, *, address: str, mailbox_id: int | None, owner: str, source: BinSource, since: datetime
-) -> datetime:
-    """An entry of the recycle bin's book, from when it was last seen elsewhere; when it is deleted there."""
-    settings = step.services.settings
-    box = step.tx.mailboxes.get(mailbox_id) if mailbox_id is not None else None
-    item = recycle_bin.enter(
-        step.tx, settings, source=source, known_from=KIND, box=box, address=address,
-        owner=step.tx.members.find(owner), added_by=step.job.asked_by, entered_at=since,
-    ) or step.tx.recycle_bin.waiting_at(address)  # fmt: skip
-    return item.deletes_at if item is not None else recycle_bin.deletion_of(since, settings.bot_bin_days)
-
-
-def out_of_book(step: JobStep, address: str, *, by: str, handover: Handover) -> None:
-    """The mailbox left the bin: it was seen to be somebody's."""
-    item = step.tx.recycle_bin.waiting_at(address)
-    if item is not None:
-        step.tx.recycle_bin.close(item, BinState.ASSIGNED, by=by, seen=handover.after, handover=handover.id)
-
-
-def finish(job: JobContext) -> None:
-    """Everybody is told what is whose now, and what to do next."""
-    with job.begin() as step:
-        data = step.job.data
-        address, displaced = str(data["source_address"]), data["displaced"]
-        new_owner, asker = str(job.params["new_owner"]), step.job.asked_by
-        welcome: list[Words] = [
-            say("reassign.welcome", address=address),
-            say("reassign.log_in", address=address),
-            say("reassign.renew"),
-        ]
-        if displaced is not None:
-            welcome.append(gone(data))
-        step.say(Text(new_owner, lines(*welcome)))
-        report = [say("reassign.done", address=address, name=data["new_name"], number=job.job_id)]
-        report += [from_json(each) for each in data["steps"]]
-        if displaced is not None:
-            report.append(gone(data))
-        told = dict.fromkeys([asker, str(data["approved_by"])])
-        step.say(*(Text(each, lines(*report)) for each in told if each != new_owner))
-        if data["living"] and data["owner"] not in told:
-            step.say(Text(str(data["owner"]), say("reassign.owner_done", address=address, name=data["new_name"])))
-        step.tx.audit.add(
-            "bot", "reassign.done", address, job=job.job_id, before=data["facts"]["owner"], after=new_owner,
-            displaced=displaced, handovers=data["handovers"], backup=data.get("backup"),
-        )  # fmt: skip
-        end_with(step, "done")
-
-
-def gone(data: Mapping[str, Any]) -> Words:
-    """Where the displaced mailbox lies now, until when, and where its mail is saved."""
-    values = {"displaced": data["displaced"], "date": data["deletes_on"]}
-    if data["into"] is None:
-        return say("reassign.gone_unsaved", **values)
-    return say("reassign.gone_saved", **values, into=data["into"])
-
-
-# --- when it stops ---------------------------------------------------------------------------------------------------
-
-
-def fail(step: JobStep, why: Words) -> None:
-    """It stops: which step, why, what was done already, and how to go on."""
-    data, number = step.job.data, step.job.id
-    words = say("reassign.failed", number=number, step=say(f"jobs.stage_{step.job.stage}"), why=why)
-    step.say(*(Text(each, lines(words, *so_far(data))) for each in told_of_failure(step)))
-    if data.get("approved_by"):
-        step.say(Text(step.job.asked_by, say("reassign.how_to_resume", number=number)))
-    step.tx.audit.add(
-        "bot", "reassign.failed", str(data["source_address"]), job=number, stage=step.job.stage, why=why.text("en")
-    )
-    end_with(step, "failed")
-    step.job.error = why.text("en")
-
-
-def told_of_failure(step: JobStep) -> list[str]:
-    """The asker; all admins, when a mailbox already lies in the bin."""
-    admins = step.roles.admins if step.job.data.get("source_deletes_at") else []
-    return list(dict.fromkeys([step.job.asked_by, *admins]))
-
-
-def so_far(data: Mapping[str, Any]) -> list[Words]:
-    """What was done before it stopped, and what that leaves in the bin."""
-    steps = [from_json(each) for each in data.get("steps", [])]
-    told = [say("reassign.so_far"), *steps] if steps else [say("reassign.nothing_done")]
-    if data.get("source_deletes_at") and data.get("at_step") != "finish":
-        date = day(datetime.fromisoformat(data["source_deletes_at"]))
-        told.append(say("reassign.lies_in_bin", address=data["source_address"], date=date))
-    return told
-
-
-def details(job: Job) -> list[Words]:
-    """What `job 12` says of it beside where it stands: the steps done, and which mailbox lies in the bin."""
-    return so_far(job.data) if job.data.get("steps") else []
-
-
-@work.failed(KIND)
-def failed(step: JobStep, words: Words) -> None:
-    """It cannot go on: in its cleanup it just ends."""
-    if step.job.stage == "cleanup":
-        step.tx.jobs.end(step.job, JobState.FAILED, error=words.text("en"))
-        return
-    fail(step, words)
-
-
-def clean_up(job: JobContext) -> None:
-    """Nobody is asked for anything any more; then the job has its ending."""
-    with job.begin() as step:
-        data = step.job.data
-        ending = str(data.get("ending", "failed"))
-        step.tx.approvals.void(step.job.id)
-        step.say(*handovers.withdraw(step.tx, step.job.id))
-        step.say(*put_away(step.tx, step.job, say(f"jobs.ended_{ending}")))
-        if ending in ("cancelled", "expired"):
-            words = say(f"reassign.ended_{ending}", number=job.job_id)
-            step.say(*(Text(each, lines(words, *so_far(data))) for each in told_of_failure(step)))
-        state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-        step.tx.audit.add("bot", "reassign.ended", str(data["source_address"]), job=job.job_id, ending=ending)
-        step.tx.jobs.end(step.job, state, error=step.job.error)
-
-
-@router.command(
-    "resume {job_id:int}", "恢复|继续 {job_id:int}", role="admin", topic="reassign", example=("resume 12", "恢复 12")
-)
-def resume(ctx: Context, job_id: int) -> list[Reply]:
-    """Go on with a change of owner that stopped, at the step where it did."""
-    job = known_job(ctx, job_id)
-    data = job.data
-    stopped = job.state in (JobState.FAILED, JobState.CANCELLED) and data.get("ending") in (
-        "failed", "expired", "cancelled"
-    )  # fmt: skip
-    if not stopped or data.get("at_step") not in STEPS or not data.get("approved_by"):
-        raise UserError(say("reassign.nothing_to_resume", number=job_id))
-    at_step = str(data["at_step"])
-    job.cancel_asked_by, job.finished_at = None, None
-    backup_id = data.get("backup") if data.get("backup_noted") else None
-    handed = {stage: number for stage, number in data["handovers"].items() if stage != at_step}
-    ctx.tx.jobs.put(job, ending=None, backup=backup_id, acknowledgement_asked=False, handovers=handed)
-    ctx.tx.audit.add(ctx.sender, "reassign.resumed", str(data["source_address"]), job=job.id, at=at_step)
-    ctx.tx.jobs.wake(job, at_step)
-    ctx.start(job)
-    return [Text(ctx.sender, say("reassign.resuming", number=job_id, step=say(f"jobs.stage_{at_step}")))]
-
-
-@work.sweep("reassign", timedelta(minutes=1))
-def watch(sweep: SweepStep) -> None:
-    """What the waiting ones wait for: a backup that ended, a question that is void, or too long."""
-    tx = sweep.tx
-    for job in tx.jobs.waiting_or_due(KIND):
-        if job.state is not JobState.WAITING:
-            continue
-        ended = False
-        if job.stage == "prepare":
-            copied = tx.jobs.find(int(job.data["backup"])) if job.data.get("backup") is not None else None
-            ended = copied is not None and copied.state not in OPEN and not job.data.get("backup_noted")
-        if job.expires_at is not None and job.expires_at <= tx.now:
-            tx.jobs.put(job, ending="expired")
-            tx.jobs.wake(job, "cleanup")
-        elif job.stage == "approval" and tx.approvals.get(int(job.data["approval"])).status is ApprovalStatus.VOID:
-            tx.jobs.put(job, ending="void")
-            tx.jobs.wake(job, "cleanup")
-        elif ended:
-            tx.jobs.wake(job, "prepare")
-        else:
-            continue
-        sweep.start(job)
