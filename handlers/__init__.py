@@ -11,6 +11,7 @@ from handlers import (
     audit,
     backup,
     backup_access,
+    backup_receipt,
     handovers,
     help,
     jobs,
@@ -24,6 +25,7 @@ from handlers import (
 FEATURES = (
     backup,
     backup_access,
+    backup_receipt,
     verification,
     access,
     handovers,

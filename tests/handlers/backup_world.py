@@ -20,7 +20,7 @@ from bot.wecom.client import WeComClient
 from bot.wecom.exmail import AuthCode, AuthCodeInfo, Option
 from bot.words import Words
 from bot.work import JobContext, Runner, Services
-from handlers import access, addresses, backup, jobs, verification
+from handlers import access, addresses, backup, backup_receipt, jobs, verification
 from handlers import work as all_work
 from storage.leases import Leases
 from storage.models import AuditEntry, Delivery, ImapSwitch, Job, JobState, Mailbox, MintedPassword, OneTimeLink
@@ -123,7 +123,7 @@ class World:
             monkeypatch.setattr(exmail, name, function)
         monkeypatch.setattr(backup, "make_plan", self.mail.plan)
         monkeypatch.setattr(backup, "copy_mail", self.mail.copy)
-        monkeypatch.setattr(backup, "verify_copy", self.mail.verify)
+        monkeypatch.setattr(backup_receipt, "verify_copy", self.mail.verify)
         monkeypatch.setattr(verification, "verify_copy", self.mail.verify)
         monkeypatch.setattr(addresses, "find_mailbox", self.find)
         with store.begin() as tx:

@@ -14,7 +14,7 @@ from bot.mail.outcome import CopyOutcome
 from bot.mail.plan import Plan
 from bot.policy import Policy
 from bot.words import say
-from handlers import addresses, approvals, backup, backup_access, jobs, verification
+from handlers import addresses, approvals, backup, backup_access, backup_receipt, jobs, verification
 from handlers import work as all_work
 from handlers.connections import WANTED, Connections
 from storage.ledger import LeaseLost
@@ -371,7 +371,7 @@ def test_mail_that_keeps_coming_is_a_reason(world: World) -> None:
     left(world, "calvin")
     world.mail.newer = 2
     world.run(job)
-    assert world.data(job)["rounds"] == backup.VERIFY_ROUNDS_MAX
+    assert world.data(job)["rounds"] == backup_receipt.VERIFY_ROUNDS_MAX
     assert world.data(job)["outcome"]["against"] == ["backup.partial_newer"]
 
 
@@ -381,21 +381,21 @@ def test_an_admin_accepts_the_list_of_refused_mails(world: World, others: list[s
     job = world.started("calvin")
     world.run(job)
     with pytest.raises(UserError, match="nothing_to_accept"):
-        world.does("mei", backup.accept, job)
+        world.does("mei", backup_receipt.accept, job)
     outcome = {
         "copied": 3, "refused": 2, "verified": True, "complete": False, "against": [*others, "backup.partial_refused"],
     }  # fmt: skip
     with world.store.begin() as tx:
         tx.jobs.put(tx.jobs.get(job), outcome=outcome)
     with pytest.raises(UserError, match="only_admins"):
-        world.does("tao", backup.accept, job)
-    world.does("yan", backup.accept, job)
+        world.does("tao", backup_receipt.accept, job)
+    world.does("yan", backup_receipt.accept, job)
     assert world.data(job)["outcome"]["complete"] is not bool(others)
     assert world.audited("backup.accepted") == 1
     with world.store.begin() as tx:
         assert tx.recycle_bin.backed_up(tx.jobs.get(job).data["source"]) is not bool(others)
     with pytest.raises(UserError, match="nothing_to_accept"):
-        world.does("mei", backup.accept, job)
+        world.does("mei", backup_receipt.accept, job)
 
 
 # --- connections and lines -------------------------------------------------------------------------------------------
