@@ -5,8 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 EXIT_USAGE = 2
+
+
+def moment(typed: str) -> datetime:
+    """A moment, in Shanghai's time unless it says otherwise; ValueError when it is none."""
+    given = datetime.fromisoformat(typed)
+    return given if given.tzinfo else given.replace(tzinfo=ZoneInfo("Asia/Shanghai"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     sandbox = commands.add_parser("sandbox", help="try the bot against a simulated WeCom and Exmail")
     sandbox.add_argument("--port", type=int, default=8800, help="of the page, on loopback (8800)")
     sandbox.add_argument("--no-browser", action="store_true", help="do not open the page")
-    sandbox.add_argument("--play", choices=["backup", "reassign"], help="run a story without a page and check it")
+    plays = ["backup", "reassign", "reminders"]
+    sandbox.add_argument("--play", choices=plays, help="run a story without a page and check it")
+    sandbox.add_argument(
+        "--begin", type=moment, metavar="MOMENT", help="what the clock shows at first, such as 2026-09-08T10:00 (now)"
+    )
     commands.add_parser("doctor", help="check the settings and say what to mend")
     commands.add_parser("copy", help="copy a mailbox into a folder of another, verified", add_help=False)
     audit = commands.add_parser("audit", help="the chain of decisions and effects")
@@ -40,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "sandbox":
         from bot.sandbox.run import run
 
-        return run(port=options.port, browser=not options.no_browser, play=options.play)
+        return run(port=options.port, browser=not options.no_browser, play=options.play, begins=options.begin)
     from bot import commands as engineer
 
     if options.command == "audit":

@@ -263,6 +263,10 @@ class Workflows:
         status = DBOS.get_workflow_status(start.workflow_id)
         return None if status is None else status.status in LIVE
 
+    def at_work(self) -> bool:
+        """Whether any workflow is under way, of whatever kind."""
+        return bool(DBOS.list_workflows(status=list(LIVE), limit=1, load_input=False, load_output=False))
+
     def beat(self) -> None:
         """Say that this replica lives."""
         self._leases.acquire(LEASE_PREFIX + self.replica, self.replica, LEASE_SECONDS)

@@ -49,6 +49,10 @@ class Workdays:
             return True
         return day not in self._off and day.weekday() < 5
 
+    def is_holiday(self, day: date) -> bool:
+        """Whether it is a day off because of a public holiday, be it a Sunday or a Tuesday."""
+        return day in self._off
+
     def at_or_before(self, day: date) -> date:
         """The day itself if it is a working day, else the last one before it."""
         for back in range(LOOK_BACK_DAYS_MAX):

@@ -275,6 +275,8 @@ async def assign(console: Console, order: Order) -> dict[str, Any]:
 async def convert_to_public(console: Console, order: Order) -> dict[str, Any]:
     """转为公共邮箱: history kept; the app did not make it, so the app does not see it."""
     item = console.waiting(order)
+    if console.org.troubles.strikes("public_mailboxes_full", "convert_to_public"):
+        raise ConsoleError("可用公共邮箱数量不足: the corp has no place for another public mailbox")
     users = order.members or ["mei"]
     name = order.name or item.address.partition("@")[0]
     if any(each.name == name for each in console.org.public.values()):
@@ -285,8 +287,11 @@ async def convert_to_public(console: Console, order: Order) -> dict[str, Any]:
 
 @action("address, target")
 async def backup_once(console: Console, order: Order) -> dict[str, Any]:
-    """备份邮件: copy a binned mailbox into 其他文件夹/邮件备份 of another, once."""
-    return {"copied": console.org.backup_once(console.waiting(order), console.org.box(order.target or "").address)}
+    """备份邮件: copy a binned mailbox into 其他文件夹/邮件备份 of another, which somebody owns; once."""
+    target = console.org.box(order.target or "").address
+    if console.org.bin_item(target):
+        raise ConsoleError(f"{target} lies in the recycle bin itself")
+    return {"copied": console.org.backup_once(console.waiting(order), target)}
 
 
 @action("address")

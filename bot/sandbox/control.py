@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from bot.sandbox.callbacks import Callbacks
 from bot.sandbox.chat import card_shown
 from bot.sandbox.console import ACTIONS, Console, Done, Order
+from bot.sandbox.hours import Goal, Hours, NothingAhead
 from bot.sandbox.mailserver import FAULTS, Message
 from bot.sandbox.organisation import ConsoleError, Organisation
 from bot.sandbox.people import Member
@@ -30,6 +31,7 @@ HEARTBEAT_SECONDS = 15.0
 EVENT_GAP_SECONDS = 0.15
 FILE_BYTES_MAX = 20 << 20
 MAIL_PREFIX = "mail:"
+DUE_MAX = 200  # entries of one list
 
 
 class Say(BaseModel):
@@ -76,10 +78,27 @@ class Acknowledgement(BaseModel):
     attempts: int
 
 
-class Advance(BaseModel):
-    """How far the clock moves on."""
+class Move(BaseModel):
+    """How the clock moves on: one of these."""
 
-    advance_seconds: float = Field(ge=0)
+    advance_seconds: float | None = Field(None, ge=0, description="at once, as if the bot had been off meanwhile")
+    to: Goal | None = Field(None, description="step by step: the bot does on the way what it would have done")
+    until: AwareDatetime | None = Field(None, description="step by step, to this moment")
+
+    @model_validator(mode="after")
+    def one_of_them(self) -> Move:
+        """Refuse an order that says nothing, or two things."""
+        if sum(each is not None for each in (self.advance_seconds, self.to, self.until)) != 1:
+            raise ValueError("give one of advance_seconds, to, until")
+        return self
+
+
+class Moved(BaseModel):
+    """Where the clock stands, where it stopped on the way, and whether it came to where it was sent."""
+
+    clock: str
+    stops: list[str] = []
+    arrived: bool = True
 
 
 class Trouble(BaseModel):
@@ -95,7 +114,7 @@ class Trouble(BaseModel):
     value: int | None = Field(None, description="mail: the size of faults that have one")
 
 
-def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
+def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> APIRouter:
     """All routes of the control API."""
     router = APIRouter(prefix="/_sandbox", tags=["sandbox"])
     console = Console(org, callbacks)
@@ -256,12 +275,26 @@ def control_router(org: Organisation, callbacks: Callbacks) -> APIRouter:
         return {name: {"what": act.__doc__ or "", "wants": wants} for name, (wants, act) in ACTIONS.items()}
 
     @router.post("/clock")
-    async def clock(order: Advance) -> dict[str, str]:
-        """Move the clock on; what runs out in the recycle bin meanwhile is gone."""
-        org.clock.advance(order.advance_seconds)
-        org.expire()
-        org.changed()
-        return {"clock": org.now().isoformat()}
+    async def clock(order: Move) -> Moved:
+        """Move the clock on; what runs out in the recycle bin meanwhile is gone. 409 when there is no such moment."""
+        if order.advance_seconds is not None:
+            hours.leap(order.advance_seconds)
+            return Moved(clock=org.now().isoformat())
+        goal = order.to or order.until
+        if goal is None or (order.until is not None and order.until < org.now()):
+            raise HTTPException(409, "the clock only goes forward")
+        try:
+            walked = await hours.walk(goal)
+        except NothingAhead as error:
+            raise HTTPException(409, str(error)) from None
+        stops = [each.isoformat() for each in walked.stops]
+        return Moved(clock=org.now().isoformat(), stops=stops, arrived=walked.arrived)
+
+    @router.get("/due")
+    async def due() -> dict[str, Any]:
+        """What comes next by itself, and why then, in both languages; what waits without an end is last."""
+        found = await hours.due()
+        return {"clock": org.now().isoformat(), "count": len(found), "due": [each.shown() for each in found[:DUE_MAX]]}
 
     @router.post("/trouble")
     async def trouble(order: Trouble) -> dict[str, Any]:

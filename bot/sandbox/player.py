@@ -7,9 +7,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from zoneinfo import ZoneInfo
 
 from bot.http import Http
 
@@ -18,6 +20,7 @@ LOOK_EVERY_SECONDS = 0.05
 LINK = re.compile(r"https?://\S+/pages/\S+")
 CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 REDIRECTS_MAX = 8
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 Entry = dict[str, Any]
 
@@ -71,7 +74,7 @@ class Player:
 
     def __init__(self, url: str, told: Callable[[str], None] = lambda line: None) -> None:
         self.url = url
-        self._http = Http(url, timeout_seconds=60)
+        self._http = Http(url, timeout_seconds=90)
         self._told = told
         self._read: dict[str, int] = {}
         self._pause = threading.Event()
@@ -111,6 +114,28 @@ class Player:
         """Move the clock on."""
         self._told(f"  [clock] +{seconds:g} s")
         self.post("clock", advance_seconds=seconds)
+
+    def walk(self, to: str) -> list[str]:
+        """Move the clock on step by step: hour, day, next_reminder, before_deletion, after_deletion; its stops."""
+        return self._walked(to=to)
+
+    def until(self, moment: datetime) -> list[str]:
+        """Move the clock on step by step to a moment; its stops."""
+        return self._walked(until=moment.isoformat())
+
+    def _walked(self, **goal: str) -> list[str]:
+        moved = self.post("clock", **goal)
+        must(moved["arrived"], f"the clock did not come to {goal}, but to {moved['clock']}")
+        self._told(f"  [clock] {datetime.fromisoformat(moved['clock']).astimezone(SHANGHAI):%a %Y-%m-%d %H:%M}")
+        return [str(each) for each in moved["stops"]]
+
+    def now(self) -> datetime:
+        """What time it is in the sandbox, by the clock on the wall in Shanghai."""
+        return datetime.fromisoformat(self.state()["clock"]).astimezone(SHANGHAI)
+
+    def due(self) -> list[Entry]:
+        """What comes next by itself, and why then."""
+        return list(self.get("due")["due"])
 
     def state(self) -> Any:
         """The whole organisation."""

@@ -6,14 +6,24 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.sandbox import play_reminders
 from bot.sandbox.play_reassign import reassign
 from bot.sandbox.player import NotHeard, Player, must, text_of
 
 ROOT = "其他文件夹"
-Play = Callable[[Player], None]
+
+
+@dataclass(frozen=True)
+class Play:
+    """A story, the moment its clock begins at (None: now), and what its bot is set to."""
+
+    act: Callable[[Player], None]
+    begins: datetime | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def perform(name: str, url: str) -> int:
@@ -21,7 +31,7 @@ def perform(name: str, url: str) -> int:
     with closing(Player(url, print)) as player:
         try:
             player.wait("the bot has read the directory", lambda: bool(player.state()["menu"]))
-            PLAYS[name](player)
+            PLAYS[name].act(player)
         except NotHeard as error:
             print(f"\nThe play “{name}” failed: {error}")
             return 1
@@ -105,4 +115,8 @@ def kept(found: Counter[tuple[str, tuple[str, ...], str]]) -> Counter[str]:
     return out
 
 
-PLAYS: dict[str, Play] = {"backup": backup, "reassign": reassign}
+PLAYS: dict[str, Play] = {
+    "backup": Play(backup),
+    "reassign": Play(reassign),
+    "reminders": Play(play_reminders.reminders, play_reminders.BEGINS, play_reminders.SETTINGS),
+}

@@ -11,6 +11,7 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,13 @@ class DataDirectoryInUse(ValueError):
 
 class Sandbox:
     """
-    One port with everything behind it. `folder` keeps the bot's database; `settings` override the bot's.
+    One port with everything behind it. `folder` keeps the bot's database; `settings` override the bot's; the clock
+    `begins` at another moment than now.
 
     The bot in it is the production bot: it knows nothing of the sandbox but addresses.
     """
 
-    def __init__(self, folder: Path, *, port: int = 0, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, begins: datetime | None = None, **settings: Any) -> None:
         claim(folder)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,11 +75,14 @@ class Sandbox:
         self.port = int(self.socket.getsockname()[1])
         self.url = f"http://{HOST}:{self.port}"
         self.clock = ShiftedClock()
+        if begins is not None:
+            self.clock.shift = begins - self.clock.base.now()
         self.mail = MailServer(self.clock)
         self.organisation = Organisation(self.clock, self.mail, bot_url=self.url, api_base=self.url, fill=fill)
         self.folder = folder
         self.settings = settings
         self.web = create_sandbox_app(self.organisation)
+        self.web.state.hours.bot = lambda: self.bot
         self.web.router.routes.extend(page_routes())
         self.web.router.lifespan_context = self.lifespan
         self.bot: Bot | None = None
@@ -154,9 +159,9 @@ def kept_key(folder: Path) -> str:
 
 
 @contextmanager
-def running(folder: Path, *, port: int = 0, **settings: Any) -> Iterator[Sandbox]:
+def running(folder: Path, *, port: int = 0, begins: datetime | None = None, **settings: Any) -> Iterator[Sandbox]:
     """A sandbox at work in a thread of its own; TimeoutError when it does not come up."""
-    sandbox = Sandbox(folder, port=port, **settings)
+    sandbox = Sandbox(folder, port=port, begins=begins, **settings)
     server = sandbox.server()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sandbox.socket]}, name="sandbox", daemon=True)
     thread.start()
@@ -175,7 +180,7 @@ def running(folder: Path, *, port: int = 0, **settings: Any) -> Iterator[Sandbox
         sandbox.socket.close()
 
 
-def run(*, port: int, browser: bool, play: str | None) -> int:
+def run(*, port: int, browser: bool, play: str | None, begins: datetime | None = None) -> int:
     """`exmail-bot sandbox`: the page until it is interrupted, or a play and its verdict."""
     configure_logs()
     given = os.environ.get("BOT_DATA_DIR")
@@ -183,11 +188,11 @@ def run(*, port: int, browser: bool, play: str | None) -> int:
         folder = Path(given) if given else Path(temporary)
         try:
             if play is not None:
-                from bot.sandbox.plays import perform
+                from bot.sandbox.plays import PLAYS, perform
 
-                with running(folder) as sandbox:
+                with running(folder, begins=PLAYS[play].begins, **PLAYS[play].settings) as sandbox:
                     return perform(play, sandbox.url)
-            sandbox = Sandbox(folder, port=port)
+            sandbox = Sandbox(folder, port=port, begins=begins)
         except (DataDirectoryInUse, OSError) as error:
             print(f"The sandbox cannot start: {error}", file=sys.stderr)
             return 1

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import bot.sandbox.wecom as calls
 from bot.sandbox.callbacks import RETRY_DELAYS, TIMEOUT_SECONDS, Callbacks, Deliver
 from bot.sandbox.control import control_router
+from bot.sandbox.hours import Hours
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.wecom.api import Gate, Refused, Upload
 
@@ -50,10 +51,11 @@ def create_sandbox_app(
         openapi_url="/_sandbox/openapi.json",
     )
     callbacks = Callbacks(organisation, deliver, retry_delays=retry_delays, timeout_seconds=timeout_seconds)
-    app.state.organisation, app.state.callbacks = organisation, callbacks
+    hours = Hours(organisation)
+    app.state.organisation, app.state.callbacks, app.state.hours = organisation, callbacks, hours
     app.add_middleware(LoopbackOnly)
     wecom_routes(app, organisation)
-    app.include_router(control_router(organisation, callbacks))
+    app.include_router(control_router(organisation, callbacks, hours))
     return app
 
 

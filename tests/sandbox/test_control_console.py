@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from imapclient import IMAPClient
 
 from bot.sandbox import seed
 from tests.sandbox.wecom_world import BASE, START, World
@@ -116,9 +117,53 @@ def test_the_console_backs_up_once(world: World) -> None:
     world.console("backup_once", 409, address="ahing@corp.test", target="support@corp.test")
     world.console("delete_member", member="ahing")
     world.console("backup_once", 409, address="ahing@corp.test", target="nobody@corp.test")
+    world.console("backup_once", 409, address="ahing@corp.test", target="ahing@corp.test")
     assert world.console("backup_once", address="ahing@corp.test", target="support@corp.test") == {"copied": 2}
     assert subjects(world, "support@corp.test", "其他文件夹/邮件备份") == ["one", "two"]
     world.console("backup_once", 409, address="ahing@corp.test", target="support@corp.test")
+
+
+def test_the_copy_of_the_console_is_seen_by_imap(world: World) -> None:
+    """Flags and dates come along; the target's reader finds the folder, the binned mailbox lets nobody in any more."""
+    box = world.org.box("ahing@corp.test")
+    box.put("其他文件夹/客户", b"Subject: kept\r\n\r\nx", START, ["\\Seen"])
+    world.console("delete_member", member="ahing")
+    world.console("backup_once", address="ahing@corp.test", target="support@corp.test")
+    password = world.console("mint_password", address="support@corp.test", member="mei")["password"]
+
+    async def read() -> tuple[list[str], list[Any]]:
+        await world.mail.start()
+        try:
+            return await asyncio.to_thread(seen_by_imap, world.mail.port, "support@corp.test", password)
+        finally:
+            await world.mail.stop()
+
+    folders, copied = world.run(read())
+    assert "其他文件夹/邮件备份" in folders
+    assert copied == [(b"Subject: kept\r\n\r\nx", (b"\\Seen",), START)]
+    world.console("mint_password", 409, address="ahing@corp.test")
+
+
+def seen_by_imap(port: int, address: str, password: str) -> tuple[list[str], list[Any]]:
+    """The folders, and of the console's copy the bytes, flags and date of each mail."""
+    with IMAPClient("127.0.0.1", port, ssl=False) as client:
+        client.normalise_times = False
+        client.login(address, password)
+        folders = [str(name) for _, _, name in client.list_folders()]
+        client.select_folder("其他文件夹/邮件备份", readonly=True)
+        found = client.fetch(client.search(), ["BODY.PEEK[]", "FLAGS", "INTERNALDATE"])
+        mails = [(each[b"BODY[]"], each[b"FLAGS"], each[b"INTERNALDATE"]) for each in found.values()]
+    return folders, mails
+
+
+def test_no_public_mailbox_beyond_what_the_corp_may_have(world: World) -> None:
+    """The console says so, and the mailbox stays where it is."""
+    world.console("delete_member", member="ahing")
+    world.trouble("public_mailboxes_full")
+    assert "公共邮箱" in world.console("convert_to_public", 409, address="ahing@corp.test")["detail"]
+    assert "ahing@corp.test" in waiting(world)
+    world.trouble("public_mailboxes_full", on=False)
+    world.console("convert_to_public", address="ahing@corp.test")
 
 
 def test_purging_is_for_ever(world: World) -> None:
@@ -260,6 +305,41 @@ def test_the_clock_only_goes_forward(world: World) -> None:
     world.control("clock", {"advance_seconds": 90})
     assert (datetime.fromisoformat(world.look("state")["clock"]) - before).total_seconds() == 90
     world.control("clock", {"advance_seconds": -1}, 422)
+
+
+def test_the_clock_goes_where_it_is_sent(world: World) -> None:
+    """By an hour, a day, to a moment, and around the next deletion, with what the console has on the way."""
+
+    def now() -> datetime:
+        return datetime.fromisoformat(world.look("state")["clock"])
+
+    assert world.control("clock", {"to": "hour"})["arrived"]
+    assert now() == START + timedelta(hours=1)
+    world.control("clock", {"to": "day"})
+    assert now() == START + timedelta(hours=25)
+    for goal in ("next_reminder", "before_deletion", "after_deletion"):
+        world.control("clock", {"to": goal}, 409)
+    world.console("delete_member", member="ahing")
+    world.control("clock", {"until": "2026-11-27T10:00:00+08:00"})
+    world.console("reclaim", member="calvin")
+    first, second = (each["deletes_at"] for each in waiting(world).values())
+    due = world.look("due")["due"]
+    assert [each["at"] for each in due] == [first, second]
+    assert due[0]["what"] == {"en": "ahing@corp.test is deleted for ever", "zh": "ahing@corp.test 被永久删除"}
+    assert "30 days after its member was deleted" in due[0]["why"]["en"]
+    assert "邮箱被回收后，管理后台保留 30 天" in due[1]["why"]["zh"]
+
+    world.control("clock", {"to": "before_deletion"})
+    assert now() == datetime.fromisoformat(first) - timedelta(minutes=1)
+    assert len(waiting(world)) == 2
+    world.control("clock", {"to": "after_deletion"})
+    assert now() == datetime.fromisoformat(first) + timedelta(minutes=1)
+    assert list(waiting(world)) == ["calvin@corp.test"]
+    stops = world.control("clock", {"until": "2027-01-05T10:00:00+08:00"})["stops"]
+    assert stops == [second, "2027-01-05T10:00:00+08:00"]
+    world.control("clock", {"until": "2027-01-05T09:00:00+08:00"}, 409)
+    for wrong in ({}, {"to": "week"}, {"to": "day", "advance_seconds": 1}, {"until": "2027-02-01T10:00:00"}):
+        world.control("clock", wrong, 422)
 
 
 def test_mail_faults_are_switched_for_all_or_for_one(world: World) -> None:
