@@ -24,7 +24,7 @@ from bot.sandbox.people import BinItem as ConsoleItem
 from bot.words import LANGUAGES, Words, lines, say
 from bot.work import SweepStep
 from bot.workdays import DAY, ON_ITS_OWN_DAY, REMIND_DAYS, last_day, workdays
-from handlers import handovers, jobs, recycle_bin
+from handlers import bin_digest, handovers, jobs, recycle_bin
 from handlers.approvals import RESEND_AFTER, from_json, question_of
 from storage.approvals import CARD_ABOUT, EXPIRES_AFTER
 from storage.links import LINK_LIFE
@@ -187,13 +187,13 @@ class Reader:
     def reminders(self, item: BinItem) -> Iterator[Due]:
         """Each reminder of an entry that is still to come."""
         step = SweepStep(self.tx, self.bot.services, roles(self.tx, self.bot.settings))
-        morning = recycle_bin.Morning(step, [item])
+        morning = bin_digest.Morning(step, [item])
         reasons = why_reminded(last_day(item.deletes_at, self.zone))
         for each in recycle_bin.steps_of(item, self.bot.settings):
             if each.at <= self.tx.now:
                 continue
             told = morning.keepers(item, each.days)
-            if each.days <= recycle_bin.MANAGER_AT:
+            if each.days <= bin_digest.MANAGER_AT:
                 told = list(dict.fromkeys([*told, *morning.managers(item)]))
             what = say("sandbox.bin_reminder", what=recycle_bin.named(item), members=self.names(told))
             because = lines(*reasons[each.at.astimezone(self.zone).date()])

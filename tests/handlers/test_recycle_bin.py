@@ -23,6 +23,7 @@ from bot.settings import Settings
 from bot.wecom.cards import check_card, cut_on_screen
 from bot.words import LANGUAGES, Words
 from bot.work import SweepStep
+from handlers import bin_digest
 from handlers import recycle_bin as bin_
 from storage.models import AuditEntry, BinDigest, BinItem, BinSource, BinState, JobState
 from storage.store import Store, Transaction
@@ -77,7 +78,7 @@ class Desk:
         with self.store.begin() as tx:
             step = SweepStep(tx, services, ROLES)
             step.say = lambda *replies: said.extend(replies)  # type: ignore[method-assign]
-            bin_.remind(step)
+            bin_digest.remind(step)
         self.said += [(f"{self.clock.moment.astimezone(SHANGHAI):%m-%d %H:%M}", each) for each in said]
         return said
 
@@ -352,7 +353,7 @@ def presses(desk: Desk, member: str, button: str, item: int | None) -> list[Repl
     """Somebody chooses an entry on the card and presses."""
     digest = desk.digests(member)[-1]
     selected = {"choice": (str(item),)} if item is not None else {}
-    handler = {"let_go": bin_.let_go_chosen, "later": bin_.later_chosen}[button]
+    handler = {"let_go": bin_digest.let_go_chosen, "later": bin_digest.later_chosen}[button]
     return desk.does(member, handler, digest.id, task_id="t-1", selected=selected)
 
 
@@ -416,7 +417,7 @@ def test_a_card_of_somebody_else_does_nothing(desk: Desk) -> None:
     desk.at("2026-12-09 09:00").sweep()
     (digest,) = desk.digests("mei")
     with pytest.raises(UserError, match="choice_gone"):
-        desk.does("yan", bin_.let_go_chosen, digest.id, task_id="t", selected={"choice": ("1",)})
+        desk.does("yan", bin_digest.let_go_chosen, digest.id, task_id="t", selected={"choice": ("1",)})
     assert desk.items()[0].state is BinState.WAITING
 
 
