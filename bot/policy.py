@@ -107,10 +107,12 @@ class Roles:
 
 @dataclass(frozen=True)
 class Approvers:
-    """Who may answer a question, or why nobody can."""
+    """Who may answer a question; `gains` is None where it cannot be known who gains by a yes."""
 
     userids: tuple[str, ...]
-    ladder: tuple[str, ...] = ()  # the managers above, for an approver who is away
+    ladder: tuple[str, ...] = ()  # who comes next, for an approver who is away
+    owner: str | None = None  # of the mailbox
+    gains: tuple[str, ...] | None = ()
 
 
 def approvers(
@@ -133,4 +135,30 @@ def approvers(
         return Approvers(tuple(userid for userid in roles.admins if userid not in barred))
     ladder = tuple(dict.fromkeys(userid for userid in managers if userid not in barred))
     configured = tuple(userid for userid in roles.with_role(Role.APPROVER) if userid not in barred)
-    return Approvers(ladder[:1] or configured, ladder[1:])
+    if not ladder:
+        return Approvers(configured)
+    return Approvers(
+        ladder[:1], tuple(dict.fromkeys([*ladder[1:], *(each for each in configured if each != ladder[0])]))
+    )
+
+
+class NoOverride(StrEnum):
+    """Why a super admin may not answer in the place of those who were asked."""
+
+    OWN = "own"  # his own question
+    ANSWER = "answer"  # it is his to answer
+    GAINS = "gains"  # he gains by it: he can read the mailbox the mail goes to, or becomes its owner
+    UNKNOWN = "unknown"  # nobody can see who gains
+
+
+def why_no_override(
+    userid: str, *, asker: str, approvers: Iterable[str], gains: Iterable[str] | None
+) -> NoOverride | None:
+    """Why break-glass is not for this super admin; None: it is. Two people always stand behind it: he and the asker."""
+    if userid == asker:
+        return NoOverride.OWN
+    if userid in set(approvers):
+        return NoOverride.ANSWER
+    if gains is None:
+        return NoOverride.UNKNOWN
+    return NoOverride.GAINS if userid in set(gains) else None

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -72,6 +72,34 @@ def rendered(value: object, language: Language) -> object:
     if isinstance(value, (list, tuple)):
         return ("、" if language == "zh" else ", ").join(str(rendered(item, language)) for item in value)
     return value
+
+
+def as_json(words: Words) -> dict[str, Any]:
+    """A sentence as JSON, with the sentences inside it: kept in a row, it is read in any language later."""
+    if isinstance(words, Lines):
+        return {"lines": [stored(each) for each in words.parts]}
+    return {"key": words.key, "values": {name: stored(each) for name, each in words.values.items()}}
+
+
+def from_json(kept: Mapping[str, Any]) -> Words:
+    """The sentence that `as_json` wrote down."""
+    if "lines" in kept:
+        return lines(*(restored(each) for each in kept["lines"]))
+    return say(kept["key"], **{name: restored(each) for name, each in kept["values"].items()})
+
+
+def stored(value: object) -> Any:
+    """A value of a sentence as JSON."""
+    if isinstance(value, Words):
+        return as_json(value)
+    return [stored(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def restored(value: Any) -> Any:
+    """A value of a sentence as it was."""
+    if isinstance(value, dict):
+        return from_json(value)
+    return [restored(each) for each in value] if isinstance(value, list) else value
 
 
 @cache

@@ -7,6 +7,8 @@ from bot.work import Services, Work
 from handlers import (
     access,
     addresses,
+    approval_reminders,
+    approval_talk,
     approvals,
     audit,
     backup,
@@ -34,6 +36,8 @@ FEATURES = (
     reassign_steps,
     jobs,
     approvals,
+    approval_talk,
+    approval_reminders,
     addresses,
     recycle_bin,
     bin_digest,

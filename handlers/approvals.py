@@ -1,8 +1,10 @@
 """
-Questions that need somebody's yes: the card, the words, the answer, and what runs out.
+Questions that need somebody's yes: the words, the answer, what is withdrawn and what runs out.
 
-A feature opens a question with `ask` and says with `decided` what the answer does, with `facts_of` how the facts that
-were shown are read again. One statement decides, so of two people pressing at once one wins and the other is told who.
+A feature opens a question with `ask` and says with `decided` what the answer does, with `withdrawn` what taking it back
+does, with `facts_of` how the facts that were shown are read again. One statement decides, so of two people pressing at
+once one wins and the other is told who. What a question looks like stands in `approval_card`, what is asked back in
+`approval_talk`, who is reminded or asked instead in `approval_reminders`, break-glass in `override`.
 """
 
 from __future__ import annotations
@@ -11,22 +13,20 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bot.context import Context, Missing
-from bot.delivery import rendered
 from bot.directory import Directory
 from bot.errors import UserError
 from bot.policy import Approvers, Requirement, Role, Roles, approvers
-from bot.replies import Button, Card, CardUpdate, Reply, Said, Text
+from bot.replies import Reply, Said, Text
 from bot.router import Router
 from bot.settings import Settings
-from bot.wecom.cards import cut_on_screen
-from bot.words import LANGUAGES, Lines, Words, lines, say
+from bot.words import Words, as_json, lines, say, stored
 from bot.work import SweepStep, Work
-from storage.approvals import CARD_ABOUT
-from storage.models import Approval, ApprovalStatus
+from handlers.approval_card import asker_of, closing, in_full, question_for, question_of, until, zone_of
+from handlers.approval_times import next_reminder
+from storage.models import Approval, ApprovalStatus, JobState
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -37,15 +37,18 @@ work = Work()
 Decided = Callable[[Context, Approval], list[Reply]]
 Facts = Callable[[Context, Approval], Mapping[str, Any]]
 Rows = Sequence[tuple[Words, Said]]
+How = Literal["approved", "rejected", "overridden"]
 F = TypeVar("F", bound=Decided)
 G = TypeVar("G", bound=Facts)
 
-RESEND_AFTER = timedelta(hours=60)  # a card can be redrawn for 72 hours; a waiting one is sent again before
-EXTRA_ROWS_MAX = 3  # of six: the asker, the reason and the end are always shown
 REASON_MAX = 300
 
 _DECIDED: dict[str, Decided] = {}
+_WITHDRAWN: dict[str, Decided] = {}
 _FACTS: dict[str, Facts] = {}
+
+
+# --- what a feature says of its questions ----------------------------------------------------------------------------
 
 
 class NobodyCanAnswer(UserError):
@@ -57,6 +60,20 @@ def decided(action: str) -> Callable[[F], F]:
 
     def register(function: F) -> F:
         _DECIDED[action] = function
+        return function
+
+    return register
+
+
+def withdrawn(action: str) -> Callable[[F], F]:
+    """
+    The function does what it means that who asked takes a question of this action back, in the same transaction.
+
+    Without one the job behind it ends, as if it were cancelled.
+    """
+
+    def register(function: F) -> F:
+        _WITHDRAWN[action] = function
         return function
 
     return register
@@ -77,13 +94,30 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
 def who_may(
-    requirement: Requirement, directory: Directory, roles: Roles, *, asker: str, owner: str | None, gains: Sequence[str]
+    requirement: Requirement,
+    directory: Directory,
+    roles: Roles,
+    *,
+    asker: str,
+    owner: str | None,
+    gains: Sequence[str],
+    gains_known: bool = True,
 ) -> Approvers:
-    """Who may answer, of those who are there; NobodyCanAnswer says why nobody can, and whom to add."""
+    """
+    Who may answer, of those who are there; NobodyCanAnswer says why nobody can, and whom to add.
+
+    `gains_known` is false where somebody may gain whom nobody can see: then no break-glass is possible.
+    """
     managers = directory.managers(owner) if owner is not None else []
     found = approvers(requirement, asker=asker, gains=gains, managers=managers, roles=roles)
-    there = Approvers(tuple(directory.present(found.userids)), tuple(directory.present(found.ladder)))
+    there = Approvers(
+        tuple(directory.present(found.userids)), tuple(directory.present(found.ladder)), owner,
+        tuple(gains) if gains_known else None,
+    )  # fmt: skip
     if requirement is Requirement.CONFIRM:
         return found
     if there.userids:
@@ -115,6 +149,7 @@ def ask(
     approval = tx.approvals.open(
         action=action, requirement=requirement, job_id=job_id, question=kept, facts=dict(facts),
         fingerprint=fingerprint(facts), reason=reason[:REASON_MAX], asked_by=asked_by, approvers=may.userids,
+        owner=may.owner, gains=may.gains, remind_at=next_reminder(tx.now, 0, zone_of(settings)),
     )  # fmt: skip
     tx.audit.add(
         asked_by, "approval.asked", f"approval {approval.id}", action=action, job=job_id, approvers=list(may.userids)
@@ -125,98 +160,7 @@ def ask(
     return approval, replies
 
 
-def question_for(tx: Transaction, approval: Approval, userid: str, settings: Settings | None) -> list[Reply]:
-    """The card of one approver; before it, whatever his phone would cut off the card."""
-    card = question_card(approval, userid, settings)
-    cut = any(cut_on_screen(rendered(card, about(approval), language)) for language in LANGUAGES)
-    return [Text(userid, in_full(approval, settings)), card] if cut else [card]
-
-
-def question_card(approval: Approval, userid: str, settings: Settings | None) -> Card:
-    """The card of one approver."""
-    return Card(
-        userid,
-        about(approval),
-        say("approvals.card_title", number=approval.id),
-        note=question_of(approval),
-        rows=[
-            *extra_rows(approval),
-            (say("approvals.row_asker"), asker_of(approval)),
-            (say("approvals.row_reason"), approval.reason),
-            (say("approvals.row_expires"), moment(approval, settings)),
-        ],
-        buttons=[
-            Button(f"approve:{approval.id}", say("approvals.approve")),
-            Button(f"reject:{approval.id}", say("approvals.reject"), style=2),
-        ],
-    )
-
-
-def in_full(approval: Approval, settings: Settings | None) -> Words:
-    """A question in words, with all that the card may cut, and how to answer it."""
-    asked = say(
-        "approvals.in_full", number=approval.id, question=question_of(approval), by=asker_of(approval),
-        reason=approval.reason,
-    )  # fmt: skip
-    named = [say("approvals.row_in_full", name=name, value=value) for name, value in extra_rows(approval)]
-    return lines(asked, *named, say("approvals.how_to_answer", number=approval.id, until=moment(approval, settings)))
-
-
-def about(approval: Approval) -> str:
-    """What the cards of a question are about."""
-    return f"{CARD_ABOUT}{approval.id}"
-
-
-def moment(approval: Approval, settings: Settings | None) -> str:
-    """When a question ends, by the clock on the wall."""
-    zone = settings.zone if settings is not None else ZoneInfo(str(Settings.model_fields["bot_time_zone"].default))
-    return approval.expires_at.astimezone(zone).strftime("%Y-%m-%d %H:%M")
-
-
-def question_of(approval: Approval) -> Words:
-    """The question, in whatever language."""
-    return from_json(approval.question)
-
-
-def asker_of(approval: Approval) -> str:
-    """The name of who asked, as it was then."""
-    return str(approval.question.get("asker") or approval.asked_by)
-
-
-def extra_rows(approval: Approval) -> list[tuple[Words, Said]]:
-    """The rows of the card that the feature gave."""
-    found = []
-    for name, value in approval.question.get("rows", [])[:EXTRA_ROWS_MAX]:
-        found.append((from_json(name), restored(value)))
-    return found
-
-
-def as_json(words: Words) -> dict[str, Any]:
-    """A sentence as JSON, with the sentences inside it."""
-    if isinstance(words, Lines):
-        return {"lines": [stored(each) for each in words.parts]}
-    return {"key": words.key, "values": {name: stored(each) for name, each in words.values.items()}}
-
-
-def from_json(kept: Mapping[str, Any]) -> Words:
-    """The sentence that `as_json` wrote down."""
-    if "lines" in kept:
-        return lines(*(restored(each) for each in kept["lines"]))
-    return say(kept["key"], **{name: restored(each) for name, each in kept["values"].items()})
-
-
-def stored(value: object) -> Any:
-    """A value of a sentence as JSON."""
-    if isinstance(value, Words):
-        return as_json(value)
-    return [stored(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def restored(value: Any) -> Any:
-    """A value of a sentence as it was."""
-    if isinstance(value, dict):
-        return from_json(value)
-    return [restored(each) for each in value] if isinstance(value, list) else value
+# --- answering -------------------------------------------------------------------------------------------------------
 
 
 def told(ctx: Context, approval: Approval) -> Words:
@@ -227,26 +171,55 @@ def told(ctx: Context, approval: Approval) -> Words:
     if approval.status is ApprovalStatus.REJECTED:
         return say("approvals.already_rejected", number=approval.id, by=by)
     if approval.status is ApprovalStatus.VOID:
+        if by:
+            return say("approvals.withdrawn_by", number=approval.id, by=by)
         return say("approvals.withdrawn", number=approval.id)
     return say("approvals.ran_out", number=approval.id)
 
 
-def answerable(ctx: Context, approval_id: int) -> Approval:
-    """The question, if the sender may answer it now; UserError otherwise. Strangers learn nothing of it."""
-    approval = ctx.tx.approvals.find(approval_id)
-    involved = approval is not None and (
-        ctx.sender in approval.approvers
-        or ctx.sender == approval.asked_by
+def involved(ctx: Context, approval_id: int) -> Approval:
+    """
+    The question, its row locked, if it is any of the sender's business. Strangers learn nothing of it.
+
+    The row of its job is locked first, as by every turn of the job: two who wait for each other would never end.
+    """
+    found = ctx.tx.approvals.find(approval_id)
+    if found is not None:
+        ctx.tx.jobs.get(found.job_id)
+    approval = ctx.tx.approvals.lock(approval_id) if found is not None else None
+    known = approval is not None and (
+        ctx.sender in (approval.asked_by, *approval.approvers, *approval.replaced)
         or ctx.may(Role.SUPER_ADMIN, Role.ADMIN, Role.AUDITOR)
     )
-    if approval is None or not involved:
+    if approval is None or not known:
         raise UserError(say("approvals.unknown", number=approval_id))
+    return approval
+
+
+def still_open(ctx: Context, approval: Approval) -> Approval:
+    """The question, if nobody has answered it yet; UserError says who did, or that it ran out."""
     if approval.status is not ApprovalStatus.PENDING or approval.expires_at <= ctx.now:
         raise UserError(told(ctx, approval))
+    return approval
+
+
+def answerable(ctx: Context, approval_id: int) -> Approval:
+    """The question, if the sender may answer it now; UserError otherwise."""
+    approval = still_open(ctx, involved(ctx, approval_id))
     admin_wanted = approval.requirement == Requirement.TWO and not ctx.may(Role.SUPER_ADMIN, Role.ADMIN)
     if ctx.sender not in approval.approvers or admin_wanted:
         named = [ctx.directory.name(userid) for userid in approval.approvers if userid != ctx.sender]
         raise UserError(say("approvals.not_yours", number=approval_id, approvers=named))
+    return approval
+
+
+def asked_by_sender(ctx: Context, approval_id: int) -> Approval:
+    """The question, if it is open and the sender asked it; UserError otherwise."""
+    approval = still_open(ctx, involved(ctx, approval_id))
+    if ctx.sender != approval.asked_by:
+        raise UserError(
+            say("approvals.not_your_question", number=approval_id, by=asker_of(approval), job=approval.job_id)
+        )
     return approval
 
 
@@ -261,7 +234,7 @@ def approve(ctx: Context, approval_id: int) -> list[Reply]:
     approval = ctx.tx.approvals.decide(approval_id, ApprovalStatus.APPROVED, by=ctx.sender)
     if approval is None:
         raise UserError(told(ctx, ctx.tx.approvals.get(approval_id)))
-    return settle(ctx, approval)
+    return settle(ctx, approval, "approved")
 
 
 @router.command(
@@ -283,7 +256,7 @@ def reject(ctx: Context, approval_id: int, reason: str | None = None) -> list[Re
     )
     if approval is None:
         raise UserError(told(ctx, ctx.tx.approvals.get(approval_id)))
-    return settle(ctx, approval)
+    return settle(ctx, approval, "rejected")
 
 
 def void_if_changed(ctx: Context, approval: Approval) -> list[Reply] | None:
@@ -302,7 +275,7 @@ def void_if_changed(ctx: Context, approval: Approval) -> list[Reply] | None:
         say("approvals.difference", name=name, before=shown(before[name]), after=shown(after[name])) for name in names
     ]
     words = say("approvals.facts_changed", number=approval.id, differences=differences)
-    replies = closing(ctx.tx, approval, say("approvals.withdrawn", number=approval.id))
+    replies = closing(ctx.tx, approval, say("approvals.withdrawn", number=approval.id), pressed=ctx.task_id)
     return [*replies, *(Text(each, words) for each in dict.fromkeys([ctx.sender, approval.asked_by]))]
 
 
@@ -311,24 +284,22 @@ def shown(fact: object) -> object:
     return fact if fact not in (None, [], "") else "-"
 
 
-def settle(ctx: Context, approval: Approval) -> list[Reply]:
+def settle(ctx: Context, approval: Approval, how: How) -> list[Reply]:
     """Write it down, redraw every card of the question, tell the asker, and do what it means."""
-    yes = approval.status is ApprovalStatus.APPROVED
     by, question, why = ctx.directory.name(ctx.sender), question_of(approval), approval.answer_reason or ""
     ctx.tx.audit.add(
-        ctx.sender,
-        "approval.approved" if yes else "approval.rejected",
-        f"approval {approval.id}",
-        job=approval.job_id,
-        reason=why,
-    )
-    if yes:
+        ctx.sender, f"approval.{how}", f"approval {approval.id}", job=approval.job_id, reason=why,
+    )  # fmt: skip
+    if how == "approved":
         done = say("approvals.done_approved", number=approval.id, by=by)
         heard = say("approvals.told_approved", by=by, question=question)
-    else:
+    elif how == "rejected":
         done = say("approvals.done_rejected", number=approval.id, by=by, reason=why)
         heard = say("approvals.told_rejected", by=by, question=question, reason=why)
-    replies = closing(ctx.tx, approval, done, mark="approved" if yes else "rejected", by=by)
+    else:
+        done = say("override.done", number=approval.id, by=by, reason=why)
+        heard = say("override.told_asker", number=approval.id, by=by, question=question, reason=why)
+    replies = closing(ctx.tx, approval, done, mark=how, by=by, pressed=ctx.task_id)
     if ctx.task_id is None:
         replies.append(Text(ctx.sender, done))
     if approval.asked_by != ctx.sender:
@@ -336,21 +307,38 @@ def settle(ctx: Context, approval: Approval) -> list[Reply]:
     return replies + (_DECIDED[approval.action](ctx, approval) if approval.action in _DECIDED else [])
 
 
-def closing(
-    tx: Transaction, approval: Approval, done: Words, *, mark: str = "withdrawn", by: str | None = None
-) -> list[Reply]:
-    """Every card of a question greyed, with a short `mark` on it; who has none that can be redrawn is told `done`."""
-    rows: list[tuple[Words, Said]] = []
-    if by is not None:
-        rows.append((say("approvals.row_by"), by))
-    if approval.answer_reason:
-        rows.append((say("approvals.row_reason"), approval.answer_reason))
-    title, marked = say("approvals.card_title", number=approval.id), say(f"approvals.mark_{mark}")
-    replies: list[Reply] = []
-    for card in tx.cards.open_about(about(approval)):
-        redrawn = Card(card.member, about(approval), title, note=question_of(approval), rows=rows, done=marked)
-        replies.append(CardUpdate(card.task_id, redrawn, otherwise=done))
-    return replies
+# --- taking it back --------------------------------------------------------------------------------------------------
+
+
+@router.command(
+    "withdraw {approval_id:int}", "撤回 {approval_id:int}", topic="approvals", example=("withdraw 42", "撤回 42")
+)
+@router.action("withdraw")
+def withdraw(ctx: Context, approval_id: int) -> list[Reply]:
+    """Take back a question I asked."""
+    approval = asked_by_sender(ctx, approval_id)
+    if ctx.tx.approvals.void_one(approval_id, by=ctx.sender) is None:
+        raise UserError(told(ctx, ctx.tx.approvals.get(approval_id)))
+    ctx.tx.audit.add(ctx.sender, "approval.withdrawn", f"approval {approval_id}", job=approval.job_id)
+    words = say("approvals.told_withdrawn", number=approval_id, by=asker_of(approval), question=question_of(approval))
+    replies = closing(ctx.tx, approval, None, pressed=ctx.task_id)
+    replies += [Text(each, words) for each in approval.approvers if each != ctx.sender]
+    replies.append(Text(ctx.sender, say("approvals.done_withdrawn", number=approval_id)))
+    return replies + _WITHDRAWN.get(approval.action, end_job)(ctx, approval)
+
+
+def end_job(ctx: Context, approval: Approval) -> list[Reply]:
+    """The job that waits for nothing but the question goes the way of a cancelled one: no key is left behind."""
+    job = ctx.tx.jobs.get(approval.job_id)
+    if job.state is JobState.WAITING:
+        job.cancel_asked_by = ctx.sender
+        ctx.tx.jobs.put(job, ending="cancelled")
+        ctx.tx.jobs.wake(job, "cleanup")
+        ctx.start(job)
+    return []
+
+
+# --- lists, and what runs out ----------------------------------------------------------------------------------------
 
 
 @router.command("approvals", "审批|待审批", topic="approvals", example=("approvals", "审批"))
@@ -361,10 +349,10 @@ def approvals_list(ctx: Context) -> list[Reply]:
     parts: list[Words] = [in_full(approval, ctx.settings) for approval in mine]
     for approval in asked:
         named = [ctx.directory.name(userid) for userid in approval.approvers]
-        until = moment(approval, ctx.settings)
+        ends = until(approval, ctx.settings)
         parts.append(
             say(
-                "approvals.asked", number=approval.id, question=question_of(approval), approvers=named, until=until,
+                "approvals.asked", number=approval.id, question=question_of(approval), approvers=named, until=ends,
             )
         )  # fmt: skip
     if not parts:
@@ -383,13 +371,9 @@ def expire(sweep: SweepStep) -> None:
         sweep.say(*closing(tx, approval, done, mark="expired"))
         unanswered = [userid for userid in approval.approvers if userid != approval.asked_by]
         named = [Directory(tx, settings.exmail_domain).name(userid) for userid in unanswered]
-        asker = say("approvals.asker_ran_out", number=approval.id, question=question_of(approval), approvers=named)
+        asker = say(
+            "approvals.asker_ran_out", number=approval.id, question=question_of(approval), approvers=named or "-"
+        )
         sweep.say(Text(approval.asked_by, asker))
     for approval in tx.approvals.void_with_open_cards():
         sweep.say(*closing(tx, approval, say("approvals.withdrawn", number=approval.id)))
-    for approval in tx.approvals.cards_older_than(RESEND_AFTER):
-        again = say("approvals.sent_again")
-        for card in tx.cards.open_about(about(approval)):
-            old = Card(card.member, about(approval), say("approvals.card_title", number=approval.id), done=again)
-            sweep.say(CardUpdate(card.task_id, old))
-            sweep.say(*question_for(tx, approval, card.member, settings))

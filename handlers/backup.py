@@ -56,6 +56,7 @@ from handlers.copying import (
     ledger_of,
     one_turn,
     pair,
+    readers_known,
     refuse,
     refused,
     told,
@@ -210,8 +211,9 @@ def ask_approval(step: JobStep, requirement: Requirement) -> None:
     job, facts = step.job, step.job.data["facts"]
     try:
         may = approvals.who_may(
-            requirement, step.directory, step.roles, asker=job.asked_by, owner=None, gains=facts["readers"]
-        )
+            requirement, step.directory, step.roles, asker=job.asked_by, owner=None, gains=facts["readers"],
+            gains_known=readers_known(facts),
+        )  # fmt: skip
     except approvals.NobodyCanAnswer as nobody:
         refuse(step, nobody.words)
         return

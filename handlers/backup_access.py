@@ -20,7 +20,7 @@ from bot.work import JobContext, JobStep, Work
 from handlers import access, approvals
 from handlers.access import SIDES, Side, refused_sides
 from handlers.backup_card import asked_card, put_away, readers
-from handlers.copying import KIND, VERIFY_KIND, boxes, mintable, sides_of, wait_for_access
+from handlers.copying import KIND, VERIFY_KIND, boxes, mintable, readers_known, sides_of, wait_for_access
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
 router = Router()
@@ -203,8 +203,9 @@ def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
         raise UserError(say("backup.manager_asked_already", number=job_id))
     requirement = ctx.policy.requirement("backup_member_without_owner")
     may = approvals.who_may(
-        requirement, ctx.directory, ctx.roles, asker=job.asked_by, owner=owner, gains=facts["readers"]
-    )
+        requirement, ctx.directory, ctx.roles, asker=job.asked_by, owner=owner, gains=facts["readers"],
+        gains_known=readers_known(facts),
+    )  # fmt: skip
     question = say(
         "backup.manager_question", owner=ctx.directory.name(owner), source=facts["source"], target=facts["target"],
         readers=readers({**job.data, "reader_names": names_of(ctx, facts)}),
@@ -257,3 +258,13 @@ def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
         readers=readers(job.data),
     )  # fmt: skip
     return [Text(str(job.data["owner"]), words)]
+
+
+@approvals.withdrawn("backup.without_owner")
+def manager_not_asked(ctx: Context, approval: Approval) -> list[Reply]:
+    """The manager is asked no more; the owner, who was asked first, still is."""
+    job = ctx.tx.jobs.get(approval.job_id)
+    if job.state not in (JobState.WAITING, JobState.DUE) or job.stage != "access":
+        return []
+    words = say("backup.owner_still_asked", owner=ctx.directory.name(str(job.data["owner"])), number=job.id)
+    return [Text(ctx.sender, words)]

@@ -188,6 +188,11 @@ def mintable(box: Mailbox) -> bool:
     return box.kind is MailboxKind.PUBLIC and box.managed
 
 
+def readers_known(facts: Mapping[str, Any]) -> bool:
+    """Whether WeCom shows who can open the target; of a public mailbox made in the console it does not."""
+    return bool(facts["target_kind"] != MailboxKind.UNSEEN)
+
+
 def accounts(job: JobContext, both: dict[Side, Mailbox]) -> tuple[MailAccount, MailAccount]:
     """How to log in to source and target; NoPassword when one is not there any more."""
     return access.account(job, "source", both["source"]), access.account(job, "target", both["target"])

@@ -25,11 +25,10 @@ from bot.replies import Button, Card, CardUpdate, Reply, Text
 from bot.router import Router
 from bot.wecom import contacts
 from bot.wecom.errcodes import Retry, WeComError
-from bot.words import Words, lines, say
+from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from bot.workdays import BEGIN, DAY, END, LOOK_BACK_DAYS_MAX, workdays
 from handlers import addresses
-from handlers.approvals import as_json, from_json
 from storage.handovers import OPEN
 from storage.models import Handover, HandoverState, Job, JobState
 

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bot.replies import Button, Card, CardUpdate, Reply, Said
-from bot.words import Words, say
+from bot.words import Words, from_json, say
 from handlers import recycle_bin
-from handlers.approvals import from_json
 from storage.models import Job
 
 if TYPE_CHECKING:

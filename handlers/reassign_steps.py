@@ -13,10 +13,9 @@ from bot.context import Context
 from bot.errors import UserError
 from bot.replies import Reply, Text
 from bot.router import Router
-from bot.words import Words, lines, say
+from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import addresses, copying, handovers, recycle_bin
-from handlers.approvals import as_json, from_json
 from handlers.handovers import Check, Look, evidence, moment, owner_now
 from handlers.reassign_card import day, gone, known_card, lost, put_away, so_far, what
 from storage.handovers import OPEN as STILL_OPEN

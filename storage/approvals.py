@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, String, cast, exists, literal, select, update
 
@@ -29,13 +29,18 @@ class Approvals(Asking):
         reason: str,
         asked_by: str,
         approvers: Sequence[str],
+        owner: str | None = None,
+        gains: Sequence[str] | None = None,
+        remind_at: datetime | None = None,
     ) -> Approval:
         """A new question."""
         return self.added(
             Approval(
                 action=action, requirement=requirement, job_id=job_id, question=question, facts=facts,
-                fingerprint=fingerprint, reason=reason, asked_by=asked_by, approvers=list(approvers),
+                fingerprint=fingerprint, reason=reason, asked_by=asked_by, approvers=list(approvers), owner=owner,
+                gains=list(gains) if gains is not None else None, remind_at=remind_at, reminders=0,
                 status=ApprovalStatus.PENDING, created_at=self.now, expires_at=self.now + EXPIRES_AFTER,
+                replaced=[], talk=[],
             )
         )  # fmt: skip
 
@@ -46,6 +51,10 @@ class Approvals(Asking):
     def get(self, approval_id: int) -> Approval:
         """The question; it must exist."""
         return self.session.get_one(Approval, approval_id, populate_existing=True)
+
+    def lock(self, approval_id: int) -> Approval | None:
+        """The question as it stands, locked until the end of the transaction; None: there is none."""
+        return self.session.get(Approval, approval_id, with_for_update=True, populate_existing=True)
 
     def decide(
         self, approval_id: int, status: ApprovalStatus, *, by: str, reason: str | None = None
@@ -70,14 +79,27 @@ class Approvals(Asking):
             .values(status=ApprovalStatus.VOID, decided_at=self.now)
         )
 
-    def void_one(self, approval_id: int) -> Approval | None:
-        """What was shown has changed: the question is no more; None if it was answered meanwhile."""
+    def void_one(self, approval_id: int, *, by: str | None = None) -> Approval | None:
+        """Taken back by who asked, or what was shown has changed; None if it was answered meanwhile or has run out."""
         return self.session.scalar(
             update(Approval)
-            .where(Approval.id == approval_id, Approval.status == ApprovalStatus.PENDING)
-            .values(status=ApprovalStatus.VOID, decided_at=self.now)
+            .where(
+                Approval.id == approval_id,
+                Approval.status == ApprovalStatus.PENDING,
+                Approval.expires_at > self.now,
+            )
+            .values(status=ApprovalStatus.VOID, decided_by=by, decided_at=self.now)
             .returning(Approval)
         )
+
+    def said(self, approval: Approval, **turn: str) -> None:
+        """A turn of the talk about a question; its row must be locked."""
+        approval.talk = [*approval.talk, {**turn, "at": self.now.isoformat(timespec="seconds")}]
+
+    def ask_instead(self, approval: Approval, approvers: Sequence[str], *, remind_at: datetime) -> None:
+        """Others are asked from now on; its row must be locked."""
+        approval.replaced = [*approval.replaced, *approval.approvers]
+        approval.approvers, approval.remind_at, approval.reminders = list(approvers), remind_at, 0
 
     def void_with_open_cards(self) -> Sequence[Approval]:
         """Questions that were withdrawn while somebody still has a card with buttons."""
@@ -85,15 +107,18 @@ class Approvals(Asking):
             select(Approval).where(Approval.status == ApprovalStatus.VOID, self._cards_open()).order_by(Approval.id)
         ).all()
 
-    def cards_older_than(self, age: timedelta) -> Sequence[Approval]:
+    def with_old_cards(self, age: timedelta) -> Sequence[Approval]:
         """Open questions of which a card is so old that it can soon be redrawn no more."""
+        return self._open(self._cards_open(SentCard.created_at <= self.now - age))
+
+    def to_remind(self) -> Sequence[Approval]:
+        """Open questions of which somebody is to be reminded now, locked: in one replica only."""
+        return self._open(Approval.remind_at <= self.now)
+
+    def _open(self, *more: ColumnElement[bool]) -> Sequence[Approval]:
         return self.session.scalars(
             select(Approval)
-            .where(
-                Approval.status == ApprovalStatus.PENDING,
-                Approval.expires_at > self.now,
-                self._cards_open(SentCard.created_at <= self.now - age),
-            )
+            .where(Approval.status == ApprovalStatus.PENDING, Approval.expires_at > self.now, *more)
             .order_by(Approval.id)
             .with_for_update()
         ).all()
@@ -101,6 +126,12 @@ class Approvals(Asking):
     def _cards_open(self, *more: ColumnElement[bool]) -> ColumnElement[bool]:
         about = literal(CARD_ABOUT) + cast(Approval.id, String)
         return exists().where(SentCard.about == about, SentCard.closed_at.is_(None), *more)
+
+    def take_out(self, approval: Approval, userids: Sequence[str]) -> None:
+        """These are asked no more; its row must be locked."""
+        out = [each for each in approval.approvers if each in userids]
+        approval.approvers = [each for each in approval.approvers if each not in userids]
+        approval.replaced = [*approval.replaced, *out]
 
     def waiting_for(self, userid: str) -> list[Approval]:
         """Questions this member may answer."""
@@ -110,6 +141,10 @@ class Approvals(Asking):
             .order_by(Approval.id)
         )
         return [row for row in rows if userid in row.approvers]
+
+    def waiting_for_one_of(self, userids: Sequence[str]) -> list[Approval]:
+        """Open questions asked of one of these members, locked."""
+        return [row for row in self._open() if set(userids) & set(row.approvers)]
 
     def asked_by(self, userid: str) -> Sequence[Approval]:
         """Open questions this member asked."""

@@ -22,6 +22,7 @@ from storage.models import (
     Mailbox,
     Member,
     OneTimeLink,
+    Override,
     PendingQuestion,
     SentCard,
     TagMember,
@@ -105,6 +106,8 @@ class Members(Asking):
             self._rename(column, old, new)
         for column in (Delivery.receiver, Job.asked_by, Approval.asked_by, Approval.decided_by, OneTimeLink.member):
             self._rename(column, old, new)
+        for column in (Approval.owner, Override.made_by, Override.stopped_by, Override.reviewed_by):
+            self._rename(column, old, new)
         for column in (BinItem.owner, BinItem.manager, BinItem.added_by, BinItem.date_from):
             self._rename(column, old, new)
         for table, column in ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.member)):
@@ -114,8 +117,10 @@ class Members(Asking):
             if old in (named := [str(each).casefold() for each in box.readers.get("userids", [])]):
                 box.readers = {**box.readers, "userids": [new if each == old else each for each in named]}
         for approval in self.session.scalars(select(Approval).where(Approval.status == ApprovalStatus.PENDING)):
-            if old in approval.approvers:
-                approval.approvers = [new if each == old else each for each in approval.approvers]
+            approval.approvers = [new if each == old else each for each in approval.approvers]
+            approval.replaced = [new if each == old else each for each in approval.replaced]
+            if approval.gains is not None:
+                approval.gains = [new if each == old else each for each in approval.gains]
         self.session.flush()
         return moved
 

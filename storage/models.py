@@ -257,7 +257,11 @@ class ApprovalStatus(StrEnum):
 
 
 class Approval(Base):
-    """One question, one answer."""
+    """
+    One question, one answer.
+
+    `gains` is NULL when it cannot be known who gains. `talk` is what approvers asked back and heard, in order.
+    """
 
     __tablename__ = "approvals"
     __table_args__ = (Index("ix_approvals_due", "status", "expires_at"),)
@@ -272,12 +276,46 @@ class Approval(Base):
     reason: Mapped[str] = mapped_column(Text)
     asked_by: Mapped[str] = mapped_column(String(64))
     approvers: Mapped[list[str]] = mapped_column(JSON)
+    replaced: Mapped[list[str]] = mapped_column(JSON, default=list)  # who was asked before them
+    owner: Mapped[str | None] = mapped_column(String(64))  # of the mailbox: his managers are asked
+    gains: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    talk: Mapped[list[Json]] = mapped_column(JSON, default=list)
+    remind_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    reminders: Mapped[int] = mapped_column(default=0)  # of the approvers that are asked now
     status: Mapped[ApprovalStatus] = mapped_column(one_of(ApprovalStatus), default=ApprovalStatus.PENDING)
     decided_by: Mapped[str | None] = mapped_column(String(64))
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     answer_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class OverrideState(StrEnum):
+    """Where a break-glass stands."""
+
+    RUNNING = "running"  # any admin can stop it
+    STOPPED = "stopped"
+    DONE = "done"  # the question was approved by it; another admin still has to look at it, or has
+    VOID = "void"  # the question was answered otherwise, or what it showed has changed
+
+
+class Override(Base):
+    """A super admin's yes in the place of those who were asked; one a question, ever."""
+
+    __tablename__ = "overrides"
+    __table_args__ = (Index("ix_overrides_due", "state", "due_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    approval_id: Mapped[int] = mapped_column(ForeignKey("approvals.id"), unique=True)
+    made_by: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    state: Mapped[OverrideState] = mapped_column(one_of(OverrideState), default=OverrideState.RUNNING)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    stopped_by: Mapped[str | None] = mapped_column(String(64))
+    reviewed_by: Mapped[str | None] = mapped_column(String(64))
+    reviewed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class PendingQuestion(Base):

@@ -23,6 +23,7 @@ from storage.links import Links
 from storage.mailboxes import Mailboxes
 from storage.members import Members
 from storage.moments import Moments
+from storage.overrides import Overrides
 from storage.passwords import Passwords
 from storage.questions import Questions
 from storage.recycle_bin import RecycleBin
@@ -65,6 +66,10 @@ class Transaction:
     @cached_property
     def approvals(self) -> Approvals:
         return Approvals(self.session, self.now)
+
+    @cached_property
+    def overrides(self) -> Overrides:
+        return Overrides(self.session, self.now)
 
     @cached_property
     def handovers(self) -> Handovers:

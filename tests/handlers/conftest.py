@@ -11,8 +11,12 @@ import pytest
 
 from bot.context import Context
 from bot.policy import Policy, Role, Roles
+from bot.replies import Reply, Text
 from bot.settings import Settings
+from bot.words import say
+from handlers import approvals
 from storage.base import Base
+from storage.models import Approval
 from storage.store import Store, Transaction
 
 SETTINGS: dict[str, Any] = {
@@ -88,3 +92,18 @@ def speaking(settings: Settings) -> Callable[..., Context]:
         return Context(tx, sender, more.pop("language", "en"), settings, Policy(), Roles(held), **more)
 
     return make
+
+
+@pytest.fixture
+def action() -> Iterator[list[Approval]]:
+    """An action of its own, `test`; the list holds what was decided of it."""
+    heard: list[Approval] = []
+
+    def done(ctx: Context, approval: Approval) -> list[Reply]:
+        heard.append(approval)
+        return [Text(approval.asked_by, say("audit.holds"))]
+
+    approvals.decided("test")(done)
+    yield heard
+    for known in (approvals._DECIDED, approvals._FACTS, approvals._WITHDRAWN):
+        known.pop("test", None)

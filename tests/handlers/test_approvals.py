@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,63 +13,22 @@ from bot import delivery
 from bot.context import Context, Missing
 from bot.directory import Directory
 from bot.errors import UserError
-from bot.policy import Approvers, Requirement, Role, Roles
-from bot.replies import Card, CardUpdate, Reply, Text
+from bot.policy import Requirement, Role, Roles
+from bot.replies import Card, Text
 from bot.settings import Settings
 from bot.wecom.cards import check_card, cut_on_screen
-from bot.words import LANGUAGES, Words, lines, say
-from bot.work import SweepStep
-from handlers import approvals
-from storage.models import Approval, ApprovalStatus, SentCard
+from bot.words import LANGUAGES, Words, as_json, from_json, lines, say
+from handlers import approval_card, approvals
+from storage.models import Approval, ApprovalStatus, JobState, SentCard
 from storage.store import Store, Transaction
+from tests.handlers import approval_world
+from tests.handlers.approval_world import FACTS, QUESTION, ROLES, ask, marks, redrawn, send, texts
 from tests.handlers.conftest import SETTINGS, FakeClock, opened
 
-ROLES = Roles({Role.ADMIN: frozenset({"mei", "yan"})})
-FACTS = {"owner": "ahing", "readers": ["mei", "ling"]}
-QUESTION = say("lookup.your_manager", manager="凌")  # any sentence of the catalogue
 
-Ask = Callable[..., Approval]
-
-
-@pytest.fixture
-def action() -> Iterator[list[Approval]]:
-    """An action of its own; the list holds what was decided of it."""
-    heard: list[Approval] = []
-
-    def done(ctx: Context, approval: Approval) -> list[Reply]:
-        heard.append(approval)
-        return [Text(approval.asked_by, say("audit.holds"))]
-
-    approvals.decided("test")(done)
-    yield heard
-    approvals._DECIDED.pop("test")
-    approvals._FACTS.pop("test", None)
-
-
-def ask(
-    tx: Transaction, settings: Settings, *, by: str = "mei", may: tuple[str, ...] = ("ling",), **more: Any
-) -> Approval:
-    """A question with its cards sent, as far as our rows tell."""
-    given: dict[str, Any] = {
-        "action": "test", "requirement": Requirement.MANAGER, "question": QUESTION, "facts": FACTS,
-        "reason": "he leaves",
-    }  # fmt: skip
-    job = tx.jobs.add("backup", asked_by=by, params={})
-    approval, replies = approvals.ask(
-        tx, may=Approvers(may), job_id=job.id, asked_by=by, asked_by_name="美玲", settings=settings, **given | more
-    )
-    for reply in replies:
-        delivery.add(tx, reply, settings)
-    return approval
-
-
-def texts(replies: list[Reply], to: str) -> list[str]:
-    """What a member is told."""
-    return [str(each.words) for each in replies if isinstance(each, Text) and each.to == to]
-
-
-def redrawn(replies: list[Reply]) -> list[CardUpdate]:
-    return [each for each in replies if isinstance(each, CardUpdate)]
+def sweep(store: Store, settings: Settings) -> list[Any]:
+    """One run of the sweep that ends questions."""
+    return approval_world.sweep(store, settings, approvals.expire)
 
 
 # Who
@@ -140,7 +99,7 @@ def test_a_card_can_be_read_on_a_phone(store: Store, settings: Settings, languag
     rows = [(say("approvals.row_by"), "x"), (say("approvals.row_by"), "y"), (say("approvals.row_by"), "z")]
     with store.begin() as tx:
         approval = ask(tx, settings, rows=rows)
-        replies = approvals.question_for(tx, approval, "ling", settings)
+        replies = approval_card.question_for(tx, approval, "ling", settings)
         assert [type(each) for each in replies] == [Card]
         (card,) = replies
         assert isinstance(card, Card)
@@ -150,8 +109,10 @@ def test_a_card_can_be_read_on_a_phone(store: Store, settings: Settings, languag
         assert len(shown["horizontal_content_list"]) == 6
         values = [row["value"] for row in shown["horizontal_content_list"]]
         assert "2026-03-09 17:00" in values  # the wall clock in Shanghai, not UTC
-        for mark in ("approved", "rejected", "expired", "withdrawn"):
-            (update,) = redrawn(approvals.closing(tx, approval, say("approvals.ran_out", number=1), mark=mark, by="凌"))
+        for mark in ("approved", "rejected", "expired", "withdrawn", "overridden", "again", "replaced", "sleeping"):
+            (update,) = redrawn(
+                approval_card.closing(tx, approval, say("approvals.ran_out", number=1), mark=mark, by="凌")
+            )
             greyed = delivery.rendered(update.card, "approval-1", language)
             check_card(greyed, update=True)
             assert not cut_on_screen(greyed)
@@ -160,7 +121,7 @@ def test_a_card_can_be_read_on_a_phone(store: Store, settings: Settings, languag
 def test_the_end_is_by_the_clock_on_the_wall(store: Store) -> None:
     new_york = Settings(**SETTINGS | {"bot_time_zone": "America/New_York"})
     with store.begin() as tx:
-        assert "2026-03-09 05:00" in str(approvals.in_full(ask(tx, new_york), new_york))
+        assert "2026-03-09 05:00" in str(approval_card.in_full(ask(tx, new_york), new_york))
 
 
 def test_what_a_card_would_cut_is_said_in_words(store: Store, settings: Settings) -> None:
@@ -169,7 +130,7 @@ def test_what_a_card_would_cut_is_said_in_words(store: Store, settings: Settings
     question = say("lookup.can_open", addresses=[f"mailbox-number-{number}@corp.test" for number in range(20)])
     with store.begin() as tx:
         approval = ask(tx, settings, reason=reason, question=question)
-        text, card = approvals.question_for(tx, approval, "ling", settings)
+        text, card = approval_card.question_for(tx, approval, "ling", settings)
         assert isinstance(text, Text)
         assert isinstance(card, Card)
         assert reason in str(text.words)
@@ -183,7 +144,7 @@ def test_a_question_survives_being_stored() -> None:
     """Sentences within sentences, lists of them, and several lines."""
     inner = say("lookup.role_admin")
     words = lines(say("lookup.whoami", name="a", userid="b", roles=[inner, "x"]), "plain", QUESTION)
-    assert approvals.from_json(approvals.as_json(words)).text("zh") == words.text("zh")
+    assert from_json(as_json(words)).text("zh") == words.text("zh")
     assert "管理员、x" in words.text("zh")
 
 
@@ -364,27 +325,13 @@ def test_who_decided_is_asked_again_when_the_statement_finds_nothing(
 # What runs out
 
 
-def sweep(store: Store, settings: Settings) -> list[Reply]:
-    """One run of the sweep: what it says."""
-    said: list[Reply] = []
-    services: Any = type("Services", (), {"settings": settings})()
-    with store.begin() as tx:
-        step = SweepStep(tx, services, ROLES)
-        step.say = lambda *replies: said.extend(replies)  # type: ignore[method-assign]
-        approvals.expire(step)
-        for reply in said:
-            delivery.add(tx, reply, settings)
-    return said
-
-
 def test_after_seven_days_both_are_told_once(
     store: Store, settings: Settings, clock: FakeClock, speaking: Callable[..., Context]
 ) -> None:
     with store.begin() as tx:
         ask(tx, settings, may=("ling", "fang"))
     clock.advance(days=7, seconds=-1)
-    sweep(store, settings)  # sent again, being old
-    assert not texts(sweep(store, settings), "mei")
+    assert sweep(store, settings) == []
     clock.advance(seconds=1)
     with store.begin() as tx:
         assert not tx.approvals.waiting_for("ling")
@@ -402,23 +349,6 @@ def test_after_seven_days_both_are_told_once(
             approvals.reject(speaking(tx, "fang"), 1, "late")
 
 
-def test_a_waiting_card_is_sent_again_before_its_code_dies(store: Store, settings: Settings, clock: FakeClock) -> None:
-    """A card can be redrawn for 72 hours: after three days its buttons could not be greyed."""
-    with store.begin() as tx:
-        ask(tx, settings)
-    clock.advance(hours=59)
-    assert sweep(store, settings) == []
-    clock.advance(hours=2)
-    said = sweep(store, settings)
-    assert [type(each) for each in said] == [CardUpdate, Card]
-    assert [str(each.card.done) for each in redrawn(said)] == ["See below"]
-    assert sweep(store, settings) == []
-    clock.advance(hours=61)
-    assert len(sweep(store, settings)) == 2
-    with store.begin() as tx:
-        assert len(tx.cards.open_about("approval-1")) == 1
-
-
 def test_cards_of_a_withdrawn_question_are_greyed(store: Store, settings: Settings) -> None:
     with store.begin() as tx:
         ask(tx, settings)
@@ -430,6 +360,65 @@ def test_cards_of_a_withdrawn_question_are_greyed(store: Store, settings: Settin
     with store.begin() as tx:
         open_cards = tx.session.query(SentCard).filter(SentCard.closed_at.is_(None)).all()
         assert [each.about for each in open_cards] == ["approval-1"]
+
+
+# Taken back
+
+
+def test_who_asked_can_take_it_back(
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
+) -> None:
+    """Cards greyed, everybody who was asked is told, and the job ends as a cancelled one does."""
+    with store.begin() as tx:
+        approval = ask(tx, settings, may=("ling", "fang"))
+        job = tx.jobs.get(approval.job_id)
+        tx.jobs.wait(job, "approval", expires_at=None)
+        for stranger in ("ling", "yan"):
+            with pytest.raises(UserError, match="not_your_question") as caught:
+                approvals.withdraw(speaking(tx, stranger), 1)
+            assert "`cancel 1`" in str(caught.value.words)
+        with pytest.raises(UserError, match="unknown"):
+            approvals.withdraw(speaking(tx, "ahing"), 1)
+        ctx = speaking(tx, "mei")
+        replies = approvals.withdraw(ctx, 1)
+        assert sorted(marks(replies)) == [("fang", "Withdrawn"), ("ling", "Withdrawn")]
+        for asked in ("ling", "fang"):
+            assert texts(replies, asked) == ["美玲 withdrew approval 1; you need not answer it any more. It was: "
+                                             "Your manager is 凌."]  # fmt: skip
+        assert texts(replies, "mei") == ["Approval 1 is withdrawn. Nobody has to answer it any more."]
+        assert all(each.otherwise is None for each in redrawn(replies)), "nobody is told twice"
+        assert (job.state, job.stage, job.data["ending"]) == (JobState.DUE, "cleanup", "cancelled")
+        assert [start.id for start in ctx.starts] == [job.id]
+        for late in (approvals.approve, approvals.withdraw):
+            with pytest.raises(UserError, match="withdrawn_by"):
+                late(speaking(tx, "ling" if late is approvals.approve else "mei"), 1)
+    assert action == []
+
+
+def test_a_feature_can_say_what_taking_it_back_means(
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
+) -> None:
+    approvals.withdrawn("test")(lambda ctx, approval: [Text(ctx.sender, say("audit.holds"))])
+    with store.begin() as tx:
+        approval = ask(tx, settings)
+        tx.jobs.wait(tx.jobs.get(approval.job_id), "access", expires_at=None)
+        replies = approvals.withdraw(speaking(tx, "mei"), 1)
+        assert texts(replies, "mei")[-1] == "The record is unbroken."
+        assert tx.jobs.get(approval.job_id).state is JobState.WAITING
+
+
+def test_a_click_on_an_old_card_greys_that_one_too(
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
+) -> None:
+    """Both stand in his chat: the first with the code of the click, the second with that of its sending."""
+    with store.begin() as tx:
+        approval = ask(tx, settings)
+        (old,) = tx.cards.open_about("approval-1")
+        tx.cards.close(old)
+        send(tx, approval_card.question_for(tx, approval, "ling", settings), settings)
+        (new,) = tx.cards.open_about("approval-1")
+        replies = approvals.approve(speaking(tx, "ling", task_id=old.task_id), 1)
+        assert sorted(each.task_id for each in redrawn(replies)) == sorted([old.task_id, new.task_id])
 
 
 # The list

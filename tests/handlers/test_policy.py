@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bot.policy import DEFAULTS, Policy, PolicyFileError, Requirement, Role, Roles, approvers
+from bot.policy import (
+    DEFAULTS,
+    Policy,
+    PolicyFileError,
+    Requirement,
+    Role,
+    Roles,
+    approvers,
+    why_no_override,
+)
 
 ROLES = Roles(
     {
@@ -23,13 +32,14 @@ ROLES = Roles(
     [
         ("confirm", "mei", [], [], ["mei"], []),
         ("confirm", "mei", ["mei"], [], ["mei"], []),
-        ("manager", "mei", [], ["ling", "fang"], ["ling"], ["fang"]),
-        ("manager", "ling", [], ["ling", "fang"], ["fang"], []),  # never one's own
-        ("manager", "mei", ["ling"], ["ling", "fang"], ["fang"], []),  # nor of what one gains
+        ("manager", "mei", [], ["ling", "fang"], ["ling"], ["fang", "wei"]),  # the configured ones come last
+        ("manager", "ling", [], ["ling", "fang"], ["fang"], ["wei"]),  # never one's own
+        ("manager", "mei", ["ling"], ["ling", "fang"], ["fang"], ["wei"]),  # nor of what one gains
+        ("manager", "mei", [], ["fang"], ["fang"], ["ling", "wei"]),
         ("manager", "mei", ["ling", "fang"], ["ling", "fang"], ["wei"], []),  # the configured ones then
         ("manager", "mei", [], [], ["ling", "wei"], []),
         ("manager", "wei", ["ling"], [], [], []),
-        ("manager", "mei", [], ["ling", "ling", "fang"], ["ling"], ["fang"]),
+        ("manager", "mei", [], ["ling", "ling", "fang"], ["ling"], ["fang", "wei"]),
         ("two", "mei", [], ["ling"], ["fang", "yan"], []),
         ("two", "mei", ["yan"], [], ["fang"], []),
         ("two", "mei", ["yan", "fang"], [], [], []),
@@ -42,6 +52,22 @@ def test_who_may_answer(
     """The asker never answers for himself, nor does the one who gains."""
     found = approvers(Requirement(requirement), asker=asker, gains=gains, managers=managers, roles=ROLES)
     assert (list(found.userids), list(found.ladder)) == (may, ladder)
+
+
+@pytest.mark.parametrize(
+    ("asker", "asked", "gains", "why"),
+    [
+        ("mei", ["ling"], [], None),
+        ("mei", ["ling"], ["wei", "yan"], None),
+        ("fang", ["ling"], [], "own"),
+        ("mei", ["ling", "fang"], [], "answer"),
+        ("mei", ["ling"], ["wei", "fang"], "gains"),
+        ("mei", ["ling"], None, "unknown"),
+    ],
+)
+def test_break_glass_is_never_for_oneself(asker: str, asked: list[str], gains: list[str] | None, why: str) -> None:
+    """Fang is the super admin."""
+    assert why_no_override("fang", asker=asker, approvers=asked, gains=gains) == why
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ import pytest
 
 from bot.sandbox.player import text_of
 from bot.wecom.cards import cut_on_screen
+from bot.workdays import may_speak_at, workdays
+from storage.models import Approval
 from tests.journeys.backup_steps import ask, until
 from tests.journeys.conftest import Bot
 from tests.journeys.people_steps import answer, check, read_all
 
-DAY = 24 * 3600
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
 def asked(bot: Bot, line: str = "backup ahing to support@ because he leaves") -> int:
@@ -34,7 +36,7 @@ def test_the_manager_says_yes_by_button(bot: Bot) -> None:
     card = bot.hear("ling", "[同意] | [拒绝]")
     assert "原因: he leaves" in text_of(card)
     (until_,) = [row["value"] for row in card["card"]["rows"] if row["name"] == "截止"]
-    shanghai = datetime.now(UTC).astimezone(ZoneInfo("Asia/Shanghai")) + timedelta(days=7)
+    shanghai = datetime.now(UTC).astimezone(SHANGHAI) + timedelta(days=7)
     assert until_.startswith((f"{shanghai:%Y-%m-%d %H}:", f"{shanghai - timedelta(minutes=5):%Y-%m-%d %H}:"))
     check(
         bot,
@@ -80,18 +82,40 @@ def test_the_manager_says_no(bot: Bot, by: str) -> None:
 
 
 def test_nobody_answers_for_a_week(bot: Bot) -> None:
-    """The card is sent again before it cannot be redrawn, and greyed at the end; both are told."""
+    """Reminded when people work, with a new card before the old one is too old; at the end both are told."""
     asked(bot)
-    bot.hear("ling", "Approval 1")
-    for number in (1, 2):
-        bot.hear("ling", "[Approve] | [Reject]")
-        bot.advance(61 * 3600)
-        bot.wait("the earlier ones are greyed", lambda n=number: greyed(bot, "ling") == ["See below"] * n)  # type: ignore[misc]
+    bot.hear("ling", "[Approve] | [Reject] | [Ask]")
+    reminders = 0
+    while (due := reminder_of(bot)) < (ends := approval_of(bot).expires_at):
+        assert may_speak_at(due, SHANGHAI, workdays()) == due
+        forward(bot, due)
+        bot.hear("ling", "Approval 1 still waits for you, asked by 美玲: ")
+        reminders += 1
+    assert "See below" in greyed(bot, "ling") or reminders < 4, "but for a week of holidays"
     read_all(bot, "mei")
-    bot.advance(7 * DAY - 122 * 3600)
+    forward(bot, ends)
     bot.hear("mei", "ran out")  # the job, or its question: whichever the clock finds first
-    bot.wait("the last one, too", lambda: greyed(bot, "ling")[2:] in (["Ran out"], ["Withdrawn"]))
+    bot.wait("the last one, too", lambda: greyed(bot, "ling")[-1:] in (["Ran out"], ["Withdrawn"]))
     assert "Approval 1" in answer(bot, "ling", "approve 1")
+
+
+def approval_of(bot: Bot) -> Approval:
+    """The first question as it stands."""
+    with bot.store.begin() as tx:
+        found: Approval = tx.approvals.get(1)
+        return found
+
+
+def reminder_of(bot: Bot) -> datetime:
+    """When its next reminder is due."""
+    due = approval_of(bot).remind_at
+    assert due is not None
+    return due
+
+
+def forward(bot: Bot, moment: datetime) -> None:
+    """The clock on to a moment that is still to come, and a little more than the minute until a sweep sees it."""
+    bot.advance((moment - bot.sandbox.clock.now()).total_seconds() + 61)
 
 
 def test_a_cancelled_job_needs_no_answer(bot: Bot) -> None:
