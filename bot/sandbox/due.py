@@ -21,11 +21,12 @@ from bot.directory import Directory
 from bot.dispatcher import roles
 from bot.sandbox.organisation import BIN_DAYS
 from bot.sandbox.people import BinItem as ConsoleItem
-from bot.words import LANGUAGES, Words, lines, say
+from bot.words import LANGUAGES, Words, from_json, lines, say
 from bot.work import SweepStep
 from bot.workdays import DAY, ON_ITS_OWN_DAY, REMIND_DAYS, last_day, workdays
 from handlers import bin_digest, handovers, jobs, recycle_bin
-from handlers.approvals import RESEND_AFTER, from_json, question_of
+from handlers.approval_card import question_of
+from handlers.approval_reminders import GREY_AFTER
 from storage.approvals import CARD_ABOUT, EXPIRES_AFTER
 from storage.links import LINK_LIFE
 from storage.models import (
@@ -119,7 +120,8 @@ def behind(bot: Bot) -> bool:
             any(tx.session.scalar(query.limit(1)) is not None for query in waiting)
             or bool(tx.deliveries.due(settled_seconds=0, count_max=1))
             or bool(tx.handovers.due(count_max=1))
-            or bool(tx.approvals.cards_older_than(RESEND_AFTER))
+            or bool(tx.approvals.to_remind())
+            or bool(tx.approvals.with_old_cards(GREY_AFTER))
         )
 
 
@@ -236,17 +238,20 @@ class Reader:
         yield Due(handover.deadline_at, Kind.HANDOVER, about, what, why, stops=True)
 
     def approvals(self) -> Iterator[Due]:
-        """Cards that are sent again, and the end of each question."""
+        """Reminders, cards that grow too old, and the end of each question."""
         pending = select(Approval).where(Approval.status == ApprovalStatus.PENDING, Approval.expires_at > self.tx.now)
         for approval in self.tx.session.scalars(pending.order_by(Approval.expires_at).limit(KIND_MAX)):
             about = f"approval {approval.id}"
+            if approval.remind_at is not None and approval.remind_at < approval.expires_at:
+                what = say("sandbox.approval_reminder", number=approval.id, members=self.names(approval.approvers))
+                why = say("sandbox.why_approval_reminder")
+                yield Due(approval.remind_at, Kind.APPROVAL, about, what, why, reminds=True, stops=True)
             for card in self.tx.cards.open_about(f"{CARD_ABOUT}{approval.id}"):
-                at = card.created_at + RESEND_AFTER
-                name = self.directory.name(card.member)
-                what = say("sandbox.approval_resent", number=approval.id, name=name)
-                why = say("sandbox.why_approval_resent", hours=int(RESEND_AFTER / timedelta(hours=1)))
-                if at < approval.expires_at:
-                    yield Due(at, Kind.APPROVAL, about, what, why, reminds=True, stops=True)
+                name, at = self.directory.name(card.member), card.created_at + GREY_AFTER
+                what = say("sandbox.approval_greyed", number=approval.id, name=name)
+                why = say("sandbox.why_approval_greyed")
+                if at < approval.expires_at and approval.remind_at is not None and at < approval.remind_at:
+                    yield Due(at, Kind.APPROVAL, about, what, why, stops=True)
             what = say("sandbox.approval_end", number=approval.id, question=question_of(approval))
             members = self.names(approval.approvers)
             why = say("sandbox.why_approval_end", days=EXPIRES_AFTER.days, members=members)
