@@ -67,7 +67,7 @@ def remind(sweep: SweepStep) -> None:
                 *reminder(tx, approval, userid, settings, anew=not has_card_since(tx, approval, userid, fresh_from))
             )
         if approval.reminders == OFFER_AFTER:
-            sweep.say(*offer(tx, sweep.roles, settings, approval, "approvals.no_answer_yet"))
+            sweep.say(*offer(tx, sweep.roles, settings, approval))
     for approval in tx.approvals.with_old_cards(GREY_AFTER):
         old = [card for card in tx.cards.open_about(about(approval)) if card.created_at <= tx.now - GREY_AFTER]
         note = say("approvals.card_sleeps", number=approval.id)
@@ -106,16 +106,18 @@ def next_in_line(directory: Directory, roles: Roles, approval: Approval) -> list
     return [each for each in directory.present([*found.userids, *found.ladder]) if each not in asked][:CHOICES_MAX]
 
 
-def offer(tx: Transaction, roles: Roles, settings: Settings, approval: Approval, key: str) -> list[Reply]:
+def offer(tx: Transaction, roles: Roles, settings: Settings, approval: Approval) -> list[Reply]:
     """Who asked may choose somebody else; where nobody is left he is told that."""
     directory = Directory(tx, settings.exmail_domain)
-    line = next_in_line(directory, roles, approval)
-    named = [directory.name(each) for each in approval.approvers]
-    number = approval.id
+    line, number = next_in_line(directory, roles, approval), approval.id
+    values = {"number": number, "question": headline(approval)}
+    if approval.approvers:
+        key = "approvals.no_answer_yet" if line else "approvals.no_answer_yet_nobody"
+        words = say(key, **values, approvers=[directory.name(each) for each in approval.approvers])
+    else:
+        words = say("approvals.approver_left" if line else "approvals.approver_left_nobody", **values)
     if not line:
-        words = say(f"{key}_nobody", number=number, approvers=named or "-", question=headline(approval))
         return [Text(approval.asked_by, words)]
-    words = say(key, number=number, approvers=named or "-", question=headline(approval))
     card = Card(
         approval.asked_by,
         about_asker(approval),
@@ -192,5 +194,5 @@ def approvers_left(tx: Transaction, roles: Roles, settings: Settings, gone: Sequ
             for card in tx.cards.open_about(about(approval), userid):
                 tx.cards.close(card)  # nobody looks at it any more
         if not approval.approvers:
-            replies += offer(tx, roles, settings, approval, "approvals.approver_left")
+            replies += offer(tx, roles, settings, approval)
     return replies
