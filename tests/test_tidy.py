@@ -238,6 +238,22 @@ def test_every_sentence_is_in_both_languages() -> None:
         assert all(re.fullmatch(r"[a-z_]+", name) for name in fields(sentence["en"])), key
 
 
+# A mark beside Chinese, or beside a value, which may be Chinese; not in `3. value`, `.xlsx`, or a time of day.
+HALF_WIDTH = r"(?<=[{cjk}}}])[,;:?!()]|[,;:?!()](?=[{cjk}{{])|(?<=[{cjk}])\.(?![a-z])|\.(?=[{cjk}])".format(
+    cjk="\u2018-\u201d\u2026\u3001-\u303f\u3400-\u9fff\uff00-\uffef"
+)
+
+
+def test_chinese_has_its_own_punctuation() -> None:
+    """Full-width marks: on a phone a half-width one between characters looks like a slip."""
+    wrong = {
+        key: found
+        for key, sentence in catalogue().items()
+        if (found := re.findall(rf".{{0,3}}(?:{HALF_WIDTH}).{{0,3}}", re.sub(r"https?://[!-~]+", "", sentence["zh"])))
+    }
+    assert not wrong
+
+
 def test_every_sentence_said_is_in_the_catalogue() -> None:
     """Here, and not only when somebody hears it."""
     for path, call in says():

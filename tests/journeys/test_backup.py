@@ -156,7 +156,7 @@ def test_what_a_mailbox_hides_is_said_and_shown_after_check_again(bot: Bot) -> N
     plan = data(bot, job)["plan"]
     assert plan["folders"] == len(box(bot, AHING).folders)
     assert {note["kind"] for note in plan["notes"]} == {"deleted_flag"}
-    bot.hear("mei", f"{plan['mails']} 封,{plan['folders']} 个文件夹")
+    bot.hear("mei", f"{plan['mails']} 封，{plan['folders']} 个文件夹")
 
     bot.console("set_window", address=AHING, days=30)
     bot.console("show_folders", address=AHING, on=False)
@@ -173,11 +173,11 @@ def test_what_a_mailbox_hides_is_said_and_shown_after_check_again(bot: Bot) -> N
     tidy(bot)
 
     bot.say("mei", f"任务 {job}")
-    bot.hear("mei", "此备份不完整,原因见回执")
+    bot.hear("mei", "此备份不完整，原因见回执")
     bot.say("mei", "任务")
-    bot.hear("mei", f"{job}:备份 {AHING} → {SUPPORT}:已完成")
+    bot.hear("mei", f"{job}：备份 {AHING} → {SUPPORT}：已完成")
     bot.say("mei", f"取消 {job}")
-    bot.hear("mei", f"任务 {job} 已结束:已完成。")
+    bot.hear("mei", f"任务 {job} 已结束：已完成。")
     bot.say("mei", f"重试 {job}")
-    bot.hear("mei", f"任务 {job} 无需重试:已完成。")
+    bot.hear("mei", f"任务 {job} 无需重试：已完成。")
     assert stands(bot, job) == ("done", "cleanup")
