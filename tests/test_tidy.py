@@ -25,7 +25,14 @@ from bot.words import LANGUAGES, catalogue
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-DOCUMENTS = ("LICENSE", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/dependencies.md")
+DOCUMENTS = (
+    "LICENSE",
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "docs/dependencies.md",
+    "docs/performance.md",
+)
 TARGETS = {"setup", "demo", "test", "lint", "bench", "soak"}
 ENTRIES = {"bot.__main__"}  # what is started, not imported; Alembic finds storage.migrations by itself
 

@@ -1,7 +1,9 @@
 """
-`make bench`: the copy beside a plain loop over imaplib, in turn, in one run, each result compared mail by mail.
+`make bench`: the copy engine beside the copiers people use, in turn, in one run, each result compared mail by mail.
 
-Whole processes are timed, start-up included, on a Dovecot of its own on loopback. Ratios hold inside one run only.
+Whole processes are timed, start-up included, against a Dovecot of its own on loopback whose mail lies in memory, over
+no distance and over a relay that adds 40 ms a round trip. Ratios hold inside one run only. A copier that is not on
+this machine is "not measured" (scripts/bench-peers installs what Debian has; IMAPSYNC=/path/to/imapsync names that).
 """
 
 from __future__ import annotations
@@ -9,97 +11,86 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.mail.session import MailAccount
-from tests.mail import child
-from tests.mail.mailboxes import bag, count, fill
-from tests.servers.dovecot import PASSWORD, PROFILES, Dovecot
+from tests.bench import relay
+from tests.bench.copiers import versions
+from tests.bench.sections import ON_DEMAND, ROUND_TRIP_MS, SECTIONS, Bench
+from tests.bench.tables import write_markdown
+from tests.servers.dovecot import Dovecot
 
-ROOT = Path(__file__).parents[2]
-SECONDS_MAX = 600
-Command = Callable[[MailAccount, MailAccount], list[str]]
-
-
-def ours(connections: int) -> Command:
-    """`exmail-bot copy`."""
-
-    def command(source: MailAccount, target: MailAccount) -> list[str]:
-        options = (f"--connections={connections}", "--source-connections=1")
-        return [sys.executable, "-m", "bot.copy_command", *child.arguments(source, target, *options)]
-
-    return command
+MEMORY = Path("/dev/shm")  # noqa: S108  # a file system in memory, where Linux has one
+MEMORY_BYTES_MIN = 3_000_000_000
 
 
-def plain(source: MailAccount, target: MailAccount) -> list[str]:
-    """The loop."""
-    sides = [str(source.port), source.user, str(target.port), target.user]
-    return [sys.executable, "-m", "tests.bench.plain", *sides, PASSWORD]
-
-
-COPIERS: dict[str, Command] = {
-    "imaplib, one by one": plain,
-    "exmail-bot copy, 1 + 1": ours(1),
-    "exmail-bot copy, 1 + 4": ours(4),
-}
-
-
-def timed(command: list[str]) -> float:
-    """Seconds of a whole process; it must succeed."""
-    began = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=ROOT, env=child.environment(), capture_output=True, timeout=SECONDS_MAX, check=False
+def machine() -> str:
+    """What the numbers depend on."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
     )
-    seconds = time.perf_counter() - began
-    assert done.returncode == 0, (done.stdout + done.stderr).decode()
-    return seconds
+    return f"{os.cpu_count()} cores ({model}), {platform.platform()}, Python {platform.python_version()}"
+
+
+def in_memory() -> Path | None:
+    """Where the mail lies: on a disk the file system's work hides what the copiers do."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN:
+        return MEMORY
+    return None
 
 
 def main() -> int:
-    """Print a table for each profile."""
+    """Print a table for each section; 1 when a copy of ours was not exact."""
     parser = argparse.ArgumentParser("tests.bench", description=__doc__)
-    parser.add_argument("--mails", type=int, default=1000, help="about how many (1000)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each copier (3); the median counts")
+    names = [*SECTIONS]
+    parser.add_argument("--only", action="append", choices=names, metavar="SECTION", help=f"of {', '.join(names)}")
+    parser.add_argument("--mails", type=int, help="in the ordinary mailboxes, instead of 1,000 and 5,000")
+    parser.add_argument("--rounds", type=int, default=1, help="of each copier (1); the median counts")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the tables into a document's marked places"
+    )
     options = parser.parse_args()
-    load = os.getloadavg()[0]
-    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f}")
-    with tempfile.TemporaryDirectory(prefix="exmail-bot-bench-") as folder:
+    began, load = time.monotonic(), os.getloadavg()[0]
+    place = in_memory()
+    facts = [
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine()}, load before the run {load:.1f}",
+        f"{versions()}; its mail {'in memory' if place else 'on a disk (compare with nothing measured in memory)'}",
+        relay.measured(ROUND_TRIP_MS).words(),
+        "command: make bench" + (f' ARGS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else ""),
+    ]
+    print("\n".join(facts), flush=True)
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="exmail-bot-bench-", dir=place) as folder:
         Path(folder).chmod(0o755)
-        server = Dovecot(Path(folder) / "dovecot")
+        server = Dovecot(Path(folder) / "dovecot", ("full", "exmail", "literal_plus"))
         server.folder.mkdir()
         try:
             server.start()
-            for profile in PROFILES:
-                measure(server, profile, options.mails, options.rounds)
+            bench = Bench(server, options)
+            for name, section in SECTIONS.items():
+                if name not in (options.only or SECTIONS.keys() - ON_DEMAND):
+                    continue
+                table = section(bench)
+                failed = failed or bool(table.failed)
+                print(table.text(), flush=True)
+                if options.markdown:
+                    write_markdown(options.markdown, name, table.markdown())
         finally:
             server.stop()
-    return 0
-
-
-def measure(server: Dovecot, profile: str, mails: int, rounds: int) -> None:
-    """One table: seconds, mails a second, and how many times the plain loop."""
-    source = server.account(profile=profile)
-    fill(source, seed=3, per_folder=max(1, mails // 3), folders=("INBOX", "其他文件夹/项目归档", "Sent Messages"))
-    wanted = bag(source)
-    seconds: dict[str, list[float]] = {name: [] for name in COPIERS}
-    for _ in range(rounds):
-        for name, command in COPIERS.items():
-            target = server.account(profile=profile)
-            seconds[name].append(timed(command(source, target)))
-            assert bag(target, root="Backup/box") == wanted, f"{name}: the copy differs"
-    medians = {name: statistics.median(each) for name, each in seconds.items()}
-    base = next(iter(medians.values()))
-    print(f"\n{count(wanted)} mails, Dovecot with the capabilities of: {profile} (every copy compared: equal)")
-    for name, median in medians.items():
-        print(f"  {name:26} {median:7.2f} s {count(wanted) / median:7.0f} mails/s {base / median:6.1f} x")
-    for peer in ("imapsync", "interimap", "mbsync"):
-        print(f"  {peer:26} not measured")
+    facts.append(f"the whole run took {time.monotonic() - began:.0f} s, load after it {os.getloadavg()[0]:.1f}")
+    print(f"\n{facts[-1]}")
+    if options.markdown:
+        write_markdown(options.markdown, "machine", "\n".join(f"- {each}" for each in facts))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import sys
 ITEM = re.compile(rb'FLAGS \(([^)]*)\).*INTERNALDATE "([^"]*)"')
 
 
-def main(source_port: str, source: str, target_port: str, target: str, password: str) -> None:
-    """Everything below `Backup/box` of the target; folder names as they are on the wire."""
+def main(source_port: str, source: str, target_port: str, target: str, root: str, password: str) -> None:
+    """Everything below `root` of the target; folder names as they are on the wire."""
     reading, writing = imaplib.IMAP4("127.0.0.1", int(source_port)), imaplib.IMAP4("127.0.0.1", int(target_port))
     reading.login(source, password)
     writing.login(target, password)
@@ -20,7 +20,7 @@ def main(source_port: str, source: str, target_port: str, target: str, password:
             continue
         name = match[2].decode()
         count = int((reading.select(f'"{name}"', readonly=True)[1][0] or b"0").decode())
-        writing.create(f'"Backup/box/{name}"')
+        writing.create(f'"{root}/{name}"')
         for number in range(1, count + 1):
             parts = reading.fetch(str(number), "(FLAGS INTERNALDATE BODY.PEEK[])")[1]
             head, body = next(each for each in parts if isinstance(each, tuple))
@@ -28,7 +28,7 @@ def main(source_port: str, source: str, target_port: str, target: str, password:
             item = ITEM.search(head + tail)
             assert item is not None, head
             flags = " ".join(flag for flag in item[1].decode().split() if flag != "\\Recent")
-            writing.append(f'"Backup/box/{name}"', f"({flags})", f'"{item[2].decode()}"', body)
+            writing.append(f'"{root}/{name}"', f"({flags})", f'"{item[2].decode()}"', body)
     reading.logout()
     writing.logout()
 

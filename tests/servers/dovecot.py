@@ -2,13 +2,15 @@
 Dovecot as the tests' mail server: own processes on loopback, stopped for sure at the end.
 
 Two profiles over accounts made on demand: `full` offers everything Dovecot can (LITERAL+, MULTIAPPEND, CONDSTORE …),
-`exmail` announces exactly the capability line Exmail sends after login. Both listen plain and with TLS.
+`exmail` announces exactly the capability line Exmail sends after login. Both listen plain and with TLS. The bench adds
+`literal_plus`: everything but MULTIAPPEND.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import datetime
 import ipaddress
 import itertools
@@ -35,6 +37,13 @@ from bot.mail.session import MailAccount
 
 INSTALL = "apt-get install --no-install-recommends dovecot-imapd   (with a policy-rc.d that starts no service)"
 EXMAIL_CAPABILITIES = "IMAP4 IMAP4rev1 XLIST MOVE IDLE XAPPLEPUSHSERVICE NAMESPACE CHILDREN ID UIDPLUS"
+LITERAL_PLUS_CAPABILITIES = (
+    "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS "
+    "THREAD=ORDEREDSUBJECT URL-PARTIAL CATENATE UNSELECT CHILDREN NAMESPACE UIDPLUS LIST-EXTENDED I18NLEVEL=1 "
+    "CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN CONTEXT=SEARCH LIST-STATUS BINARY MOVE SNIPPET=FUZZY "
+    "PREVIEW=FUZZY PREVIEW STATUS=SIZE SAVEDATE LITERAL+ NOTIFY SPECIAL-USE"
+)
+ANNOUNCED = {"exmail": EXMAIL_CAPABILITIES, "literal_plus": LITERAL_PLUS_CAPABILITIES}
 PROFILES = ("full", "exmail")
 PASSWORD = "not-a-secret"
 START_SECONDS = 20.0
@@ -114,13 +123,15 @@ class Profile:
 
     port: int
     tls_port: int
+    pid: int = 0
 
 
 class Dovecot:
     """Both profiles over the same accounts. Accounts made through `account` are fresh and empty."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: tuple[str, ...] = PROFILES) -> None:
         self.folder = folder
+        self.names = names
         self.ca_file = folder / "cert.pem"
         self.profiles: dict[str, Profile] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -136,7 +147,7 @@ class Dovecot:
         owner = self._owner()
         os.chown(mail, owner.pw_uid, owner.pw_gid)
         write_certificate(self.folder)
-        for profile in PROFILES:
+        for profile in self.names:
             self._start(profile)
 
     def _owner(self) -> pwd.struct_passwd:
@@ -166,26 +177,41 @@ class Dovecot:
                 login="dovenull" if root else me,
                 group="dovecot" if root else me,
                 plugins="quota" if self._has_plugin("lib10_quota_plugin.so") else "",
-                capabilities=f"  imap_capability = {EXMAIL_CAPABILITIES}" if name == "exmail" else "",
+                capabilities=f"  imap_capability = {ANNOUNCED[name]}" if name in ANNOUNCED else "",
             )
             if "quota" not in text.split("mail_plugins = ", 1)[1].split("\n", 1)[0]:
                 text = text.replace("imap_quota", "")
-            file = self.folder / f"{name}.conf"
-            file.write_text(text)
-            with (self.folder / f"{name}.stderr").open("wb") as errors:
-                process = subprocess.Popen(
-                    ["dovecot", "-F", "-c", str(file)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                    start_new_session=True,
-                    preexec_fn=die_with_the_tests,
-                )
-            self._processes.append(process)
+            (self.folder / f"{name}.conf").write_text(text)
+            process = self._run(name)
             if greets(profile.port, process):
-                self.profiles[name] = profile
+                self.profiles[name] = dataclasses.replace(profile, pid=process.pid)
                 return
         pytest.fail(f"Dovecot did not start: {self.log(name)}", pytrace=False)
+
+    def _run(self, name: str) -> subprocess.Popen[bytes]:
+        """A profile's server with the configuration it has."""
+        with (self.folder / f"{name}.stderr").open("wb") as errors:
+            process = subprocess.Popen(
+                ["dovecot", "-F", "-c", str(self.folder / f"{name}.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+                preexec_fn=die_with_the_tests,
+            )
+        self._processes.append(process)
+        return process
+
+    def restart(self, name: str) -> None:
+        """One profile killed, every connection with it, and back on the same port."""
+        port = self.profiles[name].port
+        old = next(each for each in self._processes if each.pid == self.profiles[name].pid)
+        self._processes.remove(old)
+        end_group(old)
+        process = self._run(name)
+        if not greets(port, process):
+            pytest.fail(f"Dovecot did not start again: {self.log(name)}", pytrace=False)
+        self.profiles[name] = dataclasses.replace(self.profiles[name], pid=process.pid)
 
     @staticmethod
     def _has_plugin(name: str) -> bool:
@@ -202,11 +228,7 @@ class Dovecot:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         for process in self._processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(2)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(5)
+            end_group(process)
 
     def account(
         self, prefix: str = "box", *, profile: str = "full", tls: bool = False, quota_bytes: int | None = None
@@ -214,6 +236,10 @@ class Dovecot:
         """A new mailbox, reachable through `profile`. Dovecot reads the quota from the domain; 0 is none."""
         user = f"{prefix}{next(self._number)}@{quota_bytes or 0}"
         return self.through(MailAccount("localhost", 0, user, PASSWORD), profile, tls=tls)
+
+    def empty(self, account: MailAccount) -> None:
+        """Give back what a mailbox takes; nobody may be logged in."""
+        shutil.rmtree(self.folder / "mail" / account.user, ignore_errors=True)
 
     def through(self, account: MailAccount, profile: str, *, tls: bool = False) -> MailAccount:
         """The same mailbox through another profile."""
@@ -226,6 +252,17 @@ class Dovecot:
             tls=tls,
             ca_file=str(self.ca_file) if tls else None,
         )
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """The server and all it has started are gone afterwards."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(2)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(5)
 
 
 def die_with_the_tests() -> None:
