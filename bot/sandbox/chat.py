@@ -140,6 +140,10 @@ class Chats:
                     return entry.card, view
         return None
 
+    def said(self, member: str) -> int:
+        """How much the bot has said to a member."""
+        return sum(entry.sender == "bot" for entry in self.entries.get(member.lower(), []))
+
     def shown(self, member: str) -> list[dict[str, Any]]:
         """A member's chat as JSON for the control API."""
         return [shown(entry, member.lower()) for entry in self.entries.get(member.lower(), [])]

@@ -9,10 +9,10 @@ import hashlib
 from collections.abc import AsyncIterator
 from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
@@ -29,6 +29,7 @@ from bot.sandbox.wecom.contacts import OAUTH_OUTSIDER
 COOKIE = "sandbox_member"
 HEARTBEAT_SECONDS = 15.0
 EVENT_GAP_SECONDS = 0.15
+WITHIN_SECONDS_MAX = 20.0
 FILE_BYTES_MAX = 20 << 20
 MAIL_PREFIX = "mail:"
 DUE_MAX = 200  # entries of one list
@@ -207,9 +208,14 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
         return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
 
     @router.get("/chat")
-    async def chat(member: str) -> dict[str, Any]:
+    async def chat(
+        member: str,
+        beyond: Annotated[int, Query(ge=0, description="wait until the bot has said more than so much")] = 0,
+        within_seconds: Annotated[float, Query(ge=0, le=WITHIN_SECONDS_MAX, description="how long to wait")] = 0,
+    ) -> dict[str, Any]:
         """A member's chat with the bot, oldest first; cards as they look now."""
         found = known(member)
+        await org.wait_until(lambda: org.chats.said(found.userid) > beyond, within_seconds)
         return {
             "member": found.userid,
             "name": found.name,

@@ -152,6 +152,13 @@ class Organisation:
                 await asyncio.wait_for(self._changed.wait(), timeout_seconds)
         return self.version
 
+    async def wait_until(self, holds: Callable[[], bool], timeout_seconds: float) -> None:
+        """Until something of the organisation holds, or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while not holds():
+                    await self._changed.wait()
+
     def record(self, kind: str, **what: Any) -> dict[str, Any]:
         """Add an entry to the wire log and return it, so that an answer can be added later."""
         self.wire_count += 1

@@ -17,6 +17,7 @@ from bot.http import Http
 
 WAIT_SECONDS = 90.0
 LOOK_EVERY_SECONDS = 0.05
+WITHIN_SECONDS = 10.0  # of one question; the control API keeps none waiting longer than 20
 LINK = re.compile(r"https?://\S+/pages/\S+")
 CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 REDIRECTS_MAX = 8
@@ -152,9 +153,11 @@ class Player:
         self._told(f"{member}> {text}")
         self.post("say", member=member, text=text)
 
-    def entries(self, member: str) -> list[Entry]:
-        """What stands in a member's chat from the bot."""
-        return [each for each in self.get("chat", member=member)["entries"] if each["from"] == "bot"]
+    def entries(self, member: str, *, beyond: int = 0, seconds: float = 0) -> list[Entry]:
+        """What stands in a member's chat from the bot; with `seconds`, waits until it is more than `beyond`."""
+        seconds = max(0.0, min(seconds, WITHIN_SECONDS))
+        chat = self.get("chat", member=member, beyond=str(beyond), within_seconds=str(seconds))
+        return [each for each in chat["entries"] if each["from"] == "bot"]
 
     def hear(self, member: str, wanted: str, *, seconds: float = WAIT_SECONDS) -> Entry:
         """The next thing from the bot that holds `wanted`; what comes before it is read, too. NotHeard in the end."""
@@ -168,16 +171,14 @@ class Player:
         """What is new for a member, as it comes, until the time is over."""
         until = time.monotonic() + seconds
         while True:
-            entries = self.entries(member)
             position = self._read.get(member, 0)
+            entries = self.entries(member, beyond=position, seconds=until - time.monotonic())
             if position < len(entries):
                 self._read[member] = position + 1
                 self._told(f"  bot to {member}: {text_of(entries[position])}")
                 yield entries[position]
             elif time.monotonic() > until:
                 return
-            else:
-                self._pause.wait(LOOK_EVERY_SECONDS)
 
     def card_with(self, member: str, key: str, *, seconds: float = WAIT_SECONDS) -> Entry:
         """The newest card of a member that has a live button whose key begins so."""

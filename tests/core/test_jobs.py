@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dbos._queue import Queue
+from dbos._sys_db import SystemDatabase
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
@@ -127,6 +130,24 @@ def test_the_messages_of_a_sender_are_taken_one_at_a_time(workflows: Workflows, 
     worker.wait_for(*[f"message {number}" for number in range(20)])
     assert len([each for each in worker.seen if each.startswith("message")]) == 20
     assert worker.most_at_once == 1
+
+
+def test_an_empty_queue_is_looked_at_and_not_asked(
+    workflows: Workflows, worker: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's own question costs ten times a look; an idle bot would spend a twentieth of a core on it."""
+    asked: list[str] = []
+    ask = SystemDatabase.start_queued_partitioned_workflows
+
+    def noted(self: SystemDatabase, queue: Queue, *more: Any, **options: Any) -> list[str]:
+        asked.append(queue.name)
+        return ask(self, queue, *more, **options)
+
+    monkeypatch.setattr(SystemDatabase, "start_queued_partitioned_workflows", noted)
+    for number in range(3):  # each is more than a look apart: so the queues were looked at in between
+        workflows.start(Start("job", 10 + number, 1, "10", "lookup"))
+        worker.wait_for(f"job {10 + number}")
+    assert set(asked) == {"jobs"}
 
 
 def test_short_jobs_do_not_wait_behind_long_ones(workflows: Workflows, worker: Scripted) -> None:

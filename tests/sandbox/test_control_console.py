@@ -456,3 +456,26 @@ def test_whoever_waits_hears_of_a_change(world: World) -> None:
     before, after = world.run(wait())
     assert after > before
     assert world.run(world.org.wait_for_change(world.org.version, 0.01)) == world.org.version
+
+
+def test_a_chat_is_given_when_the_bot_has_said_more(world: World) -> None:
+    """One question instead of one every moment; it ends by itself, and nobody waits for what is there."""
+    token = world.token()
+    said: list[list[str]] = []
+
+    async def look(**params: Any) -> None:
+        answer = await world.http.get("/_sandbox/chat", params={"member": "mei", **params})
+        said.append([each["text"] for each in answer.json()["entries"]])
+
+    async def speak() -> None:
+        waits = asyncio.create_task(look(beyond=1, within_seconds=20))
+        for text in ("one", "two"):
+            body = {"touser": "mei", "msgtype": "text", "agentid": world.org.agent_id, "text": {"content": text}}
+            await world.http.post("/cgi-bin/message/send", params={"access_token": token}, json=body)
+        await waits
+        await look(beyond=1, within_seconds=20)
+        await look(beyond=2, within_seconds=0.01)
+
+    world.run(asyncio.wait_for(speak(), 10))
+    assert said == [["one", "two"]] * 3
+    assert world.run(world.http.get("/_sandbox/chat?member=mei&within_seconds=21")).status_code == 422
