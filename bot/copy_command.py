@@ -14,15 +14,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.pool import StaticPool
-
 from bot.errors import UpstreamError
 from bot.mail.copy import CopyOutcome, Limits, Progress, copy_mail
 from bot.mail.plan import Filter, Plan, make_plan
 from bot.mail.session import MailAccount
 from bot.mail.verify import Verification, verify_copy
 from storage.ledger import SqlLedger
+from storage.ledger_file import LedgerFile
 
 VERIFIED, FAILED, NOT_VERIFIED = 0, 1, 3
 TELL_SECONDS = 2.0
@@ -99,9 +97,9 @@ async def work(options: argparse.Namespace, source: MailAccount, target: MailAcc
         plan = await make_plan(source, target, into=options.into, filter=meant, now=datetime.now(UTC))
         tell(options, {"ok": True, "dry_run": True, **plan_values(plan)}, plan_text(plan))
         return VERIFIED
-    engine = ledger_engine(options.ledger)
+    file = LedgerFile(options.ledger)
     try:
-        ledger = SqlLedger(engine, key(source), key(target), options.into)
+        ledger = SqlLedger(file, key(source), key(target), options.into)
         ledger.retry_refused()  # a person asks again
         limits = Limits(connections=options.connections, source_connections=options.source_connections)
         outcome = await copy_mail(
@@ -115,7 +113,7 @@ async def work(options: argparse.Namespace, source: MailAccount, target: MailAcc
         )
         check = await verify_copy(source, target, ledger=ledger, filter=meant)
     finally:
-        engine.dispose()
+        file.close()
     complete = outcome.finished and check.ok and not outcome.refused
     complete = complete and not any(note.kind == "folder_refused" for note in outcome.notes)
     tell(options, {"ok": complete, **result_values(outcome, check)}, result_text(outcome, check))
@@ -125,22 +123,6 @@ async def work(options: argparse.Namespace, source: MailAccount, target: MailAcc
 def key(account: MailAccount) -> str:
     """What the ledger calls a mailbox."""
     return f"{account.user}@{account.host}:{account.port}"
-
-
-def ledger_engine(file: Path | None) -> Engine:
-    """The ledger's SQLite file, or one in memory when nothing is to be remembered."""
-    if file is None:
-        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    else:
-        engine = create_engine(f"sqlite:///{file}")
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: object) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-
-    SqlLedger.create_tables(engine)
-    return engine
 
 
 class Teller:

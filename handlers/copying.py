@@ -26,6 +26,7 @@ from handlers.access import SIDES, Side
 from handlers.backup_card import put_away
 from handlers.connections import WANTED
 from storage.ledger import SqlLedger
+from storage.ledger_tables import EngineDatabase
 from storage.models import Job, JobState, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
@@ -244,7 +245,8 @@ def filter_of(params: Any) -> Filter:
 def ledger_of(job: JobContext, both: dict[Side, Mailbox], fence: Any = None) -> SqlLedger:
     """The ledger of this pair and root; another incarnation of the source is another ledger."""
     source_key, target_key = f"mailbox:{job.data['source']}", f"mailbox:{both['target'].id}"
-    return SqlLedger(job.services.store.engine, source_key, target_key, str(job.data["root"]), fence=fence)
+    database = EngineDatabase(job.services.store.engine)
+    return SqlLedger(database, source_key, target_key, str(job.data["root"]), fence=fence)
 
 
 def clean_up(job: JobContext) -> None:

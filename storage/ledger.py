@@ -3,177 +3,119 @@ The copy ledger: what became of each mail of a source.
 
 One `SqlLedger` per (source incarnation, target, root). Lines are gathered and committed in groups: a mail in the
 target whose line was lost by a crash lies at or above its folder's mark and is found again by its bytes.
+
+The statements are plain SQL that SQLite and PostgreSQL both take, over a `Database`: the bot's own through SQLAlchemy
+(`ledger_tables.py`), or a file of its own without (`ledger_file.py`), because SQLAlchemy is half of the memory and
+most of the start-up time of a bare copy.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
-
-from sqlalchemy import (
-    Connection,
-    Engine,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    Table,
-    UniqueConstraint,
-    bindparam,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.types import BigInteger
-
-from storage.base import Base
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 GROUP_LINES = 64
 GROUP_SECONDS = 0.05
 PLAN_LINES = 500
+
+OF_TARGET = "folder_id IN (SELECT id FROM copy_folders WHERE root_id = :root AND target = :target)"
+OF_LINE = "WHERE folder_id = :folder AND uid = :uid"
+ADD_ROOT = """
+    INSERT INTO copy_roots (source_key, target_key, root, altered, under_way)
+    VALUES (:source_key, :target_key, :root, false, false) ON CONFLICT DO NOTHING
+"""
+FIND_ROOT = """
+    SELECT id, altered FROM copy_roots WHERE source_key = :source_key AND target_key = :target_key AND root = :root
+"""
+ADD_FOLDER = """
+    INSERT INTO copy_folders (root_id, source, source_uidvalidity, source_uidnext, target, target_uidvalidity,
+        target_mark, "current")
+    VALUES (:root, :source, :source_uidvalidity, :source_uidnext, :target, :target_uidvalidity, :target_mark, true)
+    RETURNING *
+"""
+COME_BACK = """
+    UPDATE copy_folders SET "current" = true, source_uidnext = :source_uidnext, target = :target,
+        target_uidvalidity = :target_uidvalidity, target_mark = :target_mark
+    WHERE id = :id RETURNING *
+"""
+ADD_LINE = """
+    INSERT INTO copy_ledger (folder_id, uid, size_bytes, internal_date, flags, state, attempts, wrapped)
+    VALUES (:folder, :uid, :size_bytes, :internal_date, :flags, 'planned', 0, false) ON CONFLICT DO NOTHING
+"""
+STORED = f"""
+    UPDATE copy_ledger SET state = 'stored', target_uid = :target_uid, sha256 = :sha256, identity = :identity,
+        target_flags = :target_flags, reason = CASE WHEN wrapped THEN reason END,
+        detail = CASE WHEN wrapped THEN detail END
+    {OF_LINE}
+"""
+REFUSED = f"""
+    UPDATE copy_ledger SET state = 'refused', attempts = attempts + 1, reason = :reason, detail = :detail,
+        subject = :subject, date = :date
+    {OF_LINE}
+"""
+WRAPPED = f"""
+    UPDATE copy_ledger SET wrapped = true, reason = :reason, detail = :detail, subject = :subject, date = :date
+    {OF_LINE}
+"""
+GONE = f"UPDATE copy_ledger SET state = 'gone' {OF_LINE}"
+GATHERED = (STORED, REFUSED, WRAPPED, GONE)
 
 
 class LeaseLost(Exception):
     """Somebody else writes this ledger now: nothing of what was gathered is written."""
 
 
-class CopyRoot(Base):
-    """Where mail of one source incarnation goes in one target; chosen once, so a later run adds only what is new."""
+class Statements(Protocol):
+    """One transaction of a `Database`."""
 
-    __tablename__ = "copy_roots"
-    __table_args__ = (UniqueConstraint("source_key", "target_key", "root"),)
+    def rows(self, sql: str, values: Mapping[str, Any], /) -> Sequence[Any]:
+        """What the statement gives, columns as attributes."""
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    source_key: Mapped[str]
-    target_key: Mapped[str]
-    root: Mapped[str]
-    altered: Mapped[bool] = mapped_column(default=False)  # the target changes the bytes of what it stores
+    def run(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]], /) -> None:
+        """For one set of values, or for each of several."""
 
 
-class CopyFolder(Base):
-    """
-    One incarnation of a source folder: its UIDVALIDITY (RFC 3501), and the target folder with the mark, the target's
-    UIDNEXT before our first append. A superseded one (`current` false) still owns what it stored.
-    """
+class Database(Protocol):
+    """Where a ledger is kept."""
 
-    __tablename__ = "copy_folders"
-    __table_args__ = (UniqueConstraint("root_id", "source", "source_uidvalidity"),)
+    def begin(self) -> AbstractContextManager[Statements]:
+        """A transaction, committed at its end."""
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    root_id: Mapped[int] = mapped_column(ForeignKey("copy_roots.id"))
-    source: Mapped[str]  # names as the servers spell them
-    source_uidvalidity: Mapped[int] = mapped_column(BigInteger)  # 32 bits without a sign
-    source_uidnext: Mapped[int] = mapped_column(BigInteger)
-    target: Mapped[str]
-    target_uidvalidity: Mapped[int] = mapped_column(BigInteger)
-    target_mark: Mapped[int] = mapped_column(BigInteger)
-    current: Mapped[bool] = mapped_column(default=True)
+    def read(self) -> AbstractContextManager[Statements]:
+        """For questions."""
 
-
-class LedgerLine(Base):
-    """
-    One mail of the source and what became of it.
-
-    `stored` is written only after the target has confirmed the append. The key is (folder, UID): there is no row id,
-    one index less for the busiest table.
-    """
-
-    __tablename__ = "copy_ledger"
-    __table_args__ = (
-        Index("ix_copy_ledger_state", "folder_id", "state", "uid"),
-        Index("ix_copy_ledger_target_uid", "folder_id", "target_uid"),
-        Index("ix_copy_ledger_size", "folder_id", "size_bytes"),
-    )
-
-    folder_id: Mapped[int] = mapped_column(ForeignKey("copy_folders.id"), primary_key=True)
-    uid: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    size_bytes: Mapped[int] = mapped_column(BigInteger)
-    internal_date: Mapped[str]
-    flags: Mapped[str]
-    state: Mapped[str]  # planned, stored, refused, gone
-    target_uid: Mapped[int | None] = mapped_column(BigInteger)
-    target_flags: Mapped[str | None]  # what was sent, when it is less than flags
-    sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
-    identity: Mapped[bytes | None] = mapped_column(LargeBinary)  # for targets that change bytes
-    attempts: Mapped[int] = mapped_column(default=0)
-    reason: Mapped[str | None]  # of a refusal
-    detail: Mapped[str | None]
-    subject: Mapped[str | None]
-    date: Mapped[str | None]
-
-
-ROOTS = cast(Table, CopyRoot.__table__)
-FOLDERS = cast(Table, CopyFolder.__table__)
-LINES = cast(Table, LedgerLine.__table__)
-
-STORED = (
-    update(LINES)
-    .where(LINES.c.folder_id == bindparam("in_folder"), LINES.c.uid == bindparam("of_uid"))
-    .values(
-        state="stored",
-        target_uid=bindparam("at_uid"),
-        sha256=bindparam("hash"),
-        identity=bindparam("who"),
-        target_flags=bindparam("sent_flags"),
-        reason=None,
-        detail=None,
-    )
-)
-REFUSED = (
-    update(LINES)
-    .where(LINES.c.folder_id == bindparam("in_folder"), LINES.c.uid == bindparam("of_uid"))
-    .values(
-        state="refused",
-        attempts=LINES.c.attempts + 1,
-        reason=bindparam("why"),
-        detail=bindparam("said"),
-        subject=bindparam("about"),
-        date=bindparam("dated"),
-    )
-)
-GONE = (
-    update(LINES)
-    .where(LINES.c.folder_id == bindparam("in_folder"), LINES.c.uid == bindparam("of_uid"))
-    .values(state="gone")
-)
+    def durable(self) -> None:
+        """Everything committed is on the disk."""
 
 
 class SqlLedger:
     """
-    The ledger in SQLite or PostgreSQL; a `bot.mail.ledger.Ledger` without knowing it.
+    A `bot.mail.ledger.Ledger` without knowing it.
 
     `fence` is asked before each group is committed: False means that the lease is lost, and `flush` raises LeaseLost.
     """
 
     def __init__(
-        self, engine: Engine, source_key: str, target_key: str, root: str, *, fence: Callable[[], bool] | None = None
+        self,
+        database: Database,
+        source_key: str,
+        target_key: str,
+        root: str,
+        *,
+        fence: Callable[[], bool] | None = None,
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._fence = fence
-        self._stored: list[dict[str, Any]] = []
-        self._refused: list[dict[str, Any]] = []
-        self._gone: list[dict[str, Any]] = []
+        self._gathered: dict[str, list[dict[str, Any]]] = {sql: [] for sql in GATHERED}
+        self._waiting = 0
         self._since = 0.0
         key = {"source_key": source_key, "target_key": target_key, "root": root}
-        with engine.begin() as connection:
-            connection.execute(self._insert_or_ignore(ROOTS), [key | {"altered": False}])
-            row = connection.execute(select(CopyRoot.id, CopyRoot.altered).filter_by(**key)).one()
-        self._root_id, self._altered = row
-
-    @staticmethod
-    def create_tables(engine: Engine) -> None:
-        """The ledger's own tables, for a file of its own (`exmail-bot copy --ledger`)."""
-        Base.metadata.create_all(engine, tables=[ROOTS, FOLDERS, LINES])
-
-    def _insert_or_ignore(self, table: Any) -> Any:
-        if self._engine.dialect.name == "postgresql":
-            from sqlalchemy.dialects import postgresql  # slow to import, and the command line never needs it
-
-            return postgresql.insert(table).on_conflict_do_nothing()
-        return sqlite.insert(table).on_conflict_do_nothing()
+        with database.begin() as statements:
+            statements.run(ADD_ROOT, key)
+            row = statements.rows(FIND_ROOT, key)[0]
+        self._root_id, self._altered = row.id, bool(row.altered)
 
     # The root
 
@@ -183,17 +125,25 @@ class SqlLedger:
 
     def set_altered(self) -> None:
         self._altered = True
-        with self._begin() as connection:
-            connection.execute(update(CopyRoot).where(CopyRoot.id == self._root_id).values(altered=True))
+        with self._begin() as statements:
+            statements.run("UPDATE copy_roots SET altered = true WHERE id = :root", {"root": self._root_id})
+
+    def begin_run(self) -> bool:
+        values = {"root": self._root_id}
+        with self._begin() as statements:
+            before = statements.rows("SELECT under_way FROM copy_roots WHERE id = :root", values)[0]
+            statements.run("UPDATE copy_roots SET under_way = true WHERE id = :root", values)
+        return bool(before.under_way)
+
+    def end_run(self) -> None:
+        self.flush()
+        with self._begin() as statements:
+            statements.run("UPDATE copy_roots SET under_way = false WHERE id = :root", {"root": self._root_id})
 
     # Folders
 
     def folders(self) -> Sequence[Any]:
-        self.flush()
-        with self._engine.connect() as connection:
-            return connection.execute(
-                select(FOLDERS).where(FOLDERS.c.root_id == self._root_id).order_by(FOLDERS.c.id)
-            ).all()
+        return self._rows("SELECT * FROM copy_folders WHERE root_id = :root ORDER BY id")
 
     def add_folder(
         self,
@@ -205,196 +155,168 @@ class SqlLedger:
         target_uidvalidity: int,
         target_mark: int,
     ) -> Any:
-        with self._begin() as connection:
-            return self._add_folder(
-                connection,
-                source=source,
-                source_uidvalidity=source_uidvalidity,
-                source_uidnext=source_uidnext,
-                target=target,
-                target_uidvalidity=target_uidvalidity,
-                target_mark=target_mark,
-            )
-
-    def _add_folder(self, connection: Connection, **columns: Any) -> Any:
-        return connection.execute(
-            insert(FOLDERS).values(root_id=self._root_id, current=True, **columns).returning(FOLDERS)
-        ).one()
+        values = {
+            "root": self._root_id,
+            "source": source,
+            "source_uidvalidity": source_uidvalidity,
+            "source_uidnext": source_uidnext,
+            "target": target,
+            "target_uidvalidity": target_uidvalidity,
+            "target_mark": target_mark,
+        }
+        with self._begin() as statements:
+            return statements.rows(ADD_FOLDER, values)[0]
 
     def set_uidnext(self, folder_id: int, source_uidnext: int) -> None:
-        with self._begin() as connection:
-            connection.execute(update(FOLDERS).where(FOLDERS.c.id == folder_id).values(source_uidnext=source_uidnext))
+        with self._begin() as statements:
+            statements.run(
+                "UPDATE copy_folders SET source_uidnext = :uidnext WHERE id = :id",
+                {"id": folder_id, "uidnext": source_uidnext},
+            )
 
     def renumbered(
         self, folder_id: int, *, source_uidvalidity: int, source_uidnext: int, uids: Mapping[int, int]
     ) -> Any:
         self.flush()
-        with self._begin() as connection:
-            old = connection.execute(
-                update(FOLDERS).where(FOLDERS.c.id == folder_id).values(current=False).returning(FOLDERS)
-            ).one()
-            known = connection.execute(
-                select(FOLDERS).where(
-                    FOLDERS.c.root_id == self._root_id,
-                    FOLDERS.c.source == old.source,
-                    FOLDERS.c.source_uidvalidity == source_uidvalidity,
-                )
-            ).one_or_none()
-            if known is None:
-                new = self._add_folder(
-                    connection,
-                    source=old.source,
-                    source_uidvalidity=source_uidvalidity,
-                    source_uidnext=source_uidnext,
-                    target=old.target,
-                    target_uidvalidity=old.target_uidvalidity,
-                    target_mark=old.target_mark,
-                )
-            else:  # an old number has come back (a restored server): what it knew counts again
-                new = connection.execute(
-                    update(FOLDERS)
-                    .where(FOLDERS.c.id == known.id)
-                    .values(
-                        current=True,
-                        source_uidnext=source_uidnext,
-                        target=old.target,
-                        target_uidvalidity=old.target_uidvalidity,
-                        target_mark=old.target_mark,
-                    )
-                    .returning(FOLDERS)
-                ).one()
-            there = set(connection.scalars(select(LINES.c.uid).where(LINES.c.folder_id == new.id)))
-            moves = [{"old": old_uid, "new": new_uid} for old_uid, new_uid in uids.items() if new_uid not in there]
+        with self._begin() as statements:
+            old = statements.rows(
+                'UPDATE copy_folders SET "current" = false WHERE id = :id RETURNING *', {"id": folder_id}
+            )[0]
+            known = statements.rows(
+                "SELECT id FROM copy_folders WHERE root_id = :root AND source = :source AND source_uidvalidity = :new",
+                {"root": self._root_id, "source": old.source, "new": source_uidvalidity},
+            )
+            place = {
+                "source_uidnext": source_uidnext,
+                "target": old.target,
+                "target_uidvalidity": old.target_uidvalidity,
+                "target_mark": old.target_mark,
+            }
+            if known:  # an old number has come back (a restored server): what it knew counts again
+                new = statements.rows(COME_BACK, place | {"id": known[0].id})[0]
+            else:
+                more = {"root": self._root_id, "source": old.source, "source_uidvalidity": source_uidvalidity}
+                new = statements.rows(ADD_FOLDER, place | more)[0]
+            of_new = statements.rows("SELECT uid FROM copy_ledger WHERE folder_id = :id", {"id": new.id})
+            there = {row.uid for row in of_new}
+            moves = [
+                {"folder": folder_id, "uid": old_uid, "to": new.id, "new": new_uid}
+                for old_uid, new_uid in uids.items()
+                if new_uid not in there
+            ]
             if moves:
-                connection.execute(
-                    update(LINES)
-                    .where(LINES.c.folder_id == folder_id, LINES.c.uid == bindparam("old"))
-                    .values(folder_id=new.id, uid=bindparam("new")),
-                    moves,
-                )
-            connection.execute(LINES.delete().where(LINES.c.folder_id == folder_id, LINES.c.state != "stored"))
+                statements.run(f"UPDATE copy_ledger SET folder_id = :to, uid = :new {OF_LINE}", moves)
+            statements.run("DELETE FROM copy_ledger WHERE folder_id = :id AND state <> 'stored'", {"id": folder_id})
             return new
 
     def rematched(
         self, target: str, *, target_uidvalidity: int, target_mark: int, owned: Mapping[tuple[int, int], int]
     ) -> int:
         self.flush()
-        with self._begin() as connection:
-            ids = self._ids_of(connection, target)
-            connection.execute(
-                update(FOLDERS)
-                .where(FOLDERS.c.id.in_(ids))
-                .values(target_uidvalidity=target_uidvalidity, target_mark=target_mark)
+        mine = {"root": self._root_id, "target": target}
+        with self._begin() as statements:
+            statements.run(
+                "UPDATE copy_folders SET target_uidvalidity = :new, target_mark = :mark"
+                " WHERE root_id = :root AND target = :target",
+                mine | {"new": target_uidvalidity, "mark": target_mark},
             )
-            mine = LINES.c.folder_id.in_(ids)
-            before = set(
-                connection.execute(select(LINES.c.folder_id, LINES.c.uid).where(mine, LINES.c.state == "stored")).all()
+            before = statements.rows(
+                f"SELECT folder_id, uid FROM copy_ledger WHERE {OF_TARGET} AND state = 'stored'",
+                mine,
             )
-            connection.execute(
-                update(LINES).where(mine, LINES.c.state == "stored").values(state="planned", target_uid=None)
+            statements.run(
+                f"UPDATE copy_ledger SET state = 'planned', target_uid = NULL WHERE {OF_TARGET} AND state = 'stored'",
+                mine,
             )
             found = [
-                {"in_folder": folder_id, "of_uid": uid, "at_uid": target_uid}
-                for (folder_id, uid), target_uid in owned.items()
+                {"folder": folder, "uid": uid, "target_uid": target_uid} for (folder, uid), target_uid in owned.items()
             ]
             if found:
-                connection.execute(
-                    update(LINES)
-                    .where(LINES.c.folder_id == bindparam("in_folder"), LINES.c.uid == bindparam("of_uid"))
-                    .values(state="stored", target_uid=bindparam("at_uid")),
+                statements.run(
+                    f"UPDATE copy_ledger SET state = 'stored', target_uid = :target_uid {OF_LINE}",
                     found,
                 )
-            return len(before - owned.keys())
-
-    def _ids_of(self, connection: Connection, target: str) -> list[int]:
-        query = select(FOLDERS.c.id).where(FOLDERS.c.root_id == self._root_id, FOLDERS.c.target == target)
-        return list(connection.scalars(query))
+        return len({(row.folder_id, row.uid) for row in before} - owned.keys())
 
     def forget_places(self, target: str) -> None:
         self.flush()
-        with self._begin() as connection:
-            ids = self._ids_of(connection, target)
-            connection.execute(
-                update(LINES).where(LINES.c.folder_id.in_(ids), LINES.c.state == "stored").values(target_uid=None)
+        with self._begin() as statements:
+            statements.run(
+                f"UPDATE copy_ledger SET target_uid = NULL WHERE {OF_TARGET} AND state = 'stored'",
+                {"root": self._root_id, "target": target},
             )
 
     # Lines
 
     def plan(self, folder_id: int, lines: Iterable[tuple[int, int, str, str]]) -> int:
         rows: list[dict[str, Any]] = [
-            {
-                "folder_id": folder_id,
-                "uid": uid,
-                "size_bytes": size_bytes,
-                "internal_date": internal_date,
-                "flags": flags,
-                "state": "planned",
-                "attempts": 0,
-            }
-            for uid, size_bytes, internal_date, flags in lines
+            {"folder": folder_id, "uid": uid, "size_bytes": size, "internal_date": internal_date, "flags": flags}
+            for uid, size, internal_date, flags in lines
         ]
         new = 0
-        with self._begin() as connection:
+        with self._begin() as statements:
             for start in range(0, len(rows), PLAN_LINES):
                 some = rows[start : start + PLAN_LINES]
-                known = set(
-                    connection.scalars(
-                        select(LINES.c.uid).where(
-                            LINES.c.folder_id == folder_id,
-                            LINES.c.uid.between(min(row["uid"] for row in some), max(row["uid"] for row in some)),
-                        )
-                    )
-                )
+                uids = [int(row["uid"]) for row in some]
+                known = {row.uid for row in self._uids(statements, folder_id, min(uids), max(uids))}
                 fresh = [row for row in some if row["uid"] not in known]
                 if fresh:
-                    connection.execute(self._insert_or_ignore(LINES), fresh)
+                    statements.run(ADD_LINE, fresh)
                 new += len(fresh)
         return new
+
+    @staticmethod
+    def _uids(statements: Statements, folder_id: int, low: int, high: int) -> Sequence[Any]:
+        return statements.rows(
+            "SELECT uid FROM copy_ledger WHERE folder_id = :folder AND uid BETWEEN :low AND :high",
+            {"folder": folder_id, "low": low, "high": high},
+        )
 
     def lines(
         self, folder_id: int, *, state: str | None = None, after: int = 0, limit: int | None = None
     ) -> Sequence[Any]:
-        self.flush()
-        query = select(LINES).where(LINES.c.folder_id == folder_id, LINES.c.uid > after).order_by(LINES.c.uid)
+        values: dict[str, Any] = {"folder": folder_id, "after": after}
+        sql = "SELECT * FROM copy_ledger WHERE folder_id = :folder AND uid > :after"
         if state is not None:
-            query = query.where(LINES.c.state == state)
+            sql += " AND state = :state"
+            values["state"] = state
+        sql += " ORDER BY uid"
         if limit is not None:
-            query = query.limit(limit)
-        with self._engine.connect() as connection:
-            return connection.execute(query).all()
+            sql += " LIMIT :most"
+            values["most"] = limit
+        return self._rows(sql, values)
 
-    def _lines_where(self, target: str, *conditions: Any) -> Sequence[Any]:
-        self.flush()
-        with self._engine.connect() as connection:
-            ids = self._ids_of(connection, target)
-            return connection.execute(
-                select(LINES).where(LINES.c.folder_id.in_(ids), *conditions).order_by(LINES.c.folder_id, LINES.c.uid)
-            ).all()
+    def _of_target(self, target: str, condition: str, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        sql = f"SELECT * FROM copy_ledger WHERE {OF_TARGET} AND {condition} ORDER BY folder_id, uid"
+        return self._rows(sql, {"target": target, **(values or {})})
 
     def lines_of_size(self, target: str, size_bytes: int) -> Sequence[Any]:
-        return self._lines_where(target, LINES.c.size_bytes == size_bytes)
+        return self._of_target(target, "size_bytes = :size_bytes", {"size_bytes": size_bytes})
+
+    def wrapped(self, target: str) -> Sequence[Any]:
+        return self._of_target(target, "wrapped")
 
     def unplaced(self, target: str) -> Sequence[Any]:
-        return self._lines_where(target, LINES.c.state == "stored", LINES.c.target_uid.is_(None))
+        return self._of_target(target, "state = 'stored' AND target_uid IS NULL")
 
     def owners(self, target: str, low: int, high: int) -> Mapping[int, Any]:
-        found = self._lines_where(target, LINES.c.state == "stored", LINES.c.target_uid.between(low, high))
+        found = self._of_target(
+            target, "state = 'stored' AND target_uid BETWEEN :low AND :high", {"low": low, "high": high}
+        )
         return {line.target_uid: line for line in found}
 
-    def owned(self, target: str, low: int) -> frozenset[int]:
-        self.flush()
-        with self._engine.connect() as connection:
-            ids = self._ids_of(connection, target)
-            query = select(LINES.c.target_uid).where(
-                LINES.c.folder_id.in_(ids), LINES.c.state == "stored", LINES.c.target_uid >= low
-            )
-            return frozenset(connection.scalars(query))
+    def owned(self, target: str, low: int, high: int) -> frozenset[int]:
+        rows = self._rows(
+            f"SELECT target_uid FROM copy_ledger WHERE {OF_TARGET} AND state = 'stored'"
+            " AND target_uid BETWEEN :low AND :high",
+            {"target": target, "low": low, "high": high},
+        )
+        return frozenset(row.target_uid for row in rows)
 
     def known(self, folder_id: int, low: int, high: int) -> frozenset[int]:
         self.flush()
-        query = select(LINES.c.uid).where(LINES.c.folder_id == folder_id, LINES.c.uid.between(low, high))
-        with self._engine.connect() as connection:
-            return frozenset(connection.scalars(query))
+        with self._database.read() as statements:
+            return frozenset(row.uid for row in self._uids(statements, folder_id, low, high))
 
     def stored(
         self,
@@ -406,102 +328,132 @@ class SqlLedger:
         identity: bytes | None = None,
         target_flags: str | None = None,
     ) -> None:
-        self._gather(
-            self._stored,
-            {
-                "in_folder": folder_id,
-                "of_uid": uid,
-                "at_uid": target_uid,
-                "hash": sha256,
-                "who": identity,
-                "sent_flags": target_flags,
-            },
-        )
+        line = {
+            "folder": folder_id,
+            "uid": uid,
+            "target_uid": target_uid,
+            "sha256": sha256,
+            "identity": identity,
+            "target_flags": target_flags,
+        }
+        self._gather(STORED, line)
 
     def refused(
         self, folder_id: int, uid: int, *, reason: str, detail: str, subject: str | None, date: str | None
     ) -> None:
-        self._gather(
-            self._refused,
-            {"in_folder": folder_id, "of_uid": uid, "why": reason, "said": detail, "about": subject, "dated": date},
-        )
+        line = {"folder": folder_id, "uid": uid, "reason": reason, "detail": detail, "subject": subject, "date": date}
+        self._gather(REFUSED, line)
+
+    def wrap(
+        self, folder_id: int, uid: int, *, reason: str, detail: str, subject: str | None, date: str | None
+    ) -> None:
+        line = {"folder": folder_id, "uid": uid, "reason": reason, "detail": detail, "subject": subject, "date": date}
+        self._gather(WRAPPED, line)
 
     def describe(self, folder_id: int, uid: int, *, subject: str, date: str) -> None:
         self.flush()
-        with self._begin() as connection:
-            connection.execute(
-                update(LINES)
-                .where(LINES.c.folder_id == folder_id, LINES.c.uid == uid)
-                .values(subject=subject, date=date)
+        with self._begin() as statements:
+            statements.run(
+                f"UPDATE copy_ledger SET subject = :subject, date = :date {OF_LINE}",
+                {"folder": folder_id, "uid": uid, "subject": subject, "date": date},
             )
 
     def gone(self, folder_id: int, uid: int) -> None:
-        self._gather(self._gone, {"in_folder": folder_id, "of_uid": uid})
+        self._gather(GONE, {"folder": folder_id, "uid": uid})
 
-    def retry_refused(self, *, attempts_max: int | None = None, reasons: Sequence[str] | None = None) -> int:
+    def retry_refused(
+        self, *, attempts_max: int | None = None, reasons: Sequence[str] | None = None, wrapped: bool = False
+    ) -> int:
         self.flush()
-        statement = update(LINES).where(
-            LINES.c.folder_id.in_(select(FOLDERS.c.id).where(FOLDERS.c.root_id == self._root_id)),
-            LINES.c.state == "refused",
-        )
+        sql = "UPDATE copy_ledger SET state = 'planned'" + (", wrapped = true" if wrapped else "")
+        sql += " WHERE folder_id IN (SELECT id FROM copy_folders WHERE root_id = :root) AND state = 'refused'"
+        values: dict[str, Any] = {"root": self._root_id}
         if attempts_max is not None:
-            statement = statement.where(LINES.c.attempts < attempts_max)
+            sql += " AND attempts < :attempts_max"
+            values["attempts_max"] = attempts_max
         if reasons is not None:
-            statement = statement.where(LINES.c.reason.in_(reasons))
-        with self._begin() as connection:
-            return len(connection.execute(statement.values(state="planned").returning(LINES.c.uid)).all())
+            names = {f"reason_{number}": reason for number, reason in enumerate(reasons)}
+            sql += f" AND reason IN ({', '.join(':' + name for name in names)})"
+            values |= names
+        with self._begin() as statements:
+            return len(statements.rows(sql + " RETURNING uid", values))
 
     def refusals(self) -> Sequence[Any]:
-        self.flush()
-        with self._engine.connect() as connection:
-            return connection.execute(
-                select(LINES)
-                .join(FOLDERS, FOLDERS.c.id == LINES.c.folder_id)
-                .where(FOLDERS.c.root_id == self._root_id, FOLDERS.c.current, LINES.c.state == "refused")
-                .order_by(LINES.c.folder_id, LINES.c.uid)
-            ).all()
+        return self._of_current("state = 'refused'")
+
+    def attached(self) -> Sequence[Any]:
+        return self._of_current("state = 'stored' AND wrapped")
+
+    def _of_current(self, condition: str) -> Sequence[Any]:
+        return self._rows(
+            "SELECT * FROM copy_ledger WHERE folder_id IN"
+            ' (SELECT id FROM copy_folders WHERE root_id = :root AND "current")'
+            f" AND {condition} ORDER BY folder_id, uid"
+        )
 
     def counts(self, folder_id: int) -> Mapping[str, tuple[int, int]]:
+        rows = self._rows(
+            "SELECT state, count(*) AS number, sum(size_bytes) AS bytes FROM copy_ledger"
+            " WHERE folder_id = :folder GROUP BY state",
+            {"folder": folder_id},
+        )
+        return {row.state: (row.number, int(row.bytes or 0)) for row in rows}
+
+    # Reading and writing
+
+    def _rows(self, sql: str, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
         self.flush()
-        with self._engine.connect() as connection:
-            rows = connection.execute(
-                select(LINES.c.state, func.count(), func.sum(LINES.c.size_bytes))
-                .where(LINES.c.folder_id == folder_id)
-                .group_by(LINES.c.state)
-            )
-            return {state: (count, int(size or 0)) for state, count, size in rows}
+        values = dict(values or {})
+        if ":root" in sql:
+            values["root"] = self._root_id
+        with self._database.read() as statements:
+            return statements.rows(sql, values)
 
-    # Writing
-
-    def _gather(self, lines: list[dict[str, Any]], line: dict[str, Any]) -> None:
+    def _gather(self, sql: str, line: dict[str, Any]) -> None:
         if not self._waiting:
             self._since = time.monotonic()
-        lines.append(line)
+        self._gathered[sql].append(line)
+        self._waiting += 1
         if self._waiting >= GROUP_LINES or time.monotonic() - self._since > GROUP_SECONDS:
             self.flush()
-
-    @property
-    def _waiting(self) -> int:
-        return len(self._stored) + len(self._refused) + len(self._gone)
 
     def flush(self, *, durable: bool = False) -> None:
         """Commit what is gathered. Raises LeaseLost; then nothing of it is written and nothing should be sent on."""
         if self._waiting:
-            stored, refused, gone = self._stored, self._refused, self._gone
-            self._stored, self._refused, self._gone = [], [], []
-            with self._begin() as connection:
-                for statement, lines in ((STORED, stored), (REFUSED, refused), (GONE, gone)):
+            gathered = self._drop()
+            with self._begin() as statements:
+                for sql, lines in gathered.items():
                     if lines:
-                        connection.execute(statement, lines)
-        if durable and self._engine.dialect.name == "sqlite":
-            connection = self._engine.raw_connection()  # a checkpoint is refused inside a transaction
-            try:
-                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
-            finally:
-                connection.close()
+                        statements.run(sql, lines)
+        if durable:
+            self._database.durable()
 
-    def _begin(self) -> Any:
+    def _drop(self) -> dict[str, list[dict[str, Any]]]:
+        gathered, self._gathered, self._waiting = self._gathered, {sql: [] for sql in GATHERED}, 0
+        return gathered
+
+    def _begin(self) -> AbstractContextManager[Statements]:
         if self._fence is not None and not self._fence():
-            self._stored, self._refused, self._gone = [], [], []
+            self._drop()
             raise LeaseLost("the lease on this copy belongs to somebody else now")
-        return self._engine.begin()
+        return self._database.begin()
+
+
+class SqlHosts:
+    """What was learned about mail servers; a `bot.mail.pace.Hosts`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def connections(self, host: str) -> int | None:
+        with self._database.read() as statements:
+            rows = statements.rows("SELECT connections FROM mail_hosts WHERE host = :host", {"host": host})
+        return rows[0].connections if rows else None
+
+    def learn(self, host: str, connections: int) -> None:
+        with self._database.begin() as statements:
+            statements.run(
+                "INSERT INTO mail_hosts (host, connections) VALUES (:host, :connections)"
+                " ON CONFLICT (host) DO UPDATE SET connections = excluded.connections",
+                {"host": host, "connections": connections},
+            )

@@ -1,4 +1,4 @@
-"""The tables, but for the copy ledger (`storage/ledger.py`). A row that is waited for says when it is due."""
+"""The tables, but for the copy ledger (`storage/ledger_tables.py`). A row that is waited for says when it is due."""
 
 from __future__ import annotations
 

@@ -12,14 +12,13 @@ from bot.mail.digest import Digest, digest_mails
 from bot.mail.errors import (
     CommandRefused,
     ConnectionLost,
-    FolderRefused,
     MailError,
     QuotaFull,
     SameMailbox,
     TargetRefusesAll,
 )
 from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
-from bot.mail.names import WireName
+from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.outcome import (
     RETRIED,
@@ -41,7 +40,7 @@ from bot.mail.quirks import (
     parse_internaldate,
     why_refused,
 )
-from bot.mail.reconcile import Found, Reconciler, open_source
+from bot.mail.reconcile import Found, Reconciler, open_source, uidnext_of
 from bot.mail.session import (
     STREAM_OVER_BYTES,
     Done,
@@ -54,7 +53,6 @@ from bot.mail.session import (
     open_session,
     same_mailbox,
     selected,
-    status_of,
 )
 from bot.mail.survey import choose, list_mails, statuses
 from bot.mail.tree import Branch, grow, lay_out, look_at
@@ -75,6 +73,10 @@ DESCRIBED_MAX = 200
 TICK_SECONDS = 0.05
 ASK_SECONDS = 0.2
 TELL_SECONDS = 0.5
+SETTLED_SECONDS = 1.0  # nothing has landed for so long: a dead session's appends are over
+SETTLED_ROUND_TRIPS = 20  # the same on a slow server
+SETTLING_SECONDS_MAX = 30.0
+SETTLING_STEP_SECONDS = 0.1
 LIMITS = Limits()
 
 
@@ -140,6 +142,9 @@ class Copy:
         self.stored = self.size_bytes = self.refused = self.adopted = self.removed = self.reconnects = 0
         self.already = 0
         self.refused_in_a_row = self.busy_in_a_row = self.cooldowns = 0
+        self.begun = False
+        self.unclean = False  # the run before this one was killed
+        self.dead_since: float | None = None  # sessions that may still be storing what they were given
         self.first: tuple[Job, int, Line, Digest] | None = None  # the first mail stored: to be looked at
         self.folder = ""
         self.error: BaseException | None = None  # found outside of a pass
@@ -155,6 +160,8 @@ class Copy:
         ticker = asyncio.create_task(self._tick())
         try:
             finished = await self._until_done()
+            if self.dead_since is None:
+                self.ledger.end_run()
             await self._look_at_first()
             await self._describe_refusals()
         finally:
@@ -177,6 +184,9 @@ class Copy:
                 connected = True
                 if self.jobs is None:
                     await self._survey(patient=busy < len(BUSY_PAUSES_SECONDS))
+                if not self.begun:
+                    self.begun, self.unclean = True, self.ledger.begin_run()
+                    self.dead_since = self.began if self.unclean else self.dead_since
                 await self._reconcile()
                 if not await self._passes():
                     return False
@@ -198,14 +208,39 @@ class Copy:
                 if losses > RECONNECTS_MAX:
                     raise
                 self.reconnects += 1
+                self.dead_since = time.monotonic()
                 self.doubtful = {job.record.id for job in self.jobs or []}
                 await self.pause(min(2.0 ** (losses - 1), RECONNECT_PAUSE_MAX_SECONDS))
 
     def _doubt_again(self) -> None:
         """Appends of an earlier session may have landed since we looked; mails stored without a UID want a place."""
         for job in self.jobs or []:
-            if self.reconnects or not job.fresh or self.ledger.unplaced(job.target):
+            if self.reconnects or self.unclean or self.ledger.unplaced(job.target):
                 self.doubtful.add(job.record.id)
+
+    async def _settle(self) -> None:
+        """
+        Wait until the server has let dead sessions go: what it had read of them it still stores, unasked.
+
+        Nobody can be asked whether that is over, so the folders are watched until nothing has landed for a while.
+        """
+        if self.dead_since is None or not self.doubtful:
+            return
+        target, loop = self.targets[0], asyncio.get_running_loop()
+        folders = list(dict.fromkeys(job.target for job in self.jobs or [] if job.record.id in self.doubtful))
+        began = since = max(loop.time() - (time.monotonic() - self.dead_since), 0)
+        seen: object = None
+        until = loop.time() + SETTLING_SECONDS_MAX
+        while loop.time() < until:
+            asked = loop.time()
+            told = await statuses(target, [Folder(each, "", frozenset()) for each in folders])
+            now = loop.time()
+            if told != seen:
+                seen, since = told, now if seen is not None else began
+            if now - since >= max(SETTLED_SECONDS, SETTLED_ROUND_TRIPS * (now - asked)):
+                break
+            await asyncio.sleep(SETTLING_STEP_SECONDS)
+        self.dead_since = None
 
     async def _connect(self) -> None:
         """As many connections as wanted. A refusal of one beyond the first only means fewer."""
@@ -345,6 +380,7 @@ class Copy:
 
     async def _reconcile(self) -> None:
         """Look through the doubtful folders, if there are any."""
+        await self._settle()
         reconciler = self._reconciler()
         try:
             for job in self.jobs or []:
@@ -704,11 +740,3 @@ class Copy:
             removed=self.removed,
             reconnects=self.reconnects,
         )
-
-
-async def uidnext_of(target: Session, name: WireName) -> int:
-    """For servers whose SELECT does not tell it. Raises FolderRefused: without it nothing can be resumed."""
-    told = status_of(await target.ask_status(name).done)
-    if told is None or told.uidnext <= 0:
-        raise FolderRefused(name, "the server tells no UIDNEXT", mailbox=target.account.user)
-    return told.uidnext

@@ -79,6 +79,8 @@ class Line(Protocol):
     def subject(self) -> str | None: ...
     @property
     def date(self) -> str | None: ...
+    @property
+    def wrapped(self) -> bool: ...  # sent as an attachment of a mail of ours; then `sha256` is of that mail
 
 
 class Ledger(Protocol):
@@ -89,6 +91,12 @@ class Ledger(Protocol):
         """The target changes the bytes of what is stored: bytes do not identify a mail there."""
 
     def set_altered(self) -> None: ...
+
+    def begin_run(self) -> bool:
+        """Note, before the first append, that a run is under way; True when the one before did not end by itself."""
+
+    def end_run(self) -> None:
+        """Every append of this run has been answered."""
 
     def folders(self) -> Sequence[FolderRecord]:
         """Every folder ever seen, superseded ones included."""
@@ -139,8 +147,11 @@ class Ledger(Protocol):
     def owners(self, target: str, low: int, high: int) -> Mapping[int, Line]:
         """The stored lines by target UID, for UIDs from `low` to `high`."""
 
-    def owned(self, target: str, low: int) -> frozenset[int]:
-        """The target UIDs from `low` on that a stored line owns."""
+    def wrapped(self, target: str) -> Sequence[Line]:
+        """The lines of which the mail goes as an attachment."""
+
+    def owned(self, target: str, low: int, high: int) -> frozenset[int]:
+        """The target UIDs from `low` to `high` that a stored line owns."""
 
     def known(self, folder_id: int, low: int, high: int) -> frozenset[int]:
         """The UIDs of a folder that have a line, from `low` to `high`."""
@@ -169,15 +180,29 @@ class Ledger(Protocol):
     ) -> None:
         """It could not be copied, and why; counts an attempt."""
 
+    def wrap(
+        self, folder_id: int, uid: int, *, reason: str, detail: str, subject: str | None, date: str | None
+    ) -> None:
+        """It was refused for its bytes: from now on it goes as an attachment. Still planned."""
+
     def describe(self, folder_id: int, uid: int, *, subject: str, date: str) -> None:
         """Say later which mail was refused."""
 
     def gone(self, folder_id: int, uid: int) -> None: ...
 
-    def retry_refused(self, *, attempts_max: int | None = None, reasons: Sequence[str] | None = None) -> int:
-        """Plan refused mails once more: those tried less than `attempts_max` times, for these reasons; how many."""
+    def retry_refused(
+        self, *, attempts_max: int | None = None, reasons: Sequence[str] | None = None, wrapped: bool = False
+    ) -> int:
+        """
+        Plan refused mails once more: those tried less than `attempts_max` times, for these reasons; how many.
+
+        `wrapped`: as attachments.
+        """
 
     def refusals(self) -> Sequence[Line]: ...
+
+    def attached(self) -> Sequence[Line]:
+        """Stored as attachments; `detail` says why."""
 
     def counts(self, folder_id: int) -> Mapping[str, tuple[int, int]]:
         """Number and bytes by state."""

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 from bot.mail import wire
 from bot.mail.digest import Content, digest_mails
-from bot.mail.errors import CommandRefused
+from bot.mail.errors import CommandRefused, FolderRefused
 from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.quirks import flag_set, parse_internaldate
-from bot.mail.session import Session, Status, checked
-from bot.mail.survey import list_mails
+from bot.mail.session import Selected, Session, Status, checked, status_of
+from bot.mail.survey import PAGE_UIDS, list_mails
 from bot.mail.work import Job, Renumbered
 
 LISTING = b"UID RFC822.SIZE FLAGS INTERNALDATE"
@@ -54,28 +54,29 @@ class Reconciler:
         if told.uidvalidity != job.record.target_uidvalidity:
             raise Renumbered("the target folder has a new UIDVALIDITY", mailbox=self.target.account.user)
         mark = job.record.target_mark
-        owned = self.ledger.owned(job.target, mark)
-        present: set[int] = set()
+        end = told.uidnext or await uidnext_of(self.target, job.target)
+        for low in range(mark, max(end, mark + 1), PAGE_UIDS):
+            await self._page(job, told, low, min(low + PAGE_UIDS, end) - 1)
+
+    async def _page(self, job: Job, told: Selected, low: int, high: int) -> None:
+        """The UIDs from `low` to `high`, so that a folder of any size needs no memory of its size."""
+        owned = self.ledger.owned(job.target, low, high)
         orphans: dict[int, wire.Fetched] = {}
 
         def on_mail(_: WireName, mail: wire.Fetched) -> None:
-            if mail.uid is None or mail.uid < mark:
-                return
-            if mail.uid in owned:
-                present.add(mail.uid)
-            elif mail.uid not in job.strangers:
+            if mail.uid is not None and low <= mail.uid <= high and mail.uid not in owned | job.strangers:
                 orphans[mail.uid] = mail
 
-        status = Status(told.uidvalidity, told.uidnext or 0, told.exists)
-        await list_mails(self.target, {job.target: status}, on_mail, items=LISTING, first={job.target: mark})
+        status = Status(told.uidvalidity, high + 1, told.exists)
+        await list_mails(self.target, {job.target: status}, on_mail, items=LISTING, first={job.target: low})
         if not orphans:
             return
         await self.target.select(job.target)
         uids = sorted(orphans)
         for start in range(0, len(uids), HASHED_AHEAD):
-            await self._settle(job, {uid: orphans[uid] for uid in uids[start : start + HASHED_AHEAD]}, present)
+            await self._settle(job, {uid: orphans[uid] for uid in uids[start : start + HASHED_AHEAD]})
 
-    async def _settle(self, job: Job, orphans: dict[int, wire.Fetched], present: set[int]) -> None:
+    async def _settle(self, job: Job, orphans: dict[int, wire.Fetched]) -> None:
         contents = await digest_mails(self.target, sorted(orphans))
         for uid, content in contents.items():
             same = await self._same(job, content)
@@ -95,7 +96,7 @@ class Reconciler:
                 )
                 self.ledger.flush()
                 self.found.adopted += line.state != LineState.STORED
-            elif await self._is_second_copy(job, uid, content, same, present):
+            elif await self._is_second_copy(job, uid, content, same):
                 await self._remove(uid)
             else:
                 job.strangers.add(uid)
@@ -146,19 +147,17 @@ class Reconciler:
         await open_source(self.source, job.record)
         return await digest_mails(self.source, sorted({line.uid for line in lines}))
 
-    async def _is_second_copy(self, job: Job, uid: int, content: Content, same: list[Line], present: set[int]) -> bool:
+    async def _is_second_copy(self, job: Job, uid: int, content: Content, same: list[Line]) -> bool:
         """
         Sure beyond doubt: above the mark, every byte, date and flag equal to mails whose recorded copies are all still
         there, which are read again to be certain.
         """
         if not self.may_remove or self.ledger.altered or uid < job.record.target_mark:
             return False
-        keepers = {line.target_uid for line in same if line.target_uid in present and line.target_uid != uid}
-        if not keepers or len(keepers) < len(same):
-            return False  # a recorded copy is missing: this may be it
-        uids = sorted(each for each in keepers if each is not None)
+        uids = sorted({line.target_uid for line in same if line.target_uid not in (None, uid)})
         kept = await digest_mails(self.target, uids)
-        return len(kept) == len(uids) and all(
+        # With a recorded copy missing this may be it.
+        return 0 < len(kept) == len(same) and all(
             each.sha256 == content.sha256
             and parse_internaldate(each.internal_date) == parse_internaldate(content.internal_date)
             and flag_set(each.flags) == flag_set(content.flags)
@@ -242,3 +241,11 @@ async def open_source(source: Session, record: FolderRecord) -> None:
         raise Renumbered(error.text, mailbox=source.account.user) from None
     if told.uidvalidity != record.source_uidvalidity:
         raise Renumbered("the source folder has a new UIDVALIDITY", mailbox=source.account.user)
+
+
+async def uidnext_of(target: Session, name: WireName) -> int:
+    """For servers whose SELECT does not tell it. Raises FolderRefused: without it nothing can be resumed."""
+    told = status_of(await target.ask_status(name).done)
+    if told is None or told.uidnext <= 0:
+        raise FolderRefused(name, "the server tells no UIDNEXT", mailbox=target.account.user)
+    return told.uidnext

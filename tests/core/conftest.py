@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from bot.sandbox.run import SandboxSettings
 from bot.settings import Settings
 from bot.vault import new_key
-from storage import ledger, models
+from storage import ledger_tables, models
 from storage.base import Base
 from storage.store import Store
 
-TABLES = (ledger, models)  # imported so that they are known
+TABLES = (ledger_tables, models)  # imported so that they are known
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 

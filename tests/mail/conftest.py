@@ -6,21 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
-from bot.copy_command import ledger_engine
 from storage.ledger import SqlLedger
+from storage.ledger_file import LedgerFile
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def ledger_file(tmp_path: Path) -> Iterator[LedgerFile]:
     """A ledger file."""
-    made = ledger_engine(tmp_path / "ledger.sqlite")
+    made = LedgerFile(tmp_path / "ledger.sqlite")
     yield made
-    made.dispose()
+    made.close()
 
 
 @pytest.fixture
-def ledger(engine: Engine) -> SqlLedger:
+def ledger(ledger_file: LedgerFile) -> SqlLedger:
     """A fresh ledger."""
-    return SqlLedger(engine, "source", "target", "root")
+    return SqlLedger(ledger_file, "source", "target", "root")

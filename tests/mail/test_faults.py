@@ -108,8 +108,7 @@ def test_a_cut_line_costs_nothing(scene: Scene, side: str, seed: int) -> None:
     assert outcome.finished
     assert not outcome.refused
     assert outcome.reconnects
-    assert scene.copy().stored == 0  # what the cut line still delivered after the last look is found, and taken out
-    scene.check()
+    scene.check()  # also what a cut line still delivered after the others had ended
 
 
 @pytest.mark.parametrize("after", [0, 3])
