@@ -9,8 +9,6 @@ once one wins and the other is told who. What a question looks like stands in `a
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -26,6 +24,7 @@ from bot.words import Words, as_json, lines, say, stored
 from bot.work import SweepStep, Work
 from handlers.approval_card import asker_of, closing, in_full, question_for, question_of, until, zone_of
 from handlers.approval_times import next_reminder
+from storage.approvals import fingerprint
 from storage.models import Approval, ApprovalStatus, JobState
 
 if TYPE_CHECKING:
@@ -87,11 +86,6 @@ def facts_of(action: str) -> Callable[[G], G]:
         return function
 
     return register
-
-
-def fingerprint(facts: Mapping[str, Any]) -> str:
-    """What was shown, as a hash: at execution the facts are read again and must hash alike."""
-    return hashlib.sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ A mailbox in the recycle bin needs no reclaim.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from bot.context import Context, Missing
 from bot.directory import Directory
 from bot.errors import UserError
 from bot.policy import Approvers, Policy, Roles
-from bot.replies import Reply, Text
+from bot.replies import CardUpdate, Reply, Text
 from bot.router import Router
 from bot.wecom import exmail
 from bot.wecom.errcodes import Retry, WeComError
@@ -27,7 +28,7 @@ from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import addresses, approvals, handovers, reassign_steps, recycle_bin
 from handlers.handovers import Look, evidence
-from handlers.reassign_card import card_rows, day, lost, put_away, shown_card, what
+from handlers.reassign_card import alias_later, card_rows, day, lost, put_away, shown_card, what
 from handlers.reassign_steps import KIND, end_with, facts_of, known_job
 from storage.models import Approval, ApprovalStatus, Job, JobState, MailboxKind
 
@@ -46,8 +47,10 @@ SHOWN_FOR = timedelta(days=7)
 
 
 @router.command(
-    "reassign {source} to {member} [because {reason:text}] [without {without:backup|saving}] [saved into {into}]",
-    "转移|转交 {source} 给|到 {member} [原因|因为 {reason:text}] [不|不做 {without:备份|备份邮件}] [备份到 {into}]",
+    "reassign {source} to {member} [because {reason:text}] [without {without:backup|saving}] [saved into {into}]"
+    " [keeping {keeping:alias|address}]",
+    "转移|转交 {source} 给|到 {member} [原因|因为 {reason:text}] [不|不做 {without:备份|备份邮件}] [备份到 {into}]"
+    " [保留 {keeping:别名|地址}]",
     role="admin",
     topic="reassign",
     example=("reassign ahing@ to calvin because he takes over", "转移 ahing@ 给 calvin 原因 接手客户"),
@@ -59,6 +62,7 @@ def request_reassign(
     reason: str | None = None,
     without: str | None = None,
     into: str | None = None,
+    keeping: str | None = None,
 ) -> list[Reply]:
     """Give a mailbox with its history to another member, once the manager agrees."""
     admin = ctx.require_admin()
@@ -74,6 +78,7 @@ def request_reassign(
     params = {
         "source": {"address": wanted.address, "userid": wanted.userid}, "new_owner": new_owner.userid,
         "reason": reason[: approvals.REASON_MAX], "without_backup": without is not None, "into": saved_into,
+        "keep_alias": keeping is not None,
     }  # fmt: skip
     job = ctx.tx.jobs.add(KIND, asked_by=admin, params=params)
     ctx.tx.jobs.put(
@@ -180,6 +185,7 @@ def find_both(job: JobContext) -> None:
             source=source.box_id, target=box.id if box is not None else None, source_address=source.address,
             owner=source.owner, owner_name=owner_name, living=source.living, displaced=displaced,
             into=job.params["into"] if saved else None, unread=unread,
+            keep_alias=displaced is not None and wants_alias(step.job),
             facts=facts_of(source.address, source.owner, source.living, new_owner, displaced),
             before={
                 "source": evidence(now, source.look), "target": evidence(now, target_look) if target_look else None
@@ -189,6 +195,11 @@ def find_both(job: JobContext) -> None:
         step.tx.audit.add("bot", "reassign.found", source.address, job=job.job_id, facts=step.job.data["facts"])
         step.tx.jobs.wait(step.job, "shown", expires_at=now + SHOWN_FOR)
         show(step)
+
+
+def wants_alias(job: Job) -> bool:
+    """Whether the displaced address is to become an alias later: as typed, or as chosen since."""
+    return bool(job.data.get("keep_alias", job.params.get("keep_alias")))
 
 
 def find_source(job: JobContext) -> Source:
@@ -299,17 +310,67 @@ def show(step: JobStep) -> None:
     """All of it in words, then the card with Ask."""
     data, job = step.job.data, step.job
     told: list[Words] = [what(data), lost(data)]
+    if data["displaced"] is not None:
+        told.append(say("reassign.days_counted", days=step.services.settings.bot_bin_days, help=recycle_bin.HELP_DAYS))
+        told.append(alias_offer(job))
     for side, address in (("source", data["source_address"]), ("target", data["displaced"])):
         if (count := data["unread"][side]) is not None:
             told.append(say("reassign.unread", address=address, count=count))
-    boxes = [each for each in (data["source"], data["target"]) if each is not None]
-    for other in step.tx.jobs.open_on(boxes):
-        if other.id != job.id:
-            told.append(say("reassign.open_job", number=other.id))
+    told += others_at_work(step)
     if not data["living"]:
         told.append(say("reassign.taken_for_binned", address=data["source_address"], owner=data["owner_name"]))
+    told.append(who_is_told(data))
     told.append(say("reassign.how_to_ask", number=job.id))
     step.say(Text(job.asked_by, lines(*told)), shown_card(job))
+
+
+def alias_offer(job: Job) -> Words:
+    """Whether the displaced address is kept as an alias, and how to have it otherwise."""
+    data = job.data
+    values = {"displaced": data["displaced"], "address": data["source_address"], "number": job.id}
+    return say("reassign.alias_kept" if data["keep_alias"] else "reassign.alias_offered", **values)
+
+
+def others_at_work(step: JobStep) -> list[Words]:
+    """What else is under way with one of the two mailboxes."""
+    data = step.job.data
+    boxes = [each for each in (data["source"], data["target"]) if each is not None]
+    both = [each for each in (data["source_address"], data["displaced"]) if each is not None]
+    return [
+        say(
+            "reassign.open_job", number=other.id, what=say(f"jobs.kind_{other.kind}"),
+            address=other.data.get("source_address") or other.params["source"]["address"],
+            stage=say(f"jobs.stage_{other.stage}"),
+        )
+        for other in step.tx.jobs.open_on(boxes, addresses=both)
+        if other.id != step.job.id
+    ]  # fmt: skip
+
+
+def who_is_told(data: Mapping[str, Any]) -> Words:
+    """Whom a yes tells, before anything is done."""
+    if data["living"]:
+        return say("reassign.told_both", name=data["new_name"], owner=data["owner_name"])
+    return say("reassign.told_new", name=data["new_name"])
+
+
+@router.command(
+    "keep alias {job_id:int}", "保留别名 {job_id:int}", role="admin", topic="reassign",
+    example=("keep alias 12", "保留别名 12"),
+)  # fmt: skip
+@router.action("reassign_alias", role="admin")
+def keep_alias(ctx: Context, job_id: int) -> list[Reply]:
+    """Keep the displaced address as an alias once the recycle bin gives it up; again: do not."""
+    job = known_job(ctx, job_id)
+    if job.state is not JobState.WAITING or job.stage != "shown":
+        raise UserError(say("reassign.not_shown", number=job_id))
+    if job.data["displaced"] is None:
+        raise UserError(say("reassign.no_alias", name=job.data["new_name"]))
+    ctx.tx.jobs.put(job, keep_alias=not job.data["keep_alias"])
+    told = Text(ctx.sender, alias_offer(job))
+    if ctx.task_id is not None:
+        return [CardUpdate(ctx.task_id, shown_card(job)), told]
+    return [*put_away(ctx.tx, job, say("reassign.mark_replaced")), told, shown_card(job)]
 
 
 # --- the manager's yes -----------------------------------------------------------------------------------------------
@@ -334,7 +395,8 @@ def submit(ctx: Context, job_id: int) -> list[Reply]:
     may = who_may(ctx.policy, ctx.directory, ctx.roles, job.asked_by, data["owner"], new_owner)
     approval, replies = approvals.ask(
         ctx.tx, action=ACTION, requirement=ctx.policy.requirement(ACTION), may=may, job_id=job.id,
-        question=lines(what(data), lost(data)), facts=facts, reason=str(data["reason"]), asked_by=job.asked_by,
+        question=lines(what(data), lost(data), *alias_later(data)), facts=facts, reason=str(data["reason"]),
+        asked_by=job.asked_by,
         asked_by_name=str(data["asker_name"]), settings=ctx.settings, rows=card_rows(data),
     )  # fmt: skip
     ctx.tx.jobs.put(job, approval=approval.id)

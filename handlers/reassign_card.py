@@ -35,6 +35,13 @@ def lost(data: Mapping[str, Any]) -> Words:
     return say("reassign.lost", **values, into=data["into"])
 
 
+def alias_later(data: Mapping[str, Any]) -> list[Words]:
+    """That the displaced address is to become an alias later, if that was chosen."""
+    if not data.get("keep_alias"):
+        return []
+    return [say("reassign.alias_later", displaced=data["displaced"], address=data["source_address"])]
+
+
 def gone(data: Mapping[str, Any]) -> Words:
     """Where the displaced mailbox lies now, until when, and where its mail is saved."""
     values = {"displaced": data["displaced"], "date": data["deletes_on"]}
@@ -83,22 +90,26 @@ def card_rows(data: Mapping[str, Any]) -> list[tuple[Words, Said]]:
 
 
 def shown_card(job: Job) -> Card:
-    """The card with Ask and Cancel."""
+    """The card with Ask and Cancel, and the choice of an alias."""
     data = job.data
     rows = card_rows(data)
+    kept = "on" if data["keep_alias"] else "off"
+    buttons = [
+        Button(f"reassign_ask:{job.id}", say("reassign.button_ask")),
+        Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
+    ]
     if data["displaced"] is not None:
         rows.append((say("reassign.row_dies"), str(data["deletes_on"])))
         rows.append((say("reassign.row_saved"), str(data["into"]) if data["into"] else say("reassign.not_saved")))
+        buttons.insert(1, Button(f"reassign_alias:{job.id}", say(f"reassign.button_alias_{kept}"), style=2))
+        rows.append((say("reassign.row_alias"), say(f"reassign.alias_{kept}")))
     return Card(
         job.asked_by,
         about(job.id),
         say("reassign.card_title", number=job.id),
         note=say("reassign.card_note", address=data["source_address"], name=data["new_name"]),
         rows=rows,
-        buttons=[
-            Button(f"reassign_ask:{job.id}", say("reassign.button_ask")),
-            Button(f"cancel:{job.id}", say("jobs.button_cancel"), style=2),
-        ],
+        buttons=buttons,
     )
 
 

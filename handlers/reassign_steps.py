@@ -15,9 +15,9 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import addresses, copying, handovers, recycle_bin
+from handlers import addresses, copying, handovers, kept_alias, recycle_bin
 from handlers.handovers import Check, Look, evidence, moment, owner_now
-from handlers.reassign_card import day, gone, known_card, lost, put_away, so_far, what
+from handlers.reassign_card import alias_later, day, gone, known_card, lost, put_away, so_far, what
 from storage.handovers import OPEN as STILL_OPEN
 from storage.models import ApprovalStatus, BinSource, BinState, Handover, HandoverState, Job, JobState
 
@@ -129,6 +129,11 @@ def saved_now(step: JobStep) -> bool | None:
     step.put(backup_noted=True)
     words = say("reassign.did_backup", displaced=step.job.data["displaced"], into=step.job.data["into"], backup=done.id)
     did(step, words)
+    key = "reassign.saved_goes_on" if step.job.data.get("acknowledged_by") else "reassign.saved_waits"
+    values = {"displaced": step.job.data["displaced"], "backup": done.id, "number": step.job.id}
+    if key == "reassign.saved_waits":
+        values["name"] = step.job.data["new_name"]
+    step.say(Text(step.job.asked_by, say(key, **values)))
     return True
 
 
@@ -137,7 +142,12 @@ def ask_new_owner(step: JobStep) -> list[Reply]:
     data, to = step.job.data, str(step.job.params["new_owner"])
     by = step.directory.name(str(data["approved_by"]))
     told = say(
-        "reassign.to_new_owner", what=what(data), lost=lost(data), by=by, reason=data["reason"], number=step.job.id
+        "reassign.to_new_owner",
+        what=what(data),
+        lost=lines(lost(data), *alias_later(data)),
+        by=by,
+        reason=data["reason"],
+        number=step.job.id,
     )
     return [Text(to, told), known_card(step.job)]
 
@@ -375,6 +385,9 @@ def finish(job: JobContext) -> None:
         report += [from_json(each) for each in data["steps"]]
         if displaced is not None:
             report.append(gone(data))
+        if displaced is not None and data.get("keep_alias"):
+            wish = kept_alias.keep(step, address=str(displaced), mailbox=address, owner=new_owner, reassign=job.job_id)
+            report.append(say("reassign.alias_wish", displaced=displaced, date=data["deletes_on"], number=wish.id))
         told = dict.fromkeys([asker, str(data["approved_by"])])
         step.say(*(Text(each, lines(*report)) for each in told if each != new_owner))
         if data["living"] and data["owner"] not in told:

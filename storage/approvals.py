@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, String, cast, exists, literal, select, update
 
@@ -12,6 +15,11 @@ from storage.models import Approval, ApprovalStatus, Json, SentCard
 
 EXPIRES_AFTER = timedelta(days=7)
 CARD_ABOUT = "approval-"  # with its number: what the cards of a question are about
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """What was shown, as a hash: at execution the facts are read again and must hash alike."""
+    return hashlib.sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 class Approvals(Asking):

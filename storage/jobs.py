@@ -79,14 +79,17 @@ class Jobs(Asking):
             .limit(count_max)
         ).all()
 
-    def open_on(self, mailbox_ids: Sequence[int], *, kind: str | None = None) -> list[Job]:
-        """Open jobs that read or write one of the mailboxes."""
-        wanted = set(mailbox_ids)
-        rows = self.session.scalars(select(Job).where(Job.state.in_(OPEN)))
+    def open_on(
+        self, mailbox_ids: Sequence[int], *, kind: str | None = None, addresses: Sequence[str] = ()
+    ) -> list[Job]:
+        """Open jobs that read or write one of the mailboxes, or are to, by its address, before it was looked up."""
+        wanted, named = set(mailbox_ids), set(addresses)
+        rows = self.session.scalars(select(Job).where(Job.state.in_(OPEN)).order_by(Job.id))
         return [
             job
             for job in rows
-            if wanted & {job.data.get("source"), job.data.get("target")} and kind in (None, job.kind)
+            if (wanted & {job.data.get("source"), job.data.get("target")} or named & addresses_of(job))
+            and kind in (None, job.kind)
         ]
 
     def recent(self, kinds: Sequence[str], *, asked_by: str | None = None, count_max: int = 10) -> Sequence[Job]:
@@ -120,3 +123,9 @@ class Jobs(Asking):
             .values(wakes=wakes + 1, failures=Job.failures + 1)
             .returning(Job.wakes)
         )
+
+
+def addresses_of(job: Job) -> set[str]:
+    """The addresses a job was asked about, as typed."""
+    sides = (job.params.get("source"), job.params.get("target"))
+    return {str(each["address"]) for each in sides if isinstance(each, dict) and each.get("address")}

@@ -88,6 +88,11 @@ class Mailboxes(Asking):
             .limit(1)
         )
 
+    def all_at(self, address: str) -> Sequence[Mailbox]:
+        """Every mailbox that ever had this address, the newest first."""
+        query = select(Mailbox).where(Mailbox.address == address.casefold())
+        return self.session.scalars(query.order_by(Mailbox.id.desc())).all()
+
     def public_is(self, public_id: int, address: str, *, name: str, readers: Json, aliases: Sequence[str]) -> Mailbox:
         """A public mailbox as WeCom just showed it; a new one counts as one the app may mint passwords for."""
         box = self.session.scalar(select(Mailbox).where(Mailbox.public_id == public_id, Mailbox.ended_at.is_(None)))

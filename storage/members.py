@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import delete, select
 
-from storage.asking import Asking
-from storage.models import (
-    Approval,
-    ApprovalStatus,
-    BinItem,
-    CardCode,
-    Delivery,
-    Department,
-    Handover,
-    Job,
-    LookUp,
-    Mailbox,
-    Member,
-    OneTimeLink,
-    Override,
-    PendingQuestion,
-    SentCard,
-    TagMember,
-)
+from storage import renames
+from storage.asking import Asking, insert_into
+from storage.models import Department, Member, TagMember
 
 
 class Members(Asking):
@@ -53,11 +35,7 @@ class Members(Asking):
         status: int | None = None,
     ) -> Member:
         """What was just read of a member; what is None stays as it was known."""
-        member = self.find(userid)
-        if member is None:
-            member = self.added(
-                Member(userid=userid.casefold(), name=name or userid, departments=[], seen_at=self.now, status=1)
-            )
+        member = self.find(userid) or self.first_seen(userid.casefold(), name or userid)
         if name:
             member.name = name
         if alias is not None:
@@ -73,6 +51,15 @@ class Members(Asking):
         member.seen_at = self.now
         member.left_at = None
         return member
+
+    def first_seen(self, userid: str, name: str) -> Member:
+        """A member who is new, or was new until another transaction wrote him a moment ago."""
+        self.session.execute(
+            insert_into(self.session, Member)
+            .values(userid=userid, name=name, departments=[], seen_at=self.now, status=1)
+            .on_conflict_do_nothing(index_elements=["userid"])
+        )
+        return self.session.get_one(Member, userid, with_for_update=True)
 
     def left(self, member: Member) -> None:
         """He left; what is known of him stays."""
@@ -100,32 +87,8 @@ class Members(Asking):
             )
         )  # fmt: skip
         self.session.delete(member)
-        for column in (Member.direct_leader, Mailbox.owner, LookUp.userid, SentCard.member, CardCode.member):
-            self._rename(column, old, new)
-        for column in (Handover.asked_of, Handover.said_by):
-            self._rename(column, old, new)
-        for column in (Delivery.receiver, Job.asked_by, Approval.asked_by, Approval.decided_by, OneTimeLink.member):
-            self._rename(column, old, new)
-        for column in (Approval.owner, Override.made_by, Override.stopped_by, Override.reviewed_by):
-            self._rename(column, old, new)
-        for column in (BinItem.owner, BinItem.manager, BinItem.added_by, BinItem.date_from):
-            self._rename(column, old, new)
-        for table, column in ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.member)):
-            self.session.execute(delete(table).where(column == new))
-            self._rename(column, old, new)
-        for box in self.session.scalars(select(Mailbox).where(Mailbox.ended_at.is_(None))):
-            if old in (named := [str(each).casefold() for each in box.readers.get("userids", [])]):
-                box.readers = {**box.readers, "userids": [new if each == old else each for each in named]}
-        for approval in self.session.scalars(select(Approval).where(Approval.status == ApprovalStatus.PENDING)):
-            approval.approvers = [new if each == old else each for each in approval.approvers]
-            approval.replaced = [new if each == old else each for each in approval.replaced]
-            if approval.gains is not None:
-                approval.gains = [new if each == old else each for each in approval.gains]
-        self.session.flush()
+        renames.follow(self.session, old, new)
         return moved
-
-    def _rename(self, column: InstrumentedAttribute[Any], old: str, new: str) -> None:
-        self.session.execute(update(column.class_).where(column == old).values({column.key: new}))
 
     def in_departments(self, department_ids: Iterable[int]) -> set[str]:
         """Userids of everybody in the departments and those below them."""

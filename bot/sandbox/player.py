@@ -33,14 +33,15 @@ class NotHeard(AssertionError):
 class Browser:
     """A member's browser: keeps cookies, follows redirects, sends forms."""
 
-    def __init__(self, base_url: str) -> None:
-        self._http = Http(base_url)
-        self._base = urlsplit(base_url)
+    def __init__(self, base_url: str, *others: str) -> None:
+        self._hosts = {urlsplit(each).netloc: Http(each) for each in (base_url, *others)}
+        self._at = urlsplit(base_url).netloc
         self._cookies: dict[str, str] = {}
 
     def close(self) -> None:
         """Give the connections back."""
-        self._http.close()
+        for host in self._hosts.values():
+            host.close()
 
     def get(self, url: str) -> tuple[int, str]:
         """Status and text at the end of the redirects."""
@@ -58,11 +59,12 @@ class Browser:
 
     def _send(self, method: str, url: str, form: dict[str, str] | None) -> tuple[int, str, str | None]:
         parts = urlsplit(url)
-        if parts.netloc and parts.netloc != self._base.netloc:
-            raise NotHeard(f"the page leads elsewhere: {parts.netloc}")
+        self._at = parts.netloc or self._at
+        if self._at not in self._hosts:
+            raise NotHeard(f"the page leads elsewhere: {self._at}")
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        answer = self._http.request(method, parts.path, query=query, form=form, headers=headers)
+        answer = self._hosts[self._at].request(method, parts.path, query=query, form=form, headers=headers)
         for line in answer.cookies:
             for name, morsel in SimpleCookie(line).items():
                 self._cookies[name] = morsel.value
@@ -218,10 +220,14 @@ class Player:
                 return found[0]
         raise NotHeard(f"{member} was sent no link")
 
+    def browser(self) -> Browser:
+        """A fresh one."""
+        return Browser(self.url)
+
     def open(self, member: str, url: str | None = None) -> tuple[Browser, str, str]:
         """Open a link as a member does inside WeCom: the browser, the page's address, and its text."""
         address = url or self.link(member)
-        browser = Browser(self.url)
+        browser = self.browser()
         self._browsers.append(browser)
         _, text = browser.get(f"{self.url}/_sandbox/open?{urlencode({'member': member, 'url': address})}")
         return browser, address, text

@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,22 @@ from bot.scheduler import Scheduler
 from bot.wecom import cards, exmail
 from storage.models import JobState
 
+SHIFT = "clock-shift"  # the file in the data folder that says how far the clock was moved on
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LEASE_SECONDS = 2.0  # so that another replica takes over soon
 BEAT_SECONDS = 0.4
+
+
+class ToldClock:
+    """The organisation's clock, as it was last told."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / SHIFT
+
+    def now(self) -> datetime:
+        """The machine's time, moved on."""
+        shift = float(self._path.read_text("utf-8")) if self._path.exists() else 0.0
+        return datetime.now(UTC) + timedelta(seconds=shift)
 
 
 def die(*_: object) -> None:
@@ -114,6 +128,13 @@ POINTS: dict[str, Callable[[], None]] = {
 for _stage in ("start", "access", "preview", "copy", "verify", "receipt", "cleanup"):
     POINTS[f"in {_stage}, not committed"] = functools.partial(in_turn, "backup", _stage, committed=False)
     POINTS[f"in {_stage}, committed"] = functools.partial(in_turn, "backup", _stage, committed=True)
+for _kind, _stages in (
+    ("reassign", ("start", "prepare", "facts", "reclaim", "assign", "finish", "cleanup")),
+    ("handover", ("check",)),
+):
+    for _stage in _stages:
+        for _when, _committed in (("not committed", False), ("committed", True)):
+            POINTS[f"{_kind}: {_stage}, {_when}"] = functools.partial(in_turn, _kind, _stage, committed=_committed)
 
 
 def run(values: dict[str, Any], port: int, point: str, log: str) -> None:
@@ -126,5 +147,6 @@ def run(values: dict[str, Any], port: int, point: str, log: str) -> None:
     jobs.LEASE_SECONDS = LEASE_SECONDS
     Scheduler.__init__.__kwdefaults__["beat_seconds"] = BEAT_SECONDS  # type: ignore[index]
     POINTS[point]()
-    bot = build(SandboxSettings(**values))
+    settings = SandboxSettings(**values)
+    bot = build(settings, clock=ToldClock(settings.bot_data_dir))
     uvicorn.run(bot.web, host=HOST, port=port, access_log=False, log_level="warning")

@@ -9,8 +9,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
+from datetime import timedelta
 from functools import cached_property
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -24,17 +25,18 @@ from bot.errors import NetworkError
 from bot.http import Http
 from bot.sandbox.mailserver import MailServer
 from bot.sandbox.organisation import Organisation
-from bot.sandbox.player import Player, text_of
+from bot.sandbox.player import Browser, Player, text_of
 from bot.sandbox.run import HOST, SandboxSettings, kept_key
 from bot.sandbox.seed import fill
 from bot.sandbox.wecom_server import create_sandbox_app
 from storage.models import Delivery, DeliveryState, InboxMessage, InboxState, Job, JobState
 from storage.store import Store
-from tests.crash.child import run
+from tests.crash.child import SHIFT, run
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.crash.child"])
 START_SECONDS = 60.0
+SOON = timedelta(minutes=1)
 RETRY_DELAYS = (0.3, 1.0, 3.0, 6.0, 12.0)  # WeCom's own are not documented; ours outlast a restart
 
 
@@ -146,6 +148,35 @@ class World(Player):
         """The bot's database, from outside."""
         return Store(SandboxSettings(**self.settings(0)).database_url, self.organisation.clock.now)
 
+    def advance(self, seconds: float) -> None:
+        """Move the clock on, also that of every life of the bot."""
+        super().advance(seconds)
+        told = self.folder / f"{SHIFT}.new"
+        told.write_text(str(self.organisation.clock.shift.total_seconds()), "utf-8")
+        told.replace(self.folder / SHIFT)
+
+    def browser(self) -> Browser:
+        """One that finds WeCom and the bot, which are two places here."""
+        return Browser(self.url, f"http://{HOST}:{self.bot_port}")
+
+    def through(self, points: Sequence[str], act: Callable[[], object] = lambda: None) -> None:
+        """Something is done in the life of the first point; each point ends its life, and the last one lives on."""
+        self.children[-1].kill()
+        if points:
+            self.start(points[0])
+            acting = threading.Thread(target=act)
+            acting.start()
+            self.children[-1].wait_killed()
+            for point in points[1:]:
+                self.start(point, wait=False).wait_killed()
+            self.start()
+            acting.join(60)
+            assert not acting.is_alive()
+        else:
+            self.start()
+            act()
+        self.wait_settled()
+
     def wait_ready(self) -> None:
         """Until the directory was read: names are known from then on."""
 
@@ -157,14 +188,14 @@ class World(Player):
         self.wait_settled()
 
     def wait_settled(self, *, seconds: float = 60.0) -> None:
-        """Until nothing is on its way any more: every message decided, every reply out, every job waiting or over."""
+        """Until nothing is on its way any more: messages decided, replies out, jobs waiting, over or for later."""
 
         def settled() -> bool:
             with self.store.begin() as tx:
                 open_ones = (
                     select(InboxMessage.id).where(InboxMessage.state == InboxState.NEW),
                     select(Delivery.id).where(Delivery.state == DeliveryState.WAITING),
-                    select(Job.id).where(Job.state == JobState.DUE),
+                    select(Job.id).where(Job.state == JobState.DUE, Job.due_at <= tx.now + SOON),
                 )
                 return all(tx.session.scalar(each.limit(1)) is None for each in open_ones)
 

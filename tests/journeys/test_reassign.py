@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
 from bot.app import build
 from bot.sandbox.player import text_of
+from bot.sandbox.run import running
 from storage.models import BinSource, Handover, HandoverState, Job
 from tests.journeys.backup_steps import AHING, CALVIN, SUPPORT, copied, said_to
 from tests.journeys.conftest import Bot
@@ -102,6 +106,11 @@ def test_ahing_becomes_calvins_while_the_bot_restarts(bot: Bot) -> None:
     assert not row(bot, first).data["handovers"]
 
     job = ask(bot, "reassign ahing@ to calvin because he takes over next week")
+    until(bot, job, "waiting", "shown")
+    bot.press("mei", "reassign_alias:")
+    bot.hear("mei", f"I ask you and make it an alias of {AHING}")
+    bot.say("mei", f"keep alias {job}")
+    bot.hear("mei", f"type `keep alias {job}`")
     agreed(bot, job)
     restart(bot)
     bot.hear("mei", "First calvin@corp.test is backed up to support@corp.test")
@@ -121,6 +130,7 @@ def test_ahing_becomes_calvins_while_the_bot_restarts(bot: Bot) -> None:
     backup = row(bot, job).data["backup"]
     bot.wait("the backup is over", lambda: row(bot, backup).finished_at is not None)
     bot.advance(LOOK_AGAIN)
+    bot.hear("mei", f"(job {backup}): change of owner {job} goes on")
     until(bot, job, "waiting", "reclaim")
     assert copied(bot, CALVIN, SUPPORT)
     bot.hear("ahing", f"Your mailbox {AHING} goes to 卡尔文")
@@ -215,7 +225,7 @@ def test_one_in_the_bin_without_a_backup_in_chinese(bot: Bot) -> None:
     bot.hear("mei", AHING)
     bot.console("delete_member", member="ahing")
     bot.wait("the book has it", lambda: in_book(bot, AHING) is not None)
-    bot.say("mei", "转移 ahing@ 给 calvin 原因 阿兴离职 不备份")
+    bot.say("mei", "转移 ahing@ 给 calvin 原因 阿兴离职 不备份 保留别名")
     told = bot.hear("mei", "被永久删除")["text"]
     assert "回收站中的 ahing@corp.test（原属 阿兴）" in told
     assert "不做备份：届时邮件将丢失" in told
@@ -237,8 +247,21 @@ def test_one_in_the_bin_without_a_backup_in_chinese(bot: Bot) -> None:
     bot.say("mei", f"完成 {step.id}")
     bot.hear("mei", f"待办 {step.id} 已完成")
     ended(bot, job, "done")
-    bot.hear("mei", "没有备份")
+    wish = bot.hear("mei", "没有备份")["text"]
     assert in_book(bot, CALVIN).owner == "calvin"
+    assert "届时我会询问是否设为别名" in wish
+    number = int(re.search(r"回复“别名 (\d+)”", wish)[1])  # type: ignore[index]
+
+    bot.say("mei", f"别名 {number} 保留 sales.old@")  # before its time: the address is taken, and that is said
+    bot.hear("mei", "企业微信暂不接受 calvin@corp.test 作为别名")
+    bot.say("mei", f"任务 {number}")
+    bot.hear("mei", "正在向企业微信申请")
+    bot.advance((in_book(bot, CALVIN).deletes_at - bot.sandbox.clock.now()).total_seconds() + 11 * 3600)
+    bot.hear("mei", "企业微信已接受")
+    member = bot.sandbox.organisation.member("calvin")
+    assert member is not None
+    assert member.aliases == [CALVIN, "sales.old@corp.test"]
+    until(bot, number, "done", "cleanup")
 
 
 def renamed(bot: Bot, address: str, *, seen: bool) -> None:
@@ -296,6 +319,65 @@ def test_changed_facts_late_steps_and_going_on(bot: Bot) -> None:
     bot.advance(LOOK_AGAIN)
     bot.press("mei", "handover_check:")
     ended(bot, job, "done")
+
+
+def test_two_managers_answer_in_the_same_instant_on_postgresql(tmp_path: Path, postgres: str) -> None:
+    """Both press at once, through the front door: one has decided, the other is told who; then it runs to its end."""
+    settings = {"bot_database_url": postgres, "bot_approvers": ("wei", "lan")}
+    with running(tmp_path / "data", **settings) as sandbox, closing(Bot(sandbox)) as bot:
+        bot.wait_ready()
+        bot.say("mei", "backup calvin@ to support@ because it is under way")
+        bot.hear("mei", "calvin@corp.test")
+        job = ask(bot, "reassign fang@ to calvin because nobody is above her")
+        told = bot.hear("mei", "goes from 方敏 to 卡尔文")["text"]
+        assert "Under way already: job" in told
+        assert f"backup of {CALVIN} (waiting for access)" in told
+        bot.press("mei", "reassign_ask:")
+        cards = {member: bot.card_with(member, "approve:") for member in ("wei", "lan")}
+        key = next(each["key"] for each in cards["wei"]["card"]["buttons"] if each["key"].startswith("approve:"))
+        together = threading.Barrier(2)
+
+        def press(member: str) -> None:
+            together.wait(20)
+            bot.post("click", member=member, task_id=cards[member]["card"]["task_id"], key=key)
+
+        pressing = [threading.Thread(target=press, args=(member,)) for member in cards]
+        for each in pressing:
+            each.start()
+        for each in pressing:
+            each.join(30)
+        until(bot, job, "waiting", "prepare")
+        by = row(bot, job).data["approved_by"]
+        other = "lan" if by == "wei" else "wei"
+        name = {"wei": "魏强", "lan": "王兰"}[by]
+        bot.wait("the other hears who decided", lambda: any(f"by {name}" in each for each in said_to(bot, other)))
+        with bot.store.begin() as tx:
+            assert [each.who for each in tx.audit.entries() if each.what == "approval.approved"] == [by]
+            assert len(tx.jobs.recent(["backup"])) == 1, "the one that was under way is waited for"
+        assert len(said_to(bot, "calvin")) == len(set(said_to(bot, "calvin")))
+
+        bot.press("calvin", "reassign_ack:")
+        bot.hear("calvin", "/pages/")
+        bot.show_everything(CALVIN)
+        bot.enter("calvin", bot.client_password(CALVIN))
+        bot.press("mei", "start:")
+        bot.hear("mei", f"mails of {CALVIN} are now in {SUPPORT}")
+        backup = row(bot, job).data["backup"]
+        bot.wait("the backup is over", lambda: row(bot, backup).finished_at is not None)
+        bot.advance(LOOK_AGAIN)
+        until(bot, job, "waiting", "reclaim")
+        bot.console("reclaim", member="fang")
+        bot.advance(LOOK_AGAIN)
+        bot.press("mei", "handover_done:")
+        until(bot, job, "waiting", "assign")
+        bot.console("assign", address="fang@corp.test", member="calvin")
+        bot.advance(LOOK_AGAIN)
+        bot.press("mei", "handover_check:")
+        ended(bot, job, "done")
+        with bot.store.begin() as tx:
+            assert tx.audit.broken_at() is None
+            assert tx.mailboxes.of("calvin").address == "fang@corp.test"
+        assert in_book(bot, CALVIN).source is BinSource.REPLACED
 
 
 def test_a_backup_that_fails_stops_it_before_anything(bot: Bot) -> None:

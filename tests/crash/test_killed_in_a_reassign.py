@@ -1,0 +1,161 @@
+"""One change of owner, killed at every boundary of its stages and inside the clicks: it ends as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from bot.sandbox.player import text_of
+from storage.models import (
+    Approval,
+    ApprovalStatus,
+    AuditEntry,
+    BinItem,
+    BinSource,
+    BinState,
+    Delivery,
+    Handover,
+    HandoverState,
+    Job,
+    JobState,
+)
+from tests.crash.world import World, world
+
+AHING, CALVIN, SUPPORT = "ahing@corp.test", "calvin@corp.test", "support@corp.test"
+LOOK_AGAIN = 61  # seconds: console steps are looked at, and backups waited for, at most once a minute
+POLL = 15 * 60 + 1
+IN_THE_CLICK = ("decided, not committed", "committed, not started")
+
+
+def around(*stages: str) -> tuple[str, ...]:
+    """Before and after the commit that moves a job on."""
+    return tuple(f"{stage}, {when}" for stage in stages for when in ("not committed", "committed"))
+
+
+EVERY_POINT = {
+    "asked": (*IN_THE_CLICK, *around("reassign: start"), "before a card is sent", "card sent, answer not stored"),
+    "submitted": ("stored, not acknowledged", *IN_THE_CLICK, "card sent, answer not stored"),
+    "approved": (*IN_THE_CLICK, *around("reassign: prepare")),
+    "saved": around("reassign: prepare"),
+    "acknowledged": (*IN_THE_CLICK, *around("reassign: prepare", "reassign: facts", "reassign: reclaim")),
+    "taken off": around("handover: check", "reassign: reclaim", "reassign: assign"),
+    "assigned": (
+        *IN_THE_CLICK, *around("handover: check", "reassign: assign", "reassign: finish", "reassign: cleanup"),
+    ),
+}  # fmt: skip
+A_FEW = {
+    "approved": ("committed, not started",),
+    "acknowledged": ("reassign: facts, committed", "reassign: reclaim, not committed"),
+    "taken off": ("handover: check, committed", "reassign: assign, not committed"),
+    "assigned": ("reassign: assign, committed", "reassign: finish, not committed"),
+}
+
+
+def reassign(here: World) -> Job:
+    """The one change of owner there is."""
+    with here.store.begin() as tx:
+        (job,) = tx.session.scalars(select(Job).where(Job.kind == "reassign"))
+        return job
+
+
+def open_step(here: World) -> Handover:
+    """The one console step that waits."""
+    with here.store.begin() as tx:
+        (step,) = tx.handovers.open_ones()
+        return step
+
+
+def live_cards(here: World, member: str, key: str) -> int:
+    """How many cards with a live button of this name a member has."""
+    cards = [each["card"] for each in here.entries(member) if each.get("card") and not each["card"]["greyed"]]
+    return sum(1 for card in cards if any((button["key"] or "").startswith(key) for button in card["buttons"]))
+
+
+@pytest.mark.parametrize("server", ["sqlite", "postgresql"])
+def test_a_change_of_owner_outlives_every_kill(tmp_path: Path, server: str, request: pytest.FixtureRequest) -> None:
+    """Asked, agreed to, saved, known of, done in the console and seen by some thirty processes, each killed."""
+    points = EVERY_POINT if server == "sqlite" else A_FEW
+    database_url = "" if server == "sqlite" else str(request.getfixturevalue("postgres"))
+    with world(tmp_path / "data", database_url) as here:
+        here.trouble("own_public_mailboxes_only", on=False)
+        here.start()
+        here.wait_ready()
+        here.show_everything(CALVIN)
+
+        line = "reassign ahing@ to calvin because he takes over"
+        here.through(points.get("asked", ()), lambda: here.say("mei", line))
+        assert live_cards(here, "mei", "reassign_ask:") == 1, here.heard("mei")
+        here.through(points.get("submitted", ()), lambda: here.press("mei", "reassign_ask:"))
+        assert live_cards(here, "ling", "approve:") == 1, here.heard("ling")
+        assert live_cards(here, "mei", "reassign_ask:") == 0
+
+        here.through(points.get("approved", ()), lambda: here.press("ling", "approve:"))
+        assert reassign(here).stage == "prepare"
+        assert live_cards(here, "calvin", "reassign_ack:") == 1, here.heard("calvin")
+        here.hear("calvin", "/pages/")
+        here.enter("calvin", here.client_password(CALVIN))
+        here.press("mei", "start:")
+        here.hear("mei", f"are now in {SUPPORT}")
+        here.wait_settled()
+        here.through(points.get("saved", ()), lambda: here.advance(LOOK_AGAIN))
+        here.wait("the backup is noted", lambda: reassign(here).data.get("backup_noted") is True)
+        assert not reassign(here).data["handovers"]
+
+        here.through(points.get("acknowledged", ()), lambda: here.press("calvin", "reassign_ack:"))
+        assert (reassign(here).state, reassign(here).stage) == (JobState.WAITING, "reclaim")
+        here.console("reclaim", member="ahing")
+        here.through(points.get("taken off", ()), lambda: here.advance(POLL))
+        here.wait("it goes on", lambda: reassign(here).stage == "assign")
+        here.wait_settled()
+        assert reassign(here).state is JobState.WAITING
+        here.console("assign", address=AHING, member="calvin")
+        here.advance(LOOK_AGAIN)
+        here.through(points.get("assigned", ()), lambda: here.press("mei", "handover_done:"))
+        here.wait("it is over", lambda: reassign(here).finished_at is not None)
+        here.wait_settled()
+        check(here)
+
+
+def check(here: World) -> None:
+    """Each effect once, in the rows, the chain, the book and the chats."""
+    job = reassign(here)
+    assert (job.state, job.data["ending"]) == (JobState.DONE, "done")
+    with here.store.begin() as tx:
+        (approval,) = tx.session.scalars(select(Approval))
+        assert (approval.status, approval.decided_by) == (ApprovalStatus.APPROVED, "ling")
+        steps = tx.session.scalars(select(Handover).order_by(Handover.id)).all()
+        assert [(each.stage, each.state) for each in steps] == [
+            ("reclaim", HandoverState.DONE), ("assign", HandoverState.DONE)
+        ]  # fmt: skip
+        assert all(each.before and each.after for each in steps)
+        backups = tx.session.scalars(select(Job).where(Job.kind == "backup")).all()
+        assert [(each.id, each.state) for each in backups] == [(job.data["backup"], JobState.DONE)]
+        book = {each.address: each for each in tx.session.scalars(select(BinItem))}
+        assert {address: (each.state, each.source) for address, each in book.items()} == {
+            AHING: (BinState.ASSIGNED, BinSource.RECLAIMED), CALVIN: (BinState.WAITING, BinSource.REPLACED)
+        }  # fmt: skip
+        whats = Counter(each.what for each in tx.session.scalars(select(AuditEntry)))
+        for what in (
+            "reassign.asked", "reassign.found", "approval.asked", "approval.approved", "backup.asked",
+            "reassign.acknowledged", "reassign.done", "reassign.ended",
+        ):  # fmt: skip
+            assert whats[what] == 1, (what, whats)
+        assert (whats["handover.asked"], whats["handover.done"], whats["bin.entered"]) == (2, 2, 2), whats
+        assert tx.audit.broken_at() is None
+        texts = tx.session.scalars(select(Delivery).where(Delivery.kind == "text"))
+        said = Counter((each.receiver, json.dumps(each.body, ensure_ascii=False)) for each in texts)
+    value = f'"{AHING}"'  # to copy, in both console steps
+    assert not [each for each, count in said.items() if count > 1 and value not in each[1]]
+    assert len(job.data["steps"]) == 5, job.data["steps"]  # agreed to, known of, saved, taken off, assigned
+    for member, wanted in (
+        ("calvin", f"{AHING} is yours now"), ("ahing", f"{AHING} now belongs to"),
+        ("mei", f"Change of owner {job.id} is done"), ("ling", f"Change of owner {job.id} is done"),
+    ):  # fmt: skip
+        assert any(wanted in each for each in here.heard(member)), (member, here.heard(member))
+    for member in ("mei", "ling", "calvin"):
+        shown = [each for each in here.entries(member) if each.get("card")]
+        assert all(each["card"]["greyed"] for each in shown), (member, [text_of(each) for each in shown])
