@@ -190,14 +190,16 @@ class Reader:
         """Each reminder of an entry that is still to come."""
         step = SweepStep(self.tx, self.bot.services, roles(self.tx, self.bot.settings))
         morning = bin_digest.Morning(step, [item])
-        reasons = why_reminded(last_day(item.deletes_at, self.zone))
+        last = last_day(item.deletes_at, self.zone)
+        reasons = why_reminded(last)
         for each in recycle_bin.steps_of(item, self.bot.settings):
             if each.at <= self.tx.now:
                 continue
             told = morning.keepers(item, each.days)
             if each.days <= bin_digest.MANAGER_AT:
                 told = list(dict.fromkeys([*told, *morning.managers(item)]))
-            what = say("sandbox.bin_reminder", what=recycle_bin.named(item), members=self.names(told))
+            named, members = recycle_bin.named(item), self.names(told)
+            what = say("sandbox.bin_reminder", what=named, members=members, last=f"{last}")
             because = lines(*reasons[each.at.astimezone(self.zone).date()])
             yield Due(each.at, Kind.REMINDER, f"bin {item.id}", what, because, reminds=True, stops=True)
         if item.again_at is not None and item.again_at > self.tx.now:
@@ -302,28 +304,28 @@ class Reader:
 
 def why_reminded(last: date) -> dict[date, list[Words]]:
     """For each day on which there is a reminder of a last day, which ones fall on it and why there."""
-    days, found = workdays(), dict[date, list[Words]]()
+    days, found, moved = workdays(), dict[date, list[Words]](), dict[tuple[date, str], list[Words]]()
     for before in REMIND_DAYS:
         own = last - before * DAY
-        moved = days.at_or_before(own)
-        when = when_words(before, last)
+        when = when_words(before)
+        works = days.at_or_before(own)
         off = "holiday" if days.is_holiday(own) else "weekend"
-        if moved == own:
+        if works == own:
             found.setdefault(own, []).append(say("sandbox.on_its_day", when=when))
-        else:
-            found.setdefault(moved, []).append(say(f"sandbox.moved_{off}", when=when, own=f"{own}"))
-            if before <= ON_ITS_OWN_DAY:
-                found.setdefault(own, []).append(say(f"sandbox.although_{off}", when=when, own=f"{own}"))
+            continue
+        moved.setdefault((works, off), []).append(say("sandbox.which_own", when=when, own=f"{own}"))
+        if before <= ON_ITS_OWN_DAY:
+            found.setdefault(own, []).append(say(f"sandbox.although_{off}", when=when))
+    for (day, off), which in moved.items():
+        found.setdefault(day, []).append(say(f"sandbox.moved_{off}", which=which))
     for day, reasons in found.items():
         if not days.knows(day.year):
             reasons.append(say("sandbox.year_unknown", year=day.year))
     return found
 
 
-def when_words(before: int, last: date) -> Words:
+def when_words(before: int) -> Words:
     """How far before the last day a reminder is meant to come."""
     if before == 0:
-        return say("sandbox.last_morning", last=f"{last}")
-    if before == 1:
-        return say("sandbox.day_before", last=f"{last}")
-    return say("sandbox.days_before", days=before, last=f"{last}")
+        return say("sandbox.last_morning")
+    return say("sandbox.day_before") if before == 1 else say("sandbox.days_before", days=before)

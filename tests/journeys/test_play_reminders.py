@@ -20,8 +20,8 @@ def test_the_play_comes_out_as_it_should(tmp_path: Path, capsys: pytest.CaptureF
         assert perform("reminders", bot.url) == 0
         told = capsys.readouterr().out
         for wanted in (
-            "2026-10-04 is a public holiday",
-            "2026-10-17 is a weekend",
+            "from a public holiday, to the working day before: 7 days before the last day (2026-10-04)",
+            "from a weekend, to the working day before: 7 days before the last day (2026-10-17)",
             "bot to ling: Mailboxes in the recycle bin",
             "[checked] ahing@corp.test was lost",
         ):

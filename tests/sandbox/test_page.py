@@ -539,6 +539,65 @@ def test_public_mailboxes_and_the_recycle_bin(served: Served, english: Page) -> 
     expect(item).to_contain_text("deleted by hand")
 
 
+def test_what_is_due_next_and_the_clock_goes_there(served: Served, english: Page) -> None:
+    """Each with its reason, in the page's language; the clock is sent there, before it, or past it."""
+    served.run(served.http.post("/_sandbox/console", json={"action": "reclaim", "member": "calvin"}))
+    visit(english, served, "#mei/due")
+    item = english.locator(".due-item")
+    expect(item).to_have_count(1)
+    expect(item).to_contain_text("calvin@corp.test is deleted for ever")
+    expect(item).to_contain_text("The console keeps it for 30 days after it was taken back.")
+    english.get_by_role("button", name="中文").click()
+    expect(item).to_contain_text("邮箱被回收后，管理后台保留 30 天。")
+    english.get_by_role("button", name="到下次提醒").click()
+    expect(english.locator("#notice")).to_have_text("没有成功：没有要提醒的人")
+    english.get_by_role("button", name="EN", exact=True).click()
+    english.get_by_role("button", name="A minute before the next deletion").click()
+    expect(english.locator("#clock")).to_contain_text("23:59")
+    expect(item).to_have_count(1)
+    item.get_by_role("button", name="Go there").click()
+    expect(english.locator(".empty")).to_have_text("Nothing is due.")
+    expect(english.locator("#clock")).to_contain_text("00:00")
+    assert served.do(lambda: served.org.bin[0].state) == "expired"
+
+
+def test_the_console_s_buttons(served: Served, english: Page) -> None:
+    """Backed up once, assigned, made public, renamed; a member and a public mailbox are deleted at the second press."""
+    visit(english, served, "#mei/bin")
+    for member in ("calvin", "ahing"):
+        english.locator("#reclaim-who").select_option(member)
+        english.get_by_role("button", name="Delete the member").click()
+        english.get_by_role("button", name="Really?").click()
+    calvin = english.locator(".bin-item[data-address='calvin@corp.test']")
+    ahing = english.locator(".bin-item[data-address='ahing@corp.test']")
+    expect(ahing).to_contain_text("the member was deleted")
+    calvin.get_by_label("Mailbox").select_option("support@corp.test")
+    calvin.get_by_role("button", name="Back up, once").click()
+    expect(calvin).to_contain_text("backed up to support@corp.test")
+    expect(calvin.get_by_role("button", name="Back up, once")).to_have_count(0)
+    calvin.get_by_label("Member").select_option("tao")
+    calvin.get_by_role("button", name="Assign").click()
+    expect(calvin).to_contain_text("assigned")
+    expect(english.locator(".bin-item[data-address='tao@corp.test']")).to_contain_text("replaced by another mailbox")
+    ahing.get_by_label("Member").select_option("ling")
+    ahing.get_by_role("button", name="Make it public").click()
+    expect(ahing).to_contain_text("now a public mailbox")
+    assert served.do(lambda: served.org.public_of_address("ahing@corp.test").members) == ["ling"]
+    english.get_by_role("tab", name="Mailboxes").click()
+    box = english.locator("[id='box-jun@corp.test']")
+    box.locator("summary").click()
+    box.get_by_label("New address").fill("li.jun")
+    box.get_by_role("button", name="Rename").click()
+    renamed = english.locator("[id='box-li.jun@corp.test']")
+    renamed.locator("summary").click()
+    expect(renamed).to_contain_text("Aliases: jun@corp.test")
+    gone = english.locator("[id='box-ahing@corp.test']")
+    gone.locator("summary").click()
+    gone.get_by_role("button", name="Delete this public mailbox").click()
+    gone.get_by_role("button", name="Really?").click()
+    expect(gone).to_contain_text("♻")
+
+
 def test_troubles_are_switched(served: Served, english: Page) -> None:
     """A switch stays as the sandbox says; one that acts once goes back and is told; mail faults are armed."""
     visit(english, served)
@@ -653,7 +712,11 @@ def test_a_phone_is_wide_enough(seeded: Served, page: Page, locale: str, scheme:
     for small in opened(page.context.browser, locale, PHONE, color_scheme=scheme, has_touch=True):
         visit(small, seeded, "#mei/chat")
         expect(small.locator(".card")).to_have_count(3)
-        for tab in ("chat", "mailboxes", "bin", "switches", "wire"):
+        for tab in ("chat", "mailboxes", "bin", "due", "switches", "wire"):
+            assert small.locator(f"#tab-{tab}").evaluate("e => e.getBoundingClientRect().right") <= PHONE["width"], tab
+            assert small.locator(f"#tab-{tab} .short").evaluate("e => e.offsetWidth <= e.parentElement.clientWidth"), (
+                tab
+            )
             small.locator(f"#tab-{tab}").click()
             expect(small.locator(f"#panel-{tab}")).to_be_visible()
             if tab == "mailboxes":
@@ -679,7 +742,7 @@ def test_a_desk_shows_chat_and_organisation(seeded: Served, page: Page, locale: 
     for wide in opened(page.context.browser, locale, DESKTOP, color_scheme=scheme):
         visit(wide, seeded)
         expect(wide.locator(".card")).to_have_count(3)
-        for tab in ("mailboxes", "bin", "switches", "wire"):
+        for tab in ("mailboxes", "bin", "due", "switches", "wire"):
             wide.locator(f"#tab-{tab}").click()
             expect(wide.locator(f"#panel-{tab}")).to_be_visible()
             expect(wide.locator(".phone")).to_be_visible()

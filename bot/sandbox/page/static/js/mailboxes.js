@@ -68,6 +68,17 @@ function settings(box) {
     toggle(box, "freeze", box.disabled, "frozen"));
 }
 
+/** What the admin console can do with a mailbox that is in use. */
+function consolePart(box) {
+  const act = (action, words) => h("button.warns-plain", { type: "button", "data-do": "console", "data-action": action, "data-address": box.address, "data-sure": true }, say(words));
+  if (box.kind === "public") return h("div.console", {}, h("h4", {}, say("in_console")), act("delete_public", "delete_public"));
+  const [name, domain] = box.address.split("@");
+  return h("div.console", {}, h("h4", {}, say("in_console")),
+    h("div.act", {}, h("input", { type: "text", "data-name": true, value: name, "aria-label": say("new_name"), autocomplete: "off", spellcheck: "false", maxlength: 64 }),
+      h("span.muted", {}, `@${domain}`),
+      h("button", { type: "button", "data-do": "console", "data-action": "rename", "data-address": box.address }, say("rename"))));
+}
+
 function passwordMaker(box, makers) {
   const made = minted.get(box.address);
   return h("div.password", {},
@@ -117,7 +128,7 @@ function mailboxNode(box) {
         h("p.room", {}, h("meter", { min: 0, max: box.quota_bytes || 1, high: (box.quota_bytes || 1) * 0.8, value: box.used_bytes, "aria-label": say("used", { used: size(box.used_bytes), quota: size(box.quota_bytes) }) }),
           h("span.muted", {}, say("used", { used: size(box.used_bytes), quota: size(box.quota_bytes) }))),
         box.aliases.length && !mailbox ? h("p.muted", {}, `${say("aliases")}: ${box.aliases.join(", ")}`) : null),
-      h("div", {}, publicPart(box), box.kind === "bin" ? null : [passwordMaker(box, makersOf(box)), settings(box)],
+      h("div", {}, publicPart(box), box.kind === "bin" ? null : [passwordMaker(box, makersOf(box)), settings(box), consolePart(box)],
         box.passwords && !mailbox ? h("p.muted", {}, box.passwords === 1 ? say("password_one") : say("passwords_count", { n: box.passwords })) : null)));
 }
 
@@ -155,6 +166,16 @@ function memberSelect(attributes, members) {
   return h("select", attributes, members.map((each) => h("option", { value: each.userid, "data-key": each.userid }, `${each.name} ${each.userid}`)));
 }
 
+/** Where the console can copy a binned mailbox to: the public mailboxes first. */
+function targets() {
+  const living = world.state.mailboxes.filter((each) => each.kind !== "bin");
+  return [...living.filter((each) => each.kind === "public"), ...living.filter((each) => each.kind === "member")].map((each) => each.address);
+}
+
+function binAct(item, action, words) {
+  return h("button", { type: "button", "data-do": "console", "data-action": action, "data-address": item.address }, say(words));
+}
+
 function daysWord(item) {
   if (item.days_left === 0) return say("last_day");
   return item.days_left === 1 ? say("day_left") : say("days_left", { n: item.days_left });
@@ -164,20 +185,23 @@ function binItem(item) {
   const waiting = item.state === "waiting";
   const former = person(item.former);
   const days = Math.max(1, Math.ceil((Date.parse(item.deletes_at) - Date.parse(item.recycled_at)) / 86400000));
-  return h("li.bin-item", { "data-key": `i${item.id}`, "data-address": item.address, class: waiting ? "" : "gone" },
+  const near = item.days_left <= 3 ? "last" : item.days_left <= 14 ? "soon" : "";
+  return h("li.bin-item", { "data-key": `i${item.id}`, "data-address": item.address, class: waiting ? near : "gone" },
     h("div.bin-head", {}, h("strong", {}, item.address), h("span.muted", {},
       [say("was", { who: former ? nameOf(former) : item.former }), say(`source_${item.source}`)].join(" · "))),
     waiting ? [
       h("div.bin-days", {}, h("meter", { min: 0, max: days, low: 3.5, high: 14, optimum: days, value: item.days_left, "aria-label": daysWord(item) }),
         h("strong", {}, daysWord(item)), h("span.muted", {}, say("deletes_at", { when: dayText(Date.parse(item.deletes_at)) }))),
-      h("div.bin-acts", {},
+      h("div.act", {},
         h("label", {}, h("span.sr-only", {}, say("assign_to")), memberSelect({ "data-assignee": true }, world.state.members)),
-        h("button", { type: "button", "data-do": "console", "data-action": "assign", "data-address": item.address }, say("assign")),
-        h("button", { type: "button", "data-do": "console", "data-action": "convert_to_public", "data-address": item.address }, say("convert")),
-        h("button.warns-plain", { type: "button", "data-do": "console", "data-action": "purge", "data-address": item.address, "data-sure": true }, say("purge"))),
+        binAct(item, "assign", "assign"), binAct(item, "convert_to_public", "convert")),
+      item.backed_up_to ? null : h("div.act", {},
+        h("label", {}, h("span.sr-only", {}, say("backup_target")), h("select", { "data-target": true }, targets().map((each) => h("option", { value: each, "data-key": each }, each)))),
+        binAct(item, "backup_once", "backup_once")),
     ] : h("p", {}, h("span.pill", {}, say(`state_${item.state}`))),
-    h("p.muted", {}, say("recycled_at", { when: dayText(Date.parse(item.recycled_at)) }),
-      item.backed_up_to ? ` · ${say("backed_up_to", { where: item.backed_up_to })}` : ""));
+    h("div.bin-foot", {}, h("p.muted", {}, say("recycled_at", { when: dayText(Date.parse(item.recycled_at)) }),
+      item.backed_up_to ? ` · ${say("backed_up_to", { where: item.backed_up_to })}` : ""),
+    waiting ? h("button.small.warns-plain", { type: "button", "data-do": "console", "data-action": "purge", "data-address": item.address, "data-sure": true }, say("purge")) : null));
 }
 
 export function drawBin(panel) {
@@ -186,7 +210,10 @@ export function drawBin(panel) {
   const owners = members.filter((each) => each.address);
   fill(panel, h("h2.panel-title", {}, say("tab_bin")),
     h("p.muted", {}, say("bin_hint")),
-    h("div.bin-acts", {}, h("label", {}, h("span.sr-only", {}, say("reclaim_who")), memberSelect({ id: "reclaim-who" }, owners)),
-      h("button", { type: "button", "data-do": "console", "data-action": "reclaim" }, say("reclaim"))),
+    h("div.act", {}, h("label", {}, h("span.sr-only", {}, say("reclaim_who")), memberSelect({ id: "reclaim-who" }, owners)),
+      h("button", { type: "button", "data-do": "console", "data-action": "reclaim" }, say("reclaim")),
+      h("button.warns-plain", { type: "button", "data-do": "console", "data-action": "delete_member", "data-sure": true }, say("delete_member"))),
+    sorted.some((each) => each.state === "waiting") ? h("div.act", {}, ["before_deletion", "after_deletion"].map((each) =>
+      h("button.small", { type: "button", "data-do": "go", "data-to": each }, say(`go_${each}`)))) : null,
     sorted.length ? h("ul.bin", {}, sorted.map(binItem)) : h("p.empty", {}, say("bin_empty")));
 }

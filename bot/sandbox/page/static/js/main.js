@@ -1,20 +1,22 @@
 // The page: who is chosen, which panel is open, and what every button does.
 
 import { fill, h } from "./dom.js";
+import { drawDue, lookAtDue } from "./due.js";
 import { drawBin, drawMailboxes, forgetPasswords, keepPassword } from "./mailboxes.js";
 import { answersOf, avatar, nameOf, Phone } from "./phone.js";
 import { drawSwitches, switchWords } from "./switches.js";
-import { clockText, label, language, say, speak } from "./words.js";
+import { clockText, label, language, refusal, say, speak } from "./words.js";
 import { drawWire, forgetWire, lookAtWire, openWire, wire } from "./wire.js";
 import { keepFresh, now, order, person, Refused, world } from "./world.js";
 
 const FIRST = "mei"; // the admin of the demo
 const OWNER = "ahing"; // whose mailbox it backs up
-const TABS = ["chat", "mailboxes", "bin", "switches", "wire"];
+const TABS = ["chat", "mailboxes", "bin", "due", "switches", "wire"];
 const FILE_BYTES_MAX = 20 << 20;
 const SURE_MS = 4000;
 const NOTICE_MS = 6000;
 const narrow = matchMedia("(max-width: 1020px)");
+const phoneWide = matchMedia("(max-width: 560px)");
 const byId = (id) => document.getElementById(id);
 
 const phone = new Phone(byId("phones"));
@@ -125,7 +127,8 @@ function drawMembers() {
 function drawSteps() {
   const mei = person(FIRST);
   const ahing = person(OWNER);
-  if (!mei || !ahing) return;
+  byId("hint").hidden = !mei || !ahing; // the story cannot be told without them
+  if (byId("hint").hidden) return;
   const who = (member) => `${member.name} (${member.userid})`;
   const go = (userid, words) => h("button.small", { type: "button", "data-do": "member", "data-member": userid }, words);
   fill(byId("steps"),
@@ -158,7 +161,7 @@ function drawLink() {
 function drawClock() {
   if (!world.state) return;
   const element = byId("clock");
-  const text = clockText(now());
+  const text = clockText(now(), { year: !phoneWide.matches });
   if (element.textContent !== text) element.textContent = text;
   element.setAttribute("datetime", new Date(now()).toISOString());
 }
@@ -176,6 +179,7 @@ function draw() {
   const tab = currentTab();
   if (tab === "mailboxes") drawMailboxes(byId("panel-mailboxes"));
   if (tab === "bin") drawBin(byId("panel-bin"));
+  if (tab === "due") drawDue(byId("panel-due"));
   if (tab === "switches") drawSwitches(byId("panel-switches"));
   if (tab === "wire") drawWire(byId("panel-wire"));
   for (const each of document.querySelectorAll("[data-do='language']")) {
@@ -206,7 +210,7 @@ async function doing(button, work) {
     if (answer?.acknowledged === false) notice(say("not_taken", { n: answer.attempts }), true);
     return answer;
   } catch (error) {
-    notice(error instanceof Refused ? say("failed", { why: error.message }) : say("unreachable"), true);
+    notice(error instanceof Refused ? say("failed", { why: refusal(error.message) }) : say("unreachable"), true);
     return undefined;
   } finally {
     button?.removeAttribute("aria-busy");
@@ -230,6 +234,16 @@ function sure(button) {
   return false;
 }
 
+/** Send the clock somewhere; it may stop often on the way, so the page says that it goes and when it is there. */
+async function walk(button, goal) {
+  document.body.setAttribute("data-walking", "");
+  const done = await doing(button, () => order("clock", goal));
+  document.body.removeAttribute("data-walking");
+  if (!done) return;
+  if (!done.arrived) notice(say("not_arrived"), true);
+  else if (done.stops.length > 1) notice(say("arrived", { when: clockText(Date.parse(done.clock)), n: done.stops.length - 1 }));
+}
+
 // ---------------------------------------------------------------------- what buttons do
 const consoleOrder = (action, fields) => order("console", { action, ...fields });
 
@@ -241,7 +255,8 @@ const DO = {
   },
   tab: (button) => openTab(button.dataset.tab),
   member: (button) => choose(button.dataset.member),
-  advance: (button) => doing(button, () => order("clock", { advance_seconds: Number(button.dataset.seconds) })),
+  go: (button) => walk(button, { to: button.dataset.to }),
+  "go-there": (button) => walk(button, { until: button.dataset.at }),
   async reset(button) {
     if (!sure(button)) return;
     button.textContent = say("reset");
@@ -310,11 +325,16 @@ const DO = {
   console(button) {
     if ("sure" in button.dataset && !sure(button)) return undefined;
     const { action, address } = button.dataset;
+    const near = (what) => button.closest(".bin-item, .box").querySelector(what).value;
     const fields = {
       reclaim: () => ({ member: byId("reclaim-who").value }),
-      assign: () => ({ address, member: button.closest(".bin-item").querySelector("[data-assignee]").value }),
-      convert_to_public: () => ({ address }),
+      delete_member: () => ({ member: byId("reclaim-who").value }),
+      assign: () => ({ address, member: near("[data-assignee]") }),
+      convert_to_public: () => ({ address, members: [near("[data-assignee]")] }),
+      backup_once: () => ({ address, target: near("[data-target]") }),
       purge: () => ({ address }),
+      rename: () => ({ address, new_address: `${near("[data-name]").trim()}@${address.split("@")[1]}` }),
+      delete_public: () => ({ address }),
     };
     return doing(button, () => consoleOrder(action, fields[action]()));
   },
@@ -487,7 +507,7 @@ setInterval(drawClock, 1000);
 let first = true;
 lookAgain = keepFresh({
   members: () => [chosen.member],
-  also: () => (currentTab() === "wire" ? lookAtWire() : Promise.resolve()),
+  also: () => ({ wire: lookAtWire, due: lookAtDue })[currentTab()]?.() ?? Promise.resolve(),
   seen() {
     if (world.state && first) {
       first = false;

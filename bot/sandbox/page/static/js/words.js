@@ -18,6 +18,43 @@ const EN = {
   tab_chat: "Chat",
   tab_mailboxes: "Mailboxes",
   tab_bin: "Recycle bin",
+  tab_due: "Due next",
+  short_chat: "Chat",
+  short_mailboxes: "Mail",
+  short_bin: "Bin",
+  short_due: "Next",
+  short_switches: "Faults",
+  short_wire: "Wire",
+  next_reminder: "Next reminder",
+  short_reminder: "Reminder",
+  go_hour: "An hour on",
+  go_day: "A day on",
+  go_next_reminder: "To the next reminder",
+  go_before_deletion: "A minute before the next deletion",
+  go_after_deletion: "Past the next deletion",
+  go_there: "Go there",
+  go_there_to: "Go there: {what}",
+  arrived: "It is {when} now. The clock stopped {n} times on the way.",
+  not_arrived: "That takes too long: the clock stopped on the way. Send it on when the bot is done.",
+  due_hint: "What comes by itself, and why then. Wherever you send the clock, the bot does on the way what it would have done.",
+  due_empty: "Nothing is due.",
+  due_without_end: "As long as it takes",
+  due_reminder: "reminder",
+  due_last_word: "last word",
+  due_deletion: "deletion",
+  due_look: "look",
+  due_handover: "console step",
+  due_approval: "approval",
+  due_job: "job",
+  due_link: "page",
+  due_message: "messages",
+  in_console: "In the admin console",
+  new_name: "New address",
+  rename: "Rename",
+  delete_public: "Delete this public mailbox",
+  delete_member: "Delete the member",
+  backup_once: "Back up, once",
+  backup_target: "Mailbox",
   tab_switches: "Troubles",
   tab_wire: "Wire log",
   members: "Members",
@@ -90,7 +127,7 @@ const EN = {
   by_hand: "on the web",
   passwords: "Client passwords",
   bin_empty: "The recycle bin is empty.",
-  bin_hint: "A mailbox waits here before it is deleted for ever. Take one off its member to see it happen:",
+  bin_hint: "A mailbox waits here before it is deleted for ever. Take one off its member, or delete the member, to see it happen:",
   reclaim: "Take the mailbox back",
   reclaim_who: "Member",
   days_left: "{n} days left",
@@ -100,9 +137,9 @@ const EN = {
   recycled_at: "in the bin since {when}",
   was: "was {who}",
   backed_up_to: "backed up to {where}",
-  assign: "Assign to a member",
+  assign: "Assign",
   assign_to: "Member",
-  convert: "Make it a public mailbox",
+  convert: "Make it public",
   purge: "Delete for ever",
   state_assigned: "assigned",
   state_converted: "now a public mailbox",
@@ -171,6 +208,43 @@ const ZH = {
   tab_chat: "聊天",
   tab_mailboxes: "邮箱",
   tab_bin: "回收站",
+  tab_due: "接下来",
+  short_chat: "聊天",
+  short_mailboxes: "邮箱",
+  short_bin: "回收站",
+  short_due: "接下来",
+  short_switches: "故障",
+  short_wire: "日志",
+  next_reminder: "下次提醒",
+  short_reminder: "下次提醒",
+  go_hour: "一小时后",
+  go_day: "一天后",
+  go_next_reminder: "到下次提醒",
+  go_before_deletion: "到下次删除前一分钟",
+  go_after_deletion: "到下次删除之后",
+  go_there: "去那一刻",
+  go_there_to: "去那一刻：{what}",
+  arrived: "现在是 {when}，时钟在途中停了 {n} 次。",
+  not_arrived: "时间太长：时钟停在途中。等机器人处理完再继续。",
+  due_hint: "会自动发生的事，以及为什么在那一刻。无论把时钟拨到哪里，机器人都会在途中做完该做的事。",
+  due_empty: "没有到期的事。",
+  due_without_end: "一直等待",
+  due_reminder: "提醒",
+  due_last_word: "最后通知",
+  due_deletion: "删除",
+  due_look: "检查",
+  due_handover: "后台待办",
+  due_approval: "审批",
+  due_job: "任务",
+  due_link: "页面",
+  due_message: "消息",
+  in_console: "在管理后台",
+  new_name: "新地址",
+  rename: "修改地址",
+  delete_public: "删除这个公共邮箱",
+  delete_member: "删除成员",
+  backup_once: "备份邮件（仅一次）",
+  backup_target: "邮箱",
   tab_switches: "故障开关",
   tab_wire: "通信日志",
   members: "成员",
@@ -243,7 +317,7 @@ const ZH = {
   by_hand: "网页生成",
   passwords: "客户端专用密码",
   bin_empty: "回收站是空的。",
-  bin_hint: "邮箱在永久删除之前会在这里等待。回收一位成员的邮箱试试：",
+  bin_hint: "邮箱在永久删除之前会在这里等待。回收一位成员的邮箱，或删除成员试试：",
   reclaim: "回收邮箱",
   reclaim_who: "成员",
   days_left: "还剩 {n} 天",
@@ -331,6 +405,16 @@ export const SWITCHES_ZH = {
   acknowledgement_lost: "机器人对每个回调的第一次应答丢失，企业微信会重发",
 };
 
+// So do the reasons why the clock cannot go somewhere.
+const REFUSALS_ZH = {
+  "nobody is to be reminded of anything": "没有要提醒的人",
+  "nothing in the recycle bin is still to be deleted": "回收站中没有将被删除的邮箱",
+};
+
+export function refusal(why) {
+  return (language === "zh" && REFUSALS_ZH[why]) || why;
+}
+
 const CATALOGUE = { en: EN, zh: ZH };
 const STORED = "sandbox.language";
 
@@ -374,14 +458,24 @@ export function label(root) {
 const ZONE = "Asia/Shanghai";
 const locale = () => (language === "zh" ? "zh-CN" : "en-GB");
 
-export function clockText(moment) {
+/** The clock; a phone has no room for the year. */
+export function clockText(moment, { year = true } = {}) {
   return new Intl.DateTimeFormat(locale(), {
-    timeZone: ZONE, weekday: "short", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
+    timeZone: ZONE, weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", ...(year ? { year: "numeric" } : {}),
   }).format(moment);
 }
 
 export function dayText(moment) {
   return new Intl.DateTimeFormat(locale(), { timeZone: ZONE, year: "numeric", month: "short", day: "numeric" }).format(moment);
+}
+
+/** The heading of a day. */
+export function weekdayText(moment) {
+  return new Intl.DateTimeFormat(locale(), { timeZone: ZONE, weekday: "short", year: "numeric", month: "short", day: "numeric" }).format(moment);
+}
+
+export function hourText(moment) {
+  return new Intl.DateTimeFormat(locale(), { timeZone: ZONE, hour: "2-digit", minute: "2-digit" }).format(moment);
 }
 
 /** As WeCom writes it between the bubbles: the hour today, else with the day. */
