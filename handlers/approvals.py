@@ -22,10 +22,20 @@ from bot.router import Router
 from bot.settings import Settings
 from bot.words import Words, as_json, lines, say, stored
 from bot.work import SweepStep, Work
-from handlers.approval_card import asker_of, closing, in_full, question_for, question_of, until, zone_of
+from handlers.approval_card import (
+    asker_of,
+    closing,
+    in_full,
+    moment,
+    question_for,
+    question_of,
+    talk_of,
+    until,
+    zone_of,
+)
 from handlers.approval_times import next_reminder
 from storage.approvals import fingerprint
-from storage.models import Approval, ApprovalStatus, JobState
+from storage.models import Approval, ApprovalStatus, JobState, OverrideState
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -293,7 +303,8 @@ def settle(ctx: Context, approval: Approval, how: How) -> list[Reply]:
     else:
         done = say("override.done", number=approval.id, by=by, reason=why)
         heard = say("override.told_asker", number=approval.id, by=by, question=question, reason=why)
-    replies = closing(ctx.tx, approval, done, mark=how, by=by, pressed=ctx.task_id)
+    otherwise = done if how != "overridden" else None  # who is skipped is told in any case
+    replies = closing(ctx.tx, approval, otherwise, mark=how, by=by, pressed=ctx.task_id)
     if ctx.task_id is None:
         replies.append(Text(ctx.sender, done))
     if approval.asked_by != ctx.sender:
@@ -340,19 +351,27 @@ def approvals_list(ctx: Context) -> list[Reply]:
     """What waits for my answer, and what I asked."""
     mine = ctx.tx.approvals.waiting_for(ctx.sender)
     asked = [each for each in ctx.tx.approvals.asked_by(ctx.sender) if ctx.sender not in each.approvers]
-    parts: list[Words] = [in_full(approval, ctx.settings) for approval in mine]
+    parts: list[Words] = [lines(in_full(each, ctx.settings), *overridden(ctx, each)) for each in mine]
     for approval in asked:
-        named = [ctx.directory.name(userid) for userid in approval.approvers]
-        ends = until(approval, ctx.settings)
-        parts.append(
-            say(
-                "approvals.asked", number=approval.id, question=question_of(approval), approvers=named, until=ends,
-            )
+        named = [ctx.directory.name(userid) for userid in approval.approvers] or "-"
+        shown_as = say(
+            "approvals.asked", number=approval.id, question=question_of(approval), approvers=named,
+            until=until(approval, ctx.settings),
         )  # fmt: skip
+        parts.append(lines(shown_as, *talk_of(approval), *overridden(ctx, approval)))
     if not parts:
         return [Text(ctx.sender, say("approvals.none"))]
     spaced = [each for part in parts for each in ("", part)][1:]
     return [Text(ctx.sender, lines(*spaced))]
+
+
+def overridden(ctx: Context, approval: Approval) -> list[Words]:
+    """That a super admin answers in the place of those who were asked, if one does."""
+    row = ctx.tx.overrides.of(approval.id)
+    if row is None or row.state is not OverrideState.RUNNING:
+        return []
+    by, at = ctx.directory.name(row.made_by), moment(row.due_at, ctx.settings)
+    return [say("override.running", number=approval.id, by=by, at=at)]
 
 
 @work.sweep("approvals-expiry", timedelta(minutes=1))

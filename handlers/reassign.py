@@ -432,7 +432,8 @@ def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
         ctx.tx.jobs.put(job, ending="rejected")
         ctx.tx.jobs.wake(job, "cleanup")
     else:
-        ctx.tx.jobs.put(job, approved_by=ctx.sender, at_step="prepare")
+        manager = ctx.sender if ctx.sender in approval.approvers else None  # not who answered in his place
+        ctx.tx.jobs.put(job, approved_by=ctx.sender, manager=manager, at_step="prepare")
         ctx.tx.jobs.wake(job, "prepare")
     ctx.start(job)
     return []

@@ -162,7 +162,7 @@ def acknowledge(ctx: Context, job_id: int, member: str | None = None) -> list[Re
     job = ctx.tx.jobs.find(job_id)
     new_owner = str(job.params["new_owner"]) if job is not None and job.kind == KIND else None
     managers = ctx.directory.managers(new_owner) if new_owner is not None else []
-    by_manager = job is not None and ctx.sender in (*managers, job.data.get("approved_by"))
+    by_manager = job is not None and ctx.sender in (*managers, job.data.get("manager"))
     if job is None or new_owner is None or not (ctx.sender == new_owner or by_manager):
         raise UserError(say("jobs.unknown", number=job_id))
     name = str(job.data["new_name"])

@@ -42,6 +42,7 @@ from storage.models import (
     Job,
     JobState,
     OneTimeLink,
+    OverrideState,
 )
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def behind(bot: Bot) -> bool:
             or bool(tx.handovers.due(count_max=1))
             or bool(tx.approvals.to_remind())
             or bool(tx.approvals.with_old_cards(GREY_AFTER))
+            or any(each.due_at <= now for each in tx.overrides.running())
         )
 
 
@@ -254,6 +256,10 @@ class Reader:
                 why = say("sandbox.why_approval_greyed")
                 if at < approval.expires_at and approval.remind_at is not None and at < approval.remind_at:
                     yield Due(at, Kind.APPROVAL, about, what, why, stops=True)
+            row = self.tx.overrides.of(approval.id)
+            if row is not None and row.state is OverrideState.RUNNING:
+                what = say("sandbox.override", number=approval.id, name=self.directory.name(row.made_by))
+                yield Due(row.due_at, Kind.APPROVAL, about, what, say("sandbox.why_override"), stops=True)
             what = say("sandbox.approval_end", number=approval.id, question=question_of(approval))
             members = self.names(approval.approvers)
             why = say("sandbox.why_approval_end", days=EXPIRES_AFTER.days, members=members)
