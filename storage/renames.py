@@ -39,8 +39,8 @@ ONE_EACH = ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.mem
 # Under these names JSON holds userids (one, a list, or one for each side of a copy); elsewhere the same letters may
 # be a folder, a name or a reason.
 USERIDS = frozenset({
-    "userid", "userids", "owner", "new_owner", "approved_by", "acknowledged_by", "by_manager", "opener", "asked_of",
-    "by", "readers", "refused_sides",
+    "userid", "userids", "owner", "new_owner", "approved_by", "manager", "acknowledged_by", "by_manager", "opener",
+    "asked_of", "by", "readers", "refused_sides",
 })  # fmt: skip
 
 
