@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.mail.session import MailAccount
-from tests.bench import mailbox, process, reading
+from tests.bench import book, mailbox, process, reading
 from tests.bench.copiers import IMAPSYNC, INTERIMAP_COPIER, MBSYNC_COPIER, PLAIN, ROOT, Copier, ours
 from tests.bench.mailbox import Filled
 from tests.bench.relay import relayed
@@ -309,6 +309,7 @@ SECTIONS: dict[str, Callable[[Bench], Table]] = {
     "loopback": near,
     "memory": memory,
     "planning": planning,
+    "book": lambda bench: book.table(),
 }
 """What `make bench` runs, in this order; a module of its own adds a line here."""
 

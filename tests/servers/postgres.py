@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -37,6 +38,13 @@ def postgres(postgres_server: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """`postgresql://postgres@127.0.0.1:PORT` of a server that lives as long as the test session."""
+    with serving() as url:
+        yield url
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """A server of its own, with the superuser's URL; it is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="exmail-bot-postgres-"))
     try:
         if os.geteuid() == 0:
