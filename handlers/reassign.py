@@ -20,11 +20,11 @@ from bot.context import Context, Missing
 from bot.directory import Directory
 from bot.errors import UserError
 from bot.policy import Approvers, Policy, Roles
-from bot.replies import CardUpdate, Reply, Text
+from bot.replies import CardUpdate, Reply, Said, Text
 from bot.router import Router
 from bot.wecom import exmail
 from bot.wecom.errcodes import Retry, WeComError
-from bot.words import Words, lines, say
+from bot.words import Words, catalogue, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import addresses, approvals, handovers, reassign_steps, recycle_bin
 from handlers.handovers import Look, evidence
@@ -336,15 +336,20 @@ def others_at_work(step: JobStep) -> list[Words]:
     data = step.job.data
     boxes = [each for each in (data["source"], data["target"]) if each is not None]
     both = [each for each in (data["source_address"], data["displaced"]) if each is not None]
+    others = [each for each in step.tx.jobs.open_on(boxes, addresses=both) if each.id != step.job.id]
     return [
         say(
-            "reassign.open_job", number=other.id, what=say(f"jobs.kind_{other.kind}"),
-            address=other.data.get("source_address") or other.params["source"]["address"],
-            stage=say(f"jobs.stage_{other.stage}"),
+            "reassign.open_job", number=other.id, what=known_words(f"jobs.kind_{other.kind}"),
+            address=other.data.get("source_address") or (other.params.get("source") or {}).get("address") or "?",
+            stage=known_words(f"jobs.stage_{other.stage}"),
         )
-        for other in step.tx.jobs.open_on(boxes, addresses=both)
-        if other.id != step.job.id
+        for other in others
     ]  # fmt: skip
+
+
+def known_words(key: str) -> Said:
+    """A sentence, or the end of its key where the catalogue has none: another feature's job is no reason to fail."""
+    return say(key) if key in catalogue() else key.rpartition("_")[2]
 
 
 def who_is_told(data: Mapping[str, Any]) -> Words:

@@ -161,6 +161,7 @@ class World(Player):
 
     def through(self, points: Sequence[str], act: Callable[[], object] = lambda: None) -> None:
         """Something is done in the life of the first point; each point ends its life, and the last one lives on."""
+        self.wait_settled()  # what is still to be decided would reach the point before the act does
         self.children[-1].kill()
         if points:
             self.start(points[0])
