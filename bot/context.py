@@ -22,22 +22,38 @@ ROLES = tuple(Role)
 
 
 class Missing(BotError):
-    """A command lacks a word; the sender is asked, and his next message is taken for it."""
+    """
+    A command lacks a word; the sender is asked, and his next message is taken for it.
 
-    def __init__(self, parameter: str, words: Words) -> None:
+    `command` and `known` say which one goes on, and with what, when it is not the one that asks: a button's.
+    """
+
+    def __init__(
+        self, parameter: str, words: Words, *, command: str | None = None, known: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(parameter)
         self.parameter = parameter
         self.words = words
+        self.command, self.known = command, dict(known or {})
 
 
 class Choose(BotError):
-    """A parameter is offered as a list; the chosen value is put in and the command goes on."""
+    """A parameter is offered as a list; the chosen value is put in and the command, or another one, goes on."""
 
-    def __init__(self, parameter: str, words: Words, choices: list[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        parameter: str,
+        words: Words,
+        choices: list[tuple[str, str]],
+        *,
+        command: str | None = None,
+        known: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(parameter)
         self.parameter = parameter
         self.words = words
         self.choices = choices
+        self.command, self.known = command, dict(known or {})
 
 
 @dataclass

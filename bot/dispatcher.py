@@ -240,9 +240,10 @@ class Dispatcher:
         try:
             return list(match.call(ctx))
         except Missing as missing:
-            if name is None:
+            goes_on, args = (missing.command, missing.known) if missing.command is not None else (name, match.args)
+            if goes_on is None:
                 raise UserError(missing.words) from None
-            ctx.tx.questions.ask(ctx.sender, name, stored(match.args), missing.parameter)
+            ctx.tx.questions.ask(ctx.sender, goes_on, stored(args), missing.parameter)
             return [Text(ctx.sender, missing.words)]
         except Ambiguous as ambiguous:
             parameter = next((each for each, value in match.args.items() if value == ambiguous.typed), None)
@@ -252,9 +253,10 @@ class Dispatcher:
             which = say("dispatcher.which", typed=ambiguous.typed)
             return self.ask_choice(ctx, name, match.args, parameter, which, labels)
         except Choose as choose:
-            if name is None:
+            goes_on, args = (choose.command, choose.known) if choose.command is not None else (name, match.args)
+            if goes_on is None:
                 raise UserError(choose.words) from None
-            return self.ask_choice(ctx, name, match.args, choose.parameter, choose.words, choose.choices)
+            return self.ask_choice(ctx, goes_on, args, choose.parameter, choose.words, choose.choices)
 
     def ask_choice(
         self,

@@ -24,6 +24,7 @@ from handlers import (
     reassign,
     reassign_steps,
     recycle_bin,
+    rescue,
     verification,
 )
 
@@ -45,6 +46,7 @@ FEATURES = (
     addresses,
     recycle_bin,
     bin_digest,
+    rescue,
     lookup,
     help,
     audit,

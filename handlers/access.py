@@ -269,11 +269,11 @@ def needed(step: JobStep, sides: Iterable[Side]) -> list[Side]:
     return [side for side in sides if step.tx.passwords.find(step.job.id, side) is None]
 
 
-def account(job: JobContext, side: Side, box: Mailbox) -> MailAccount:
-    """How to log in to one side; NoPassword when its password is not there."""
+def account(job: JobContext, side: Side, box: Mailbox, *, of: int | None = None) -> MailAccount:
+    """How to log in to one side, by this job's password or that `of` another; NoPassword when it is not there."""
     settings = job.services.settings
     with job.services.store.begin() as tx:
-        secret = tx.passwords.find(job.job_id, side)
+        secret = tx.passwords.find(of or job.job_id, side)
     if secret is None:
         raise NoPassword(side)
     return MailAccount(

@@ -350,6 +350,15 @@ def find_public(job: JobContext, address: str) -> Mailbox | None:
         return keep_public(tx, shown[0])
 
 
+def seen_public(job: JobContext, address: str) -> Mailbox | None:
+    """The public mailbox it may have become, if the app can see it."""
+    try:
+        return find_public(job, address)
+    except WeComError as error:
+        log.warning("mail_api_refused", errcode=error.errcode)
+        return None
+
+
 def unseen(job: JobContext, address: str, refused: Words | None = None) -> Found:
     """
     An address of ours that nobody shows: probably a public mailbox made in the console; a member's is gone.

@@ -24,7 +24,7 @@ from bot.replies import CardUpdate, Reply, Text
 from bot.router import Router
 from bot.words import lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import addresses, approvals, copying, receipts
+from handlers import addresses, approvals, copying, receipts, rescue
 from handlers.access import SIDES, NoPassword, Side
 from handlers.backup_access import get_access
 from handlers.backup_card import (
@@ -59,6 +59,7 @@ from handlers.copying import (
     readers_known,
     refuse,
     refused,
+    targets,
     told,
     wait_for_connections,
 )
@@ -84,7 +85,6 @@ CONFIRMED_WITHIN = timedelta(hours=24)
 CONFIRM_AGAIN = timedelta(hours=1)
 LONG_COPY = timedelta(minutes=10)
 ROOM_SHARE_MAX = 0.8
-TARGETS_OFFERED = 10
 
 
 # --- asking for it ---------------------------------------------------------------------------------------------------
@@ -111,8 +111,10 @@ def request_backup(
     """Copy a mailbox's mail into another, once the right people agree."""
     admin = ctx.require_admin()
     wanted_source = ctx.directory.mailbox(source)
+    if (binned := rescue.in_bin(ctx, source, wanted_source)) is not None and binned.address is not None:
+        return rescue.begin(ctx, binned, target, reason)
     if target is None:
-        raise Choose("target", say("backup.where_to"), targets(ctx, wanted_source))
+        raise Choose("target", say("backup.where_to"), targets(ctx, str(wanted_source)))
     wanted_target = ctx.directory.mailbox(target)
     if same(wanted_source, wanted_target):
         raise UserError(say("backup.same_mailbox", source=str(wanted_source), target=str(wanted_target)))
@@ -130,19 +132,6 @@ def request_backup(
     )  # fmt: skip
     ctx.start(job)
     return [Text(admin, say("backup.looking", source=str(wanted_source), target=str(wanted_target), number=job.id))]
-
-
-def targets(ctx: Context, source: Meant) -> list[tuple[str, str]]:
-    """Where mail can go: the archive mailbox first, then support@, then the other public ones."""
-    addresses_: list[str] = []
-    if ctx.settings.exmail_archive_mailbox:
-        addresses_.append(ctx.settings.address(ctx.settings.exmail_archive_mailbox))
-    known = [box.address for box in ctx.tx.mailboxes.public()]
-    addresses_ += sorted(known, key=lambda each: (not each.startswith("support@"), each))
-    offered = [each for each in dict.fromkeys(addresses_) if each != source.address]
-    if not offered:
-        raise UserError(say("backup.no_target", source=str(source)))
-    return [(each, each) for each in offered[:TARGETS_OFFERED]]
 
 
 def same(one: Meant, other: Meant) -> bool:

@@ -20,7 +20,16 @@ from bot.work import JobContext, JobStep, Work
 from handlers import access, approvals
 from handlers.access import SIDES, Side, refused_sides
 from handlers.backup_card import asked_card, put_away, readers
-from handlers.copying import KIND, VERIFY_KIND, boxes, mintable, readers_known, sides_of, wait_for_access
+from handlers.copying import (
+    KIND,
+    OPENING_KINDS,
+    VERIFY_KIND,
+    boxes,
+    mintable,
+    readers_known,
+    sides_of,
+    wait_for_access,
+)
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
 router = Router()
@@ -31,7 +40,7 @@ def get_access(job: JobContext) -> None:
     """
     A password for each side, then the preview. Pages first: no key is made and nothing switched before people agreed.
     """
-    sides = sides_of(job.kind)
+    sides = sides_of(job)
     with job.services.store.begin() as tx:
         both = boxes(job, tx)
         lacking = [side for side in sides if tx.passwords.find(job.job_id, side) is None]
@@ -155,7 +164,7 @@ def asked_anew(ctx: Context, job: Job, *sides: str) -> None:
 def choose_opener(ctx: Context, job_id: int, member: str) -> list[Reply]:
     """Ask another member, who can open the public mailbox, for access."""
     job = waiting_for_access(ctx, job_id)
-    sides = [side for side in sides_of(job.kind) if ctx.tx.passwords.find(job.id, side) is None]
+    sides = [side for side in sides_of(job) if ctx.tx.passwords.find(job.id, side) is None]
     both = {side: ctx.tx.mailboxes.get(int(job.data[side])) for side in sides}
     shared = {side: box for side, box in both.items() if box.owner is None and not mintable(box)}
     if not shared:
@@ -179,7 +188,7 @@ def choose_opener(ctx: Context, job_id: int, member: str) -> list[Reply]:
 def waiting_for_access(ctx: Context, job_id: int) -> Job:
     """A job that waits for a page; UserError otherwise."""
     job = ctx.tx.jobs.find(job_id)
-    if job is None or job.kind not in (KIND, VERIFY_KIND):
+    if job is None or job.kind not in OPENING_KINDS:
         raise UserError(say("jobs.unknown", number=job_id))
     if job.state not in (JobState.WAITING, JobState.DUE) or job.stage != "access":
         raise UserError(say("backup.not_waiting_for_access", number=job_id))
@@ -193,7 +202,7 @@ def waiting_for_access(ctx: Context, job_id: int) -> Job:
 def ask_manager(ctx: Context, job_id: int) -> list[Reply]:
     """Ask the owner's manager to allow a backup that the owner cannot or does not answer."""
     job = waiting_for_access(ctx, job_id)
-    owner = job.data.get("owner")
+    owner = job.data.get("owner") if job.kind == KIND else None
     if owner is None:
         raise UserError(say("backup.no_owner", number=job_id))
     if ctx.tx.passwords.find(job.id, "source") is not None:  # he agreed to what he was shown, and to nothing else

@@ -141,7 +141,8 @@ def why_partial(step: JobStep, refusals: int) -> list[Words]:
     if kinds & {NoteKind.FOLDER_UNREADABLE, NoteKind.FOLDER_REFUSED}:
         reasons.append(say("backup.partial_folders"))
     source = step.tx.mailboxes.get(int(data["source"]))
-    stopped_at = stopped_receiving_at(step.tx, source)
+    in_bin_since = data.get("in_bin_since")  # a rescue: what it held then is meant; what comes later lies there, alive
+    stopped_at = datetime.fromisoformat(in_bin_since) if in_bin_since else stopped_receiving_at(step.tx, source)
     if stopped_at is None or stopped_at > datetime.fromisoformat(data["verified_from"]):
         reasons.append(say("backup.partial_receiving", source=source.address))
     return reasons

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from bot.context import Context
+from bot.context import Context, Missing
 from bot.directory import ACTIVE, Directory
 from bot.errors import UserError
 from bot.replies import Button, Card, CardUpdate, Choice, Reply, Text
@@ -36,6 +36,7 @@ from bot.workdays import (
     urgency,
     workdays,
 )
+from handlers import rescue
 from handlers.recycle_bin import (
     DUE_MAX,
     closed_words,
@@ -44,11 +45,12 @@ from handlers.recycle_bin import (
     line_of,
     moment_of,
     named,
+    rescue_words,
     schedule,
     steps_of,
     when_words,
 )
-from storage.models import BinDigest, BinItem, BinState
+from storage.models import BinDigest, BinItem, BinState, Job
 
 log = structlog.get_logger()
 router = Router()
@@ -121,6 +123,11 @@ class Morning:
         return Directory(self.sweep.tx, self.settings.exmail_domain)
 
     @cached_property
+    def rescues(self) -> dict[int, Job]:
+        """What is being rescued now, by the entry's id."""
+        return self.sweep.tx.recycle_bin.rescues()
+
+    @cached_property
     def day(self) -> str:
         return f"{self.now.astimezone(self.settings.zone).date()}"
 
@@ -140,14 +147,18 @@ class Morning:
         backups = book.complete_backups({item.mailbox_id for item in waiting if item.mailbox_id is not None})
         owners = book.owners_since(waiting)
         for item in waiting:
+            rescued = self.rescues.get(item.id)
+            converted = rescued is not None and bool(rescued.data.get("converted_at"))
             state, evidence = BinState.LOST, dict[str, Any]()
             if item.mailbox_id in backups:
                 state, evidence = BinState.SAFE, {"job": backups[item.mailbox_id]}
-            elif (box := owners.get(item.id)) is not None:
+            elif (box := owners.get(item.id)) is not None and (rescued is None or box.owner is not None):
                 seen = {"owner": box.owner} if box.owner is not None else {"public": box.name or box.address}
                 state, evidence = BinState.ASSIGNED, {**seen, "seen_by": box.source}
             elif item.deletes_at > self.now:
                 continue
+            elif converted:  # it left the bin in time; only the copy is not complete
+                state, evidence = BinState.ASSIGNED, {"public": item.address, "seen_by": "rescue"}
             if book.close(item, state, by="bot", **evidence):
                 self.sweep.tx.audit.add("bot", f"bin.{state}", named(item), item=item.id, **evidence)
                 log.info("bin_closed", item=item.id, state=str(state))
@@ -230,6 +241,9 @@ class Morning:
         row = tx.recycle_bin.digest(member, self.day, [item.id for item in items])
         admin = member in self.sweep.roles.admins
         tx.audit.add("bot", "bin.reminded", member, items=[item.id for item in items], until=moment_of(items[0]))
+        stand = [rescue_words(self.rescues[item.id], item) for item in items if item.id in self.rescues]
+        if stand:
+            replies.append(Text(member, lines(*stand[:CARD_ITEMS_MAX])))
         if admin and row is not None and len(items) <= CARD_ITEMS_MAX:
             return [*replies, card_of(row, items, self.now, zone)]
         listed = [line_of(item, self.now, zone) for item in items[:CARD_ITEMS_MAX]]
@@ -287,6 +301,8 @@ def card_of(digest: BinDigest, items: Sequence[BinItem], now: datetime, zone: Zo
 def buttons_of(digest: BinDigest) -> list[Button]:
     """What can be done with the chosen one."""
     return [
+        Button(f"bin_rescue:{digest.id}", say("recycle_bin.button_rescue")),
+        Button(f"bin_reassign:{digest.id}", say("recycle_bin.button_reassign")),
         Button(f"bin_let_go:{digest.id}", say("recycle_bin.button_let_go"), style=2),
         Button(f"bin_later:{digest.id}", say("recycle_bin.button_later")),
     ]
@@ -316,6 +332,28 @@ def later_chosen(ctx: Context, digest_id: int) -> list[Reply]:
     return answered(ctx, digest_id, lambda item: put_off(ctx, item))
 
 
+@router.action("bin_rescue", role="admin")
+def rescue_chosen(ctx: Context, digest_id: int) -> list[Reply]:
+    """Back up the chosen one: the same as `rescue`, which asks for what it misses."""
+    item = chosen_item(ctx, digest_id)
+    return rescue.begin(ctx, with_address(item), None, None)
+
+
+@router.action("bin_reassign", role="admin")
+def reassign_chosen(ctx: Context, digest_id: int) -> list[Reply]:
+    """Give the chosen one to a member: to whom, and then the same as `reassign`."""
+    address = str(with_address(chosen_item(ctx, digest_id)).address)
+    words = say("recycle_bin.to_whom", address=address)
+    raise Missing("member", words, command="request_reassign", known={"source": address})
+
+
+def with_address(item: BinItem) -> BinItem:
+    """An entry that waits and whose address is known; UserError otherwise."""
+    if item.address is None:
+        raise UserError(say("recycle_bin.left_address_unknown", number=item.id))
+    return item
+
+
 def put_off(ctx: Context, item: BinItem) -> Words:
     """The sender is told again on the next working morning; the other reminders stay as they are."""
     zone = ctx.settings.zone
@@ -332,12 +370,17 @@ def put_off(ctx: Context, item: BinItem) -> Words:
     return say("recycle_bin.later", what=named(item), moment=f"{again_at.astimezone(zone):%Y-%m-%d %H:%M}")
 
 
-def answered(ctx: Context, digest_id: int, act: Callable[[BinItem], Words]) -> list[Reply]:
-    """Do it with the chosen entry, say so, and redraw the card with those that are left."""
+def the_digest(ctx: Context, digest_id: int) -> BinDigest:
+    """The sender's digest; UserError when it is not his."""
     digest = ctx.tx.recycle_bin.digest_of(digest_id)
     if digest is None or digest.member != ctx.sender:
         raise UserError(say("recycle_bin.choice_gone"))
-    left = [str(each) for each in digest.items]
+    return digest
+
+
+def chosen_of(ctx: Context, digest_id: int) -> BinItem:
+    """The entry that was chosen on the card, or the only one left."""
+    left = [str(each) for each in the_digest(ctx, digest_id).items]
     chosen = next((each for options in ctx.selected.values() for each in options), None)
     if chosen is None and len(left) == 1:
         chosen = left[0]
@@ -345,6 +388,20 @@ def answered(ctx: Context, digest_id: int, act: Callable[[BinItem], Words]) -> l
         raise UserError(say("recycle_bin.choice_gone"))
     item = ctx.tx.recycle_bin.find(int(chosen))
     assert item is not None  # noqa: S101 (entries are never deleted)
+    return item
+
+
+def chosen_item(ctx: Context, digest_id: int) -> BinItem:
+    """The chosen entry, which must still wait."""
+    item = chosen_of(ctx, digest_id)
+    if item.state is not BinState.WAITING:
+        raise UserError(closed_words(item, ctx.directory))
+    return item
+
+
+def answered(ctx: Context, digest_id: int, act: Callable[[BinItem], Words]) -> list[Reply]:
+    """Do it with the chosen entry, say so, and redraw the card with those that are left."""
+    digest, item = the_digest(ctx, digest_id), chosen_of(ctx, digest_id)
     words = act(item) if item.state is BinState.WAITING else closed_words(item, ctx.directory)
     digest.items = [each for each in digest.items if each != item.id]
     ctx.tx.session.flush()

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from bot.context import Context
 from bot.directory import Directory
-from bot.errors import UpstreamError
+from bot.errors import UpstreamError, UserError
 from bot.mail.errors import LoginRefused
 from bot.mail.plan import Filter
 from bot.mail.session import MailAccount
@@ -36,11 +37,14 @@ log = structlog.get_logger()
 
 KIND = "backup"
 VERIFY_KIND = "verify"
+RESCUE_KINDS = ("rescue", "convert")
+OPENING_KINDS = (KIND, VERIFY_KIND, *RESCUE_KINDS)  # these ask for access
 READY_WITHIN = timedelta(hours=24)
 ACCESS_WITHIN = timedelta(days=7)
 CONNECTIONS_AGAIN = timedelta(seconds=5)
 PATIENCE = timedelta(hours=24)  # with a network or a server that is away, before a job gives up
 PATIENT_STAGES = ("preview", "copy", "verify", "check")
+TARGETS_OFFERED = 10
 FAILURES_TOLD = 3  # in a row; a short trouble is nobody's business
 TOLD_AT_THE_END = ("cancelled", "expired")  # the other endings were told when they came
 
@@ -179,9 +183,23 @@ def told(facts: dict[str, Any], directory: Directory) -> Words:
     )  # fmt: skip
 
 
-def sides_of(kind: str) -> list[Side]:
-    """The mailboxes a job logs in to: a later check looks at the target only."""
-    return list(SIDES) if kind == KIND else ["target"]
+def sides_of(job: Job | JobContext) -> list[Side]:
+    """The mailboxes a job logs in to: a backup to both, a later check to the target, a rescue as it says itself."""
+    wanted = job.data.get("sides") or (SIDES if job.kind == KIND else ["target"])
+    return [side for side in SIDES if side in wanted]
+
+
+def targets(ctx: Context, source: str) -> list[tuple[str, str]]:
+    """Where mail of an address can go: the archive mailbox first, then support@, then the other public ones."""
+    addresses_: list[str] = []
+    if ctx.settings.exmail_archive_mailbox:
+        addresses_.append(ctx.settings.address(ctx.settings.exmail_archive_mailbox))
+    known = [box.address for box in ctx.tx.mailboxes.public()]
+    addresses_ += sorted(known, key=lambda each: (not each.startswith("support@"), each))
+    offered = [each for each in dict.fromkeys(addresses_) if each != source]
+    if not offered:
+        raise UserError(say("backup.no_target", source=source))
+    return [(each, each) for each in offered[:TARGETS_OFFERED]]
 
 
 def mintable(box: Mailbox) -> bool:

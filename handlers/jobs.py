@@ -9,14 +9,14 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, say
 from bot.work import Work
-from handlers import backup, kept_alias, reassign_card, reassign_steps
+from handlers import backup, kept_alias, reassign_card, reassign_steps, rescue
 from handlers.copying import KIND, VERIFY_KIND
 from storage.models import Job, JobState
 
 router = Router()
 work = Work()
 
-SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND)
+SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue.KIND)
 OPEN = (JobState.WAITING, JobState.DUE)
 BEFORE_START = ("start", "approval", "access", "preview", "ready")
 
@@ -121,6 +121,8 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
         return reassign_steps.resume(ctx, job_id)
     if job.kind == kept_alias.KIND:
         return kept_alias.add_alias(ctx, job_id)
+    if job.kind == rescue.KIND:
+        return rescue.again(ctx, job_id)
     outcome = job.data.get("outcome") or {}
     whole = job.kind != KIND or (outcome.get("verified") and not outcome.get("refused"))
     if job.state in OPEN or (job.state is JobState.DONE and whole):

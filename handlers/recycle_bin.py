@@ -24,7 +24,6 @@ from bot.policy import Roles
 from bot.replies import File, Reply, Text
 from bot.router import Router
 from bot.settings import Settings
-from bot.wecom.errcodes import WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, Work
 from bot.workdays import (
@@ -36,7 +35,7 @@ from bot.workdays import (
     workdays,
 )
 from handlers import addresses
-from storage.models import BinItem, BinSource, BinState, JobState, Mailbox, Member
+from storage.models import BinItem, BinSource, BinState, Job, JobState, Mailbox, Member
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -222,12 +221,21 @@ def new_owner(item: BinItem, directory: Directory) -> str:
     return directory.name(str(owner)) if owner is not None else str(item.evidence.get("public", "-"))
 
 
+def rescue_words(job: Job, item: BinItem) -> Words:
+    """That an entry is being rescued, and where that stands."""
+    state = say(f"jobs.stage_{job.stage}")
+    return say("recycle_bin.under_rescue", what=named(item), number=job.id, state=state)
+
+
 def backup_words(tx: Transaction, item: BinItem) -> Words:
     """Which backups of it there are, as far as we know."""
     backups = tx.recycle_bin.backups_of(item.mailbox_id) if item.mailbox_id is not None else []
     complete = next((job for job in backups if (job.data.get("outcome") or {}).get("complete") is True), None)
     if complete is not None:
         return say("recycle_bin.backup_complete", job=complete.id)
+    once = next((job for job in tx.recycle_bin.rescues_of(item.id) if job.data.get("seen_once")), None)
+    if once is not None:
+        return say("recycle_bin.backup_by_console", job=once.id, target=once.data["target_address"])
     return say("recycle_bin.backup_partial", job=backups[0].id) if backups else say("recycle_bin.backup_none")
 
 
@@ -293,6 +301,8 @@ def about(ctx: Context, item: BinItem) -> list[Words]:
         if item.source in HELP_SOURCES:
             found.append(say("recycle_bin.help_says", days=HELP_DAYS))
     found.append(backup_words(ctx.tx, item))
+    if (rescued := ctx.tx.recycle_bin.rescues().get(item.id)) is not None:
+        found.append(rescue_words(rescued, item))
     step = next_step(steps_of(item, ctx.settings), ctx.now)
     if step is not None:
         found.append(say("recycle_bin.next_reminder", moment=f"{step.at.astimezone(zone):%Y-%m-%d %H:%M}"))
@@ -427,7 +437,7 @@ def check_assigned(job: JobContext) -> None:
     try:
         owner = addresses.look_up(job, address, negative=CHECK_AGAIN)
         if owner is None:
-            public = seen_public(job, address)
+            public = addresses.seen_public(job, address)
     except addresses.NoBudget:
         with job.begin() as step:
             step.say(Text(step.job.asked_by, say("addresses.no_budget", address=address)))
@@ -440,15 +450,6 @@ def check_assigned(job: JobContext) -> None:
             words = checked(step.tx, step.directory, item, asker, owner, public)
             step.say(Text(asker, words))
         step.tx.jobs.end(step.job, JobState.DONE)
-
-
-def seen_public(job: JobContext, address: str) -> Mailbox | None:
-    """The public mailbox it may have become, if the app can see it."""
-    try:
-        return addresses.find_public(job, address)
-    except WeComError as error:
-        log.warning("mail_api_refused", errcode=error.errcode)
-        return None
 
 
 def checked(

@@ -98,7 +98,8 @@ class Mailboxes(Asking):
         box = self.session.scalar(select(Mailbox).where(Mailbox.public_id == public_id, Mailbox.ended_at.is_(None)))
         if box is None:
             box = self.at(address)
-            if box is not None and box.kind != MailboxKind.UNSEEN:
+            known = box is not None and (box.kind is MailboxKind.UNSEEN or made_in_console(box))
+            if box is not None and not known:
                 box.ended_at, box = self.now, None
         if box is None:
             box = self.added(
@@ -107,7 +108,7 @@ class Mailboxes(Asking):
                     aliases=[], managed=True,
                 )
             )  # fmt: skip
-        if box.kind is MailboxKind.UNSEEN:
+        if box.kind is MailboxKind.UNSEEN or made_in_console(box):
             box.managed = True
         box.kind, box.public_id, box.address, box.name = MailboxKind.PUBLIC, public_id, address.casefold(), name
         box.readers, box.aliases = readers, [each.casefold() for each in aliases]
@@ -126,6 +127,21 @@ class Mailboxes(Asking):
                 managed=False,
             )
         )
+
+    def converted(self, address: str, *, readers: Sequence[str]) -> Mailbox:
+        """
+        A mailbox was seen to be a public one by now, which the console made of it; `readers` are those we know of.
+
+        Another incarnation than the member's. If the mail API shows it, what that says counts more.
+        """
+        box = self.at(address)
+        if box is not None and box.kind is MailboxKind.MEMBER:
+            box.ended_at = self.now
+        box = self.unseen(address)
+        if box.kind is MailboxKind.UNSEEN:
+            box.kind, box.source, box.confirmed_at = MailboxKind.PUBLIC, "console", self.now
+            box.readers = {"userids": list(readers)}
+        return box
 
     def ended(self, box: Mailbox) -> None:
         """It is no mailbox any more; backups made of it keep pointing here."""
@@ -173,3 +189,8 @@ class Mailboxes(Asking):
     def roots_in(self, target: Mailbox) -> list[str]:
         """All our roots in a mailbox: an earlier backup is not backed up again."""
         return list(self.session.scalars(select(BackupRoot.root).where(BackupRoot.target_id == target.id)))
+
+
+def made_in_console(box: Mailbox) -> bool:
+    """A public mailbox that the mail API has never shown."""
+    return box.kind is MailboxKind.PUBLIC and box.public_id is None

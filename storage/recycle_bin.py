@@ -79,6 +79,11 @@ class RecycleBin(Asking):
         )
         return self.session.scalar(query.limit(1)) is not None
 
+    def waiting_left_by(self, owner: str) -> BinItem | None:
+        """The entry that waits and was this member's, under whatever address, locked; the first to be deleted."""
+        query = select(BinItem).where(BinItem.owner == owner.casefold(), BinItem.state == BinState.WAITING)
+        return self.session.scalar(query.order_by(BinItem.deletes_at, BinItem.id).limit(1).with_for_update())
+
     def known_at(self, address: str) -> Sequence[BinItem]:
         """Every entry an address ever had, the newest first."""
         return self.session.scalars(
@@ -203,6 +208,17 @@ class RecycleBin(Asking):
                 if another and box.confirmed_at is not None and box.confirmed_at > item.entered_at:
                     found[item.id] = box
         return found
+
+    def rescues(self) -> dict[int, Job]:
+        """What is being rescued now, or turned into a public mailbox: the open jobs, by the entry's id."""
+        query = select(Job).where(Job.kind.in_(("rescue", "convert")), Job.state.in_((JobState.DUE, JobState.WAITING)))
+        rows = self.session.scalars(query.order_by(Job.id)).all()
+        return {int(job.data["item"]): job for job in rows if job.data.get("item") is not None}
+
+    def rescues_of(self, item_id: int) -> Sequence[Job]:
+        """Every rescue of an entry there ever was, the newest first."""
+        wanted = Job.data["item"].as_integer() == item_id
+        return self.session.scalars(select(Job).where(Job.kind == "rescue", wanted).order_by(Job.id.desc())).all()
 
     def digest(self, member: str, day: str, item_ids: Sequence[int]) -> BinDigest | None:
         """The member's one digest of the day; None when he had it."""
