@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import tomllib
 from datetime import date
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +16,48 @@ from hypothesis import strategies as st
 from bot.mail import quirks
 from bot.mail.digest import Digest
 from bot.mail.quirks import Refused
+from bot.sandbox.mailserver import FAULTS, TROUBLES
+
+HERE = Path(__file__).parent
+QUIRKS = tomllib.loads((HERE / "quirks.toml").read_text("utf-8"))
+NOT_OF_A_COPY = {
+    "login_throttled": "a login that is refused is never tried again: login_wants_code shows the same",
+    "login_limit": "the same",
+    "top_level_refused": "on every day: every copy to the simulated server meets it",
+}
+"""Switches of the simulated server that no test of the copy turns, and why."""
+
+
+@cache
+def functions(file: Path) -> frozenset[str]:
+    """The tests a file has."""
+    nodes = ast.walk(ast.parse(file.read_text("utf-8")))
+    return frozenset(each.name for each in nodes if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_every_quirk_has_its_row() -> None:
+    """118 of them, each with tests or with the reason why there is none."""
+    assert sorted(map(int, QUIRKS)) == list(range(1, 119))
+    for number, row in QUIRKS.items():
+        assert row["quirk"], number
+        assert ("tests" in row) != ("not_applicable" in row), number
+
+
+@pytest.mark.parametrize("number", [number for number, row in QUIRKS.items() if "tests" in row])
+def test_the_tests_of_a_quirk_are_there(number: str) -> None:
+    for name in QUIRKS[number]["tests"]:
+        path, _, function = name.partition("::")
+        file = HERE.parents[1] / path if "/" in path else HERE / path
+        assert function in functions(file), f"quirk {number}: {name} is not there"
+
+
+def test_every_switch_is_turned_by_a_test_of_the_copy() -> None:
+    """A fault that the simulated server can show and nobody copies through is a promise not kept."""
+    others = [each for each in HERE.glob("test_*.py") if each != Path(__file__)]
+    text = "\n".join(each.read_text("utf-8") for each in others)
+    turned = {name for name in FAULTS if f'"{name}"' in text}
+    assert set(FAULTS) - turned == set(NOT_OF_A_COPY)
+    assert "TROUBLES" in text or all(f'"{name}"' in text for name in TROUBLES)
 
 
 @pytest.mark.parametrize(

@@ -445,3 +445,121 @@ def test_imapclient_lives_through_the_face(served: Served) -> None:
         for data in client.fetch(client.search(), ["BODY.PEEK[]", "FLAGS", "INTERNALDATE"]).values():
             client.append("其他文件夹/备份", data[b"BODY[]"], data[b"FLAGS"], data[b"INTERNALDATE"])
     assert served.box.counts()["其他文件夹/备份"] == 3
+
+
+# ------------------------------------------------------------------ what other servers do
+
+
+def test_throttled(served: Served, client: RawClient) -> None:
+    """imap-quirks 103; what a client sent without waiting is passed over."""
+    served.box.faults["throttled"] = 2
+    assert client.do("NOOP") == ["BAD Request is throttled. Suggested Backoff Time: 1500 milliseconds"]
+    assert client.do(b"APPEND INBOX {3+}\r\none")[0].startswith("BAD Request is throttled")
+    assert client.do("NOOP") == ["OK NOOP completed"]
+
+
+def test_idle_and_utf8_close(served: Served) -> None:
+    served.box.faults["idle_ms"] = 50
+    with served.client() as client:
+        client.do("NOOP")
+        assert client.line() == "* BYE Autologout, idle for too long"
+        assert client.is_cut()
+    del served.box.faults["idle_ms"]
+    served.box.faults["utf8_closes"] = True
+    with served.client() as client:
+        assert client.do("SELECT INBOX")[-1].startswith("OK")
+        assert client.do("SELECT 其他".encode()) == [""]
+
+
+def test_login_wants_code_and_id_required(served: Served) -> None:
+    served.box.faults["login_wants_code"] = 1
+    assert log_in(served) == "NO Please using authorized code to login"
+    served.box.faults["id_required"] = True
+    with served.client() as client:
+        assert client.do("EXAMINE INBOX") == ["NO Unsafe Login. Please send ID first"]
+        client.do('ID ("name" "test")')
+        assert client.do("EXAMINE INBOX")[-1].startswith("OK")
+
+
+def test_literal_plus_lie(served: Served) -> None:
+    served.box.faults["literal_plus_lie"] = True
+    with served.client() as client:
+        assert client.do("CAPABILITY")[0].endswith(" UIDPLUS LITERAL+")
+        assert client.do(b"APPEND INBOX {3+}\r\none") == ["BAD APPEND parameters!"]
+        assert client.append("INBOX", b"one").startswith("OK")
+
+
+def test_names(served: Served, client: RawClient) -> None:
+    """imap-quirks 31 to 35."""
+    faults = served.box.faults
+    create = f'CREATE "{ROOT_WIRE}/'
+    assert client.do(f'{create}Case"')[0].startswith("OK")
+    cases = (
+        ("names_strict", "a.b", "Folder name is invalid"),
+        ("names_strict", "a ", "Folder name is invalid"),
+        ("names_fold_case", "case", "Folder already exists!"),
+        ("name_bytes_max", "x" * 61, "Folder name is too long"),
+        ("depth_max", "1/2/3/4", "Mailbox doesn't allow inferior mailboxes"),
+    )
+    for number, (fault, name, text) in enumerate(cases):
+        faults[fault] = True
+        assert client.do(f'{create}{name}"') == [f"NO {text}"]
+        assert client.do(f'{create}fine {number}/below"')[0].startswith("OK")
+        del faults[fault]
+        assert client.do(f'{create}{name}"')[0].startswith("OK")
+    faults["no_namespace"] = True
+    assert client.do("NAMESPACE") == ["BAD Command!"]
+
+
+def test_subscribe_needed_and_a_locked_folder(served: Served, client: RawClient) -> None:
+    served.box.faults["subscribe_needed"] = True
+    name = f'"{ROOT_WIRE}/new"'
+    assert client.do(f"CREATE {name}")[0].startswith("OK")
+    assert not [line for line in client.do('LIST "" "*"') if "new" in line]
+    client.do(f"SUBSCRIBE {name}")
+    assert [line for line in client.do('LIST "" "*"') if "new" in line]
+    served.do(lambda: setattr(served.box.folders["其他文件夹/new"], "locked", True))
+    assert client.do(f"EXAMINE {name}") == ["* BYE Folder is locked", ""]
+
+
+def test_literals_everywhere_and_literal8(served: Served, client: RawClient) -> None:
+    served.box.faults["literals_everywhere"] = True
+    assert client.do('LIST "" INBOX')[0] == '* LIST (\\HasNoChildren) "/" {5}\r\nINBOX'
+    assert client.do("STATUS INBOX (UIDNEXT)")[0] == "* STATUS {5}\r\nINBOX (UIDNEXT 4)"
+    served.box.faults["literal8"] = True
+    assert f"BODY[] ~{{{len(MAIL)}}}" in client.do("UID FETCH 1 (BODY.PEEK[])")[0]
+
+
+def test_fetch_in_other_ways(served: Served, client: RawClient) -> None:
+    """imap-quirks 61, 117."""
+    faults = served.box.faults
+    faults["fetch_truncated"] = 1
+    assert len(client.do("UID FETCH 1:3 (BODY.PEEK[])")) == 2
+    assert len(client.do("UID FETCH 1:3 (BODY.PEEK[])")) == 4
+    faults["fetch_split"] = True
+    lines = client.do("UID FETCH 2 (FLAGS RFC822.SIZE)")
+    assert lines[:2] == [f"* 2 FETCH (RFC822.SIZE {len(MAIL)} UID 2)", "* 2 FETCH (UID 2 FLAGS ())"]
+    del faults["fetch_split"]
+    faults["unsolicited_fetch"] = True
+    lines = client.do("UID FETCH 2 (RFC822.SIZE)")
+    assert lines[:2] == ["* 2 FETCH (FLAGS ())", "* 1 FETCH (FLAGS () UID 1)"]
+    faults["date_nonsense"] = True
+    assert '"00-Jan-0000 25:00:00 +9900"' in client.do("FETCH 1 (INTERNALDATE)")[-2]
+
+
+def test_append_in_other_ways(served: Served, client: RawClient) -> None:
+    faults = served.box.faults
+    faults["rate_limited"] = 1
+    assert client.append("INBOX", b"one") == "NO [LIMIT] Rate limit exceeded"
+    faults["twins_thrown_away"] = True
+    assert " 1] APPEND completed" in client.append("INBOX", MAIL)
+    assert served.box.counts()["INBOX"] == 3
+    faults["header_munged"] = True
+    assert client.append("INBOX", b"A: \xe4\r\n\r\n\xe4").startswith("OK")
+    assert served.box.message("INBOX", 4).raw == b"A: X\r\n\r\n\xe4"
+    faults["size_closes"] = 10
+    assert client.append("INBOX", b"x" * 10).startswith("OK")
+    client.send("A APPEND INBOX {11}\r\n")
+    assert client.line().startswith("+")
+    client.send(b"x" * 5)
+    assert client.is_cut()

@@ -58,7 +58,8 @@ async def append(session: Session, line: bytes, position: int) -> str:
             raise
         if not sent_already:
             await session.ask_for_more()
-        if session.trips("drop_in_append"):
+        closes = session.size_of("size_closes")
+        if (closes and size > closes) or session.trips("drop_in_append"):
             await session.inbound.exactly(size // 2)
             raise Drop
         waiting.append(Waiting(await session.inbound.exactly(size), flags, when))
@@ -125,6 +126,8 @@ def check_after(session: Session, mail: Waiting) -> None:
     """Refuse what only the whole mail shows; nobody looks into it while no such switch is on."""
     if session.trips("busy"):
         raise No(BUSY)
+    if session.trips("rate_limited"):
+        raise No("[LIMIT] Rate limit exceeded")
     for fault, refused, text in CONTENT:
         if session.armed(fault) and refused(mail.raw) and session.trips(fault):
             raise No(f"Message contains {text}")
@@ -153,6 +156,13 @@ async def stored(session: Session, folder: Folder, waiting: list[Waiting]) -> st
             folder.uidnext += 1
             continue
         raw, flags, when = each.raw, each.flags, each.when
+        if session.armed("twins_thrown_away"):
+            twin = next((uid for uid, other in folder.messages.items() if other.raw == raw), None)
+            if twin is not None and session.trips("twins_thrown_away"):
+                uids.append(twin)
+                continue
+        if session.trips("header_munged"):
+            raw = munged(raw)
         if session.trips("headers_added"):
             raw = added_headers(session, folder) + raw
         if session.trips("keyword_forgotten"):
@@ -171,6 +181,12 @@ async def stored(session: Session, folder: Folder, waiting: list[Waiting]) -> st
         uids = [uid - 1 for uid in uids]
     numbers = f"{uids[0]}:{uids[-1]}" if len(uids) > 1 else str(uids[0])
     return f"[APPENDUID {folder.uidvalidity} {numbers}] APPEND completed"
+
+
+def munged(raw: bytes) -> bytes:
+    """The mail with X for every 8-bit byte of its header."""
+    head, separator, body = raw.partition(b"\r\n\r\n")
+    return bytes(byte if byte < 128 else ord("X") for byte in head) + separator + body
 
 
 def added_headers(session: Session, folder: Folder) -> bytes:

@@ -70,6 +70,7 @@ class Folder:
         self.unseen = 0
         self.deleted: set[int] = set()
         self.subscribed = True
+        self.locked = False  # SELECT and EXAMINE of it end the session (imap-quirks 39)
         self.watchers: list[Watcher] = []
 
     @property

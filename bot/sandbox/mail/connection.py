@@ -31,12 +31,15 @@ async def capability(session: Session, arguments: Arguments) -> str:
     text = BEFORE_LOGIN if session.mailbox is None else AFTER_LOGIN
     if session.trips("literal_plus"):
         text += " LITERAL+ MULTIAPPEND"
+    elif session.trips("literal_plus_lie"):
+        text += " LITERAL+"
     limit = session.size_of("appendlimit")
     session.say(f"* CAPABILITY {text}" + f" APPENDLIMIT={limit}" * bool(limit))
     return "CAPABILITY completed"
 
 
 async def identify(session: Session, arguments: Arguments) -> str:
+    session.identified = True
     session.say("* ID NIL")
     return "ID completed"
 
@@ -103,6 +106,8 @@ def enter(session: Session, user: str, password: str) -> None:
         raise No(LOGIN_FAIL)
     session.mailbox = mailbox  # so that the mailbox's own switches count
     try:
+        if session.trips("login_wants_code"):
+            raise No("Please using authorized code to login")
         if not may_enter(session, mailbox) or password not in mailbox.passwords.values():
             raise No(LOGIN_FAIL)
         if session.trips("uidvalidity_change"):
@@ -208,10 +213,12 @@ async def serve(session: Session) -> None:
 async def answer_one(session: Session) -> bool:
     """Read one command and answer it; False after LOGOUT."""
     session.outbound.bytes_per_second = session.size_of("slow")
-    line = await session.inbound.line()
+    line = await next_line(session)
     limit = session.size_of("long_line_dropped")
     if limit and len(line) > limit:
         return True
+    if not line.isascii() and session.trips("utf8_closes"):
+        raise Drop
     found = COMMAND.match(line)
     if found is None:
         session.say("* BAD Command!")
@@ -224,7 +231,7 @@ async def answer_one(session: Session) -> bool:
     if pause_ms:
         await asyncio.sleep(pause_ms / 1000)
     try:
-        await general_trouble(session)
+        await general_trouble(session, line)
         text = "OK " + await run(session, verb, line, position)
     except No as refusal:
         text = f"NO {refusal}"
@@ -262,7 +269,18 @@ def log_command(session: Session, tag: str, verb: str, line: bytes) -> None:
         session.log("client", f"{tag} {verb} ***")
 
 
-async def general_trouble(session: Session) -> None:
+async def next_line(session: Session) -> bytes:
+    """The next command, or BYE to who has been silent for too long."""
+    idle_ms = session.size_of("idle_ms")
+    try:
+        async with asyncio.timeout(idle_ms / 1000 if idle_ms else None):
+            return await session.inbound.line()
+    except TimeoutError:
+        session.say("* BYE Autologout, idle for too long")
+        raise Drop from None
+
+
+async def general_trouble(session: Session, line: bytes) -> None:
     """The faults that can strike any command, before it is done."""
     if session.trips("drop_on_command"):
         raise Drop
@@ -272,6 +290,9 @@ async def general_trouble(session: Session) -> None:
     if session.trips("bad_untagged"):
         session.say("* BAD Command!")
         raise Silence
+    if session.trips("throttled"):
+        await appending.pass_over(session, line)
+        raise Bad("Request is throttled. Suggested Backoff Time: 1500 milliseconds")
     if session.trips("hang"):
         await session.inbound.until_closed()
         raise Drop

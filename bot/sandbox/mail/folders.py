@@ -7,7 +7,7 @@ import re
 from bot.sandbox.mail import utf7
 from bot.sandbox.mail.boxes import INBOX, ROOT, SYSTEM_FLAGS, SYSTEM_FOLDERS, Folder
 from bot.sandbox.mail.parsing import LIST_NAME, Arguments, BadSyntax, quoted
-from bot.sandbox.mail.session import BUSY, No, Session
+from bot.sandbox.mail.session import BUSY, Bad, Drop, No, Session
 
 ROOT_WIRE = utf7.encode(ROOT)
 NAME_BYTES_MAX = 1000
@@ -38,8 +38,13 @@ def listing(session: Session, arguments: Arguments, verb: str, *, subscribed_onl
     wanted = re.compile("".join(wildcard(character) for character in reference + pattern))
     for wire, flags in listed(session, subscribed_only=subscribed_only):
         if wanted.fullmatch(wire) or (wire == INBOX and wanted.fullmatch(wire.lower())):
-            session.say(f'* {verb} ({flags}) "/" {quoted(wire)}')
+            session.say(f'* {verb} ({flags}) "/" {spelled(session, wire)}')
     return f"{verb} completed"
+
+
+def spelled(session: Session, wire: str) -> str:
+    """A folder's name in an answer."""
+    return f"{{{len(wire)}}}\r\n{wire}" if session.trips("literals_everywhere") else quoted(wire)
 
 
 def wildcard(character: str) -> str:
@@ -48,7 +53,12 @@ def wildcard(character: str) -> str:
 
 def listed(session: Session, *, subscribed_only: bool) -> list[tuple[str, str]]:
     """The wire names this session sees with their flags: the root first, then the system's, then people's own."""
-    folders = [folder for folder in session.box.folders.values() if session.visible(folder)]
+    hidden = session.trips("subscribe_needed")
+    folders = [
+        folder
+        for folder in session.box.folders.values()
+        if session.visible(folder) and (folder.subscribed or not hidden)
+    ]
     parents = {folder.wire.rpartition("/")[0] for folder in folders}
     rows = []
     if session.show_custom and not subscribed_only:
@@ -84,7 +94,7 @@ async def status(session: Session, arguments: Arguments) -> str:
         numbers |= {"MESSAGES": len(shown), "UNSEEN": sum("\\Seen" not in message.flags for message in shown)}
     numbers["MESSAGES"] += session.size_of("exists_larger")
     values = " ".join(f"{item} {numbers[item]}" for item in items)
-    session.say(f"* STATUS {quoted(folder.wire)} ({values})")
+    session.say(f"* STATUS {spelled(session, folder.wire)} ({values})")
     return "STATUS completed"
 
 
@@ -102,7 +112,12 @@ def opened(session: Session, arguments: Arguments, *, read_only: bool) -> str:
     session.close_folder()
     if session.trips("select_refused"):
         raise No(BUSY)
+    if not session.identified and session.trips("id_required"):
+        raise No("Unsafe Login. Please send ID first")
     folder = session.folder(wire)
+    if folder.locked:
+        session.say("* BYE Folder is locked")
+        raise Drop
     selected = session.select(folder, read_only=read_only)
     flags = " ".join(SYSTEM_FLAGS)
     kept = flags if session.trips("keywords_not_announced") else f"\\* {flags}"
@@ -134,8 +149,25 @@ async def create(session: Session, arguments: Arguments) -> str:
         raise No("Folder already exists!")
     if not name.startswith(ROOT + "/") and session.trips("top_level_refused"):
         raise No("Create folder failed")
-    session.box.add_folder(name)
+    check_name(session, name)
+    session.box.add_folder(name).subscribed = not session.trips("subscribe_needed")
     return "CREATE completed"
+
+
+def check_name(session: Session, name: str) -> None:
+    """Raise No for a name that other servers would refuse."""
+    parts = name.removeprefix(ROOT + "/").split("/")
+    if any(re.search(r'[.*%#"\\]|^ | $', part) for part in parts) and session.trips("names_strict"):
+        raise No("Folder name is invalid")
+    taken = {each.casefold() for each in session.box.folders}
+    if name.casefold() in taken and session.trips("names_fold_case"):
+        raise No("Folder already exists!")
+    limit = session.size_of("name_bytes_max")
+    if limit and any(len(utf7.encode(part)) > limit for part in parts):
+        raise No("Folder name is too long")
+    depth = session.size_of("depth_max")
+    if depth and len(parts) > depth:
+        raise No("Mailbox doesn't allow inferior mailboxes")
 
 
 async def delete(session: Session, arguments: Arguments) -> str:
@@ -169,5 +201,7 @@ def set_subscribed(session: Session, arguments: Arguments, subscribed: bool) -> 
 
 async def namespace(session: Session, arguments: Arguments) -> str:
     arguments.end()
+    if session.trips("no_namespace"):
+        raise Bad("Command!")
     session.say('* NAMESPACE (("" "/")) NIL NIL')
     return "NAMESPACE completed"

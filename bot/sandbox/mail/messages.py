@@ -63,7 +63,10 @@ async def fetch(session: Session, arguments: Arguments, *, uid: bool = False) ->
     bodies = any(item.section is not None for item in items)
     sees = any(item.section is not None and not item.peek for item in items) and not selected.read_only
     refused = False
-    for number, message in named(session, selected, numbers, uid=uid):
+    mails = named(session, selected, numbers, uid=uid)
+    if bodies and session.armed("fetch_truncated"):
+        mails = truncated(session, list(mails))
+    for number, message in mails:
         if message.trouble == "ghost":
             continue
         if bodies and message.trouble:
@@ -75,10 +78,34 @@ async def fetch(session: Session, arguments: Arguments, *, uid: bool = False) ->
             selected.folder.set_flags(message, message.flags | {"\\Seen"}, by=selected)
             if not any(item.name == "FLAGS" for item in items):
                 items = [*items, Item("FLAGS")]
-        await answer(session, number, message, items, bodies)
+        if session.trips("unsolicited_fetch"):
+            unsolicited(session, selected, number, message)
+        for some in in_answers(session, items):
+            await answer(session, number, message, some, bodies)
     if refused:
         raise No("FETCH failed, some messages cannot be read")
     return "FETCH completed"
+
+
+def truncated(session: Session, mails: list[tuple[int, Message]]) -> Iterator[tuple[int, Message]]:
+    """Half of several mails, if that is to happen."""
+    return iter(mails[: len(mails) // 2] if len(mails) > 1 and session.trips("fetch_truncated") else mails)
+
+
+def unsolicited(session: Session, selected: Selected, number: int, message: Message) -> None:
+    """News nobody asked for: of the mail itself without its UID, and of the folder's first (RFC 3501, 7.4.2)."""
+    session.say(f"* {number} FETCH (FLAGS {session.flag_list(message.flags)})")
+    first = selected.folder.messages.get(selected.view[0])
+    if first is not None:
+        session.say(f"* 1 FETCH (FLAGS {session.flag_list(first.flags)} UID {first.uid})")
+
+
+def in_answers(session: Session, items: list[Item]) -> list[list[Item]]:
+    """All in one, or the last asked for first, each with the UID."""
+    asked = [item for item in items if item.name != "UID"]
+    if len(asked) < 2 or len(asked) == len(items) or not session.trips("fetch_split"):
+        return [items]
+    return [[*asked[1:], Item("UID")], [Item("UID"), asked[0]]]
 
 
 async def strike(session: Session, trouble: str) -> None:
@@ -104,7 +131,7 @@ async def answer(session: Session, number: int, message: Message, items: list[It
         if data is None:
             text += "NIL"
             continue
-        text += f"{{{len(data)}}}\r\n"
+        text += f"{'~' * session.trips('literal8')}{{{len(data)}}}\r\n"
         pieces += [text.encode("latin-1"), data]
         text = ""
     pieces.append(text.encode("latin-1") + b")\r\n")
@@ -125,6 +152,8 @@ def plain_value(session: Session, message: Message, name: str) -> str | bytes:
     if name == "FLAGS":
         return session.flag_list(message.flags)
     if name == "INTERNALDATE":
+        if session.trips("date_nonsense"):
+            return '"00-Jan-0000 25:00:00 +9900"'
         return f'"{written(message.date, padded=not session.trips("date_unpadded"))}"'
     if name == "RFC822.SIZE":
         return str(len(message.raw) + 7 * (message.trouble == "size"))

@@ -116,6 +116,7 @@ class Session:
         self.show_custom = True
         self.selected: Selected | None = None
         self.command = ""
+        self.identified = False
         self.woken: Callable[[], None] = lambda: None
 
     # the account

@@ -1,0 +1,349 @@
+"""
+A copy to and from servers with the habits of imap-quirks, one at a time, beyond those of test_exmail.
+
+The table that says which test belongs to which quirk is quirks.toml; test_quirks.py keeps it true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from bot.mail.copy import RefusalReason
+from bot.mail.errors import LoginRefused, MailError
+from bot.mail.notes import NoteKind
+from bot.mail.verify import verify_copy
+from bot.sandbox.mailserver import TROUBLES
+from storage.ledger import SqlLedger
+from tests.mail.mailboxes import message
+from tests.mail.test_exmail import MAILS, NOW, ROOT, World, world
+
+
+def engine(reason: str) -> pytest.MarkDecorator:
+    """What the copy engine does not do yet; the mark goes when it does."""
+    return pytest.mark.xfail(strict=True, reason=f"engine: {reason}")
+
+
+# Habits that last and do no harm, at the side where a server can have them.
+HARMLESS = (
+    "id_required",
+    "no_namespace",
+    "utf8_closes",
+    "literals_everywhere",
+    pytest.param("fetch_split", marks=engine("the pieces of a split FETCH answer are not put together")),
+    "unsolicited_fetch",
+    "literal8",
+    "subscribe_needed",
+)
+
+
+def tried(ledger: SqlLedger, story: Callable[[World], Awaitable[None]]) -> None:
+    """Run a story in a world of its own."""
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            await story(here)
+
+    asyncio.run(work())
+
+
+async def all_there(here: World) -> None:
+    """Everything once, verified, and a second run finds nothing to do."""
+    assert here.copied() == here.expected()
+    assert await here.verified()
+    assert (await here.copy()).stored == 0
+    assert here.copied() == here.expected()
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("fault", HARMLESS)
+def test_a_habit_does_no_harm(ledger: SqlLedger, side: str, fault: str) -> None:
+    async def story(here: World) -> None:
+        (here.source if side == "source" else here.target).faults[fault] = True
+        outcome = await here.copy(connections=2)
+        assert outcome.finished
+        assert not outcome.refused
+        await all_there(here)
+
+    tried(ledger, story)
+
+
+def test_an_idle_session_may_end(ledger: SqlLedger) -> None:
+    """The source ends sessions that wait while the target is slow; the copy gets on (104)."""
+
+    async def story(here: World) -> None:
+        here.source.faults["idle_ms"] = 1_500
+        here.target.faults["latency_ms"] = 100
+        outcome = await here.copy(silence=5)
+        assert outcome.finished
+        assert not outcome.refused
+        here.source.faults.clear()
+        here.target.faults.clear()
+        await all_there(here)
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("after", [0, 5, 9])
+def test_throttling_is_waited_for(ledger: SqlLedger, side: str, after: int) -> None:
+    """BAD Request is throttled: later, not never (103)."""
+
+    async def story(here: World) -> None:
+        (here.source if side == "source" else here.target).faults.arm("throttled", times=2, after=after)
+        for _ in range(3):
+            try:
+                outcome = await here.copy()
+                break
+            except MailError:  # at the login it is told
+                continue
+        assert outcome.finished
+        assert not outcome.refused
+        await all_there(here)
+
+    tried(ledger, story)
+
+
+@engine("[LIMIT] is not known as busy")
+def test_a_rate_limit_is_waited_for(ledger: SqlLedger) -> None:
+    async def story(here: World) -> None:
+        here.target.faults.arm("rate_limited", times=2, after=3)
+        outcome = await here.copy()
+        assert outcome.finished
+        assert not outcome.refused, [each.detail for each in outcome.refused]
+        assert here.pauses
+        await all_there(here)
+
+    tried(ledger, story)
+
+
+def test_a_wanted_code_is_a_refused_login(ledger: SqlLedger) -> None:
+    async def story(here: World) -> None:
+        here.source.faults["login_wants_code"] = True
+        with pytest.raises(LoginRefused, match="authorized code"):
+            await here.copy()
+        assert len(here.source.logins) <= 1, "a refused login is not tried again"
+
+    tried(ledger, story)
+
+
+@engine("an announced LITERAL+ that does not work is not given up")
+def test_a_lie_about_literals_ends_or_is_survived(ledger: SqlLedger) -> None:
+    """LITERAL+ announced and refused: no mail is listed as refused for good, none is doubled."""
+
+    async def story(here: World) -> None:
+        here.target.faults["literal_plus_lie"] = True
+        try:
+            outcome = await here.copy()
+            assert not outcome.refused, [each.detail for each in outcome.refused]
+        except MailError:
+            assert here.copied().get("INBOX") is None
+        here.target.faults.clear()
+        here.ledger.retry_refused()
+        assert (await here.copy()).finished
+        await all_there(here)
+
+    tried(ledger, story)
+
+
+def test_half_an_answer_is_not_a_whole_one(ledger: SqlLedger) -> None:
+    """A FETCH that gives half of what was asked and says OK: the rest is asked for again (48, 117)."""
+
+    async def story(here: World) -> None:
+        here.source.faults.arm("fetch_truncated", times=3)
+        outcome = await here.copy()
+        assert outcome.finished
+        assert not outcome.refused
+        await all_there(here)
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("names_strict", marks=engine("not every refused character is replaced")),
+        "names_fold_case",
+        pytest.param("name_bytes_max", marks=engine("a name that is too long is not shortened")),
+        "depth_max",
+    ],
+)
+def test_names_a_target_does_not_take(ledger: SqlLedger, fault: str) -> None:
+    """Every folder arrives under a name of its own, and a changed one is said (31 to 35)."""
+
+    async def story(here: World) -> None:
+        names = ["a.b 100% *", 'say "x" #1', "Case", "case", "长" * 30, "1/2/3/4/5"]
+        for number, name in enumerate(names):
+            raw = message(100 + number, random.Random(number))
+            here.source.put(f"其他文件夹/{name}", raw, NOW - timedelta(days=number))
+        here.target.faults[fault] = True
+        outcome = await here.copy()
+        assert outcome.finished
+        assert {each.kind for each in outcome.notes} <= {NoteKind.NAME_CHANGED}
+        assert len({each.target for each in outcome.folders}) == len(outcome.folders)
+        copied = sum(mails.total() for mails in here.copied().values())
+        assert copied == MAILS + len(names)
+        assert await here.verified()
+
+    tried(ledger, story)
+
+
+def test_malformed_names_are_copied(ledger: SqlLedger) -> None:
+    """A wire name that is no modified UTF-7 is shown as it is (24); UIDs have gaps (42)."""
+
+    async def story(here: World) -> None:
+        folder = here.source.add_folder("其他文件夹/broken", wire="&UXZO1mWHTvZZOQ-/&broken")
+        for number in range(6):
+            folder.add(message(number, random.Random(number)), NOW - timedelta(days=number))
+        for uid in (1, 3, 4):
+            folder.expunge(uid)
+        outcome = await here.copy()
+        assert outcome.finished
+        assert not outcome.refused
+        assert sum(mails.total() for mails in here.copied().values()) == MAILS + 3
+        assert await here.verified()
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize("fault", ["twins_thrown_away", "header_munged"])
+def test_what_a_target_makes_of_a_mail_is_noticed(ledger: SqlLedger, fault: str) -> None:
+    """Twins thrown away, header bytes replaced: never called verified as if nothing had happened (83, 96)."""
+
+    async def story(here: World) -> None:
+        here.source.put("INBOX", message(60, random.Random(6), kind="eight_bit"), NOW)
+        here.target.faults[fault] = True
+        outcome = await here.copy()
+        assert outcome.finished
+        told = {each.kind for each in outcome.notes} & {NoteKind.BYTES_CHANGED}
+        assert told or not await here.verified()
+
+    tried(ledger, story)
+
+
+def test_a_mail_that_breaks_the_line_is_given_up(ledger: SqlLedger) -> None:
+    """The line closes in its middle each time: listed, and the others arrive (70)."""
+
+    async def story(here: World) -> None:
+        here.source.put("INBOX", message(50, random.Random(5), size=60_000), NOW)
+        here.target.faults["size_closes"] = True
+        outcome = await here.copy()
+        assert [(each.reason, each.subject) for each in outcome.refused] == [(RefusalReason.LOST, "mail 50")]
+        assert outcome.stored == MAILS
+
+    tried(ledger, story)
+
+
+@engine("a folder that ends the session ends the copy")
+def test_a_folder_that_ends_the_session_does_not_end_the_copy(ledger: SqlLedger) -> None:
+    """A locked folder answers BYE (39): it is named, the others are copied."""
+
+    async def story(here: World) -> None:
+        here.source.add_folder("其他文件夹/locked").locked = True
+        here.source.put("其他文件夹/locked", message(1, random.Random(1)), NOW)
+        outcome = await here.copy()
+        assert "locked" in " ".join(each.folder for each in outcome.notes)
+        assert outcome.stored == MAILS
+
+    tried(ledger, story)
+
+
+def test_no_date_is_no_reason_to_lose_a_mail(ledger: SqlLedger) -> None:
+    async def story(here: World) -> None:
+        here.source.faults["date_nonsense"] = True
+        outcome = await here.copy()
+        assert outcome.finished
+        assert not outcome.refused
+        assert here.copied(body_only=True) == here.expected(body_only=True)
+        assert (await here.copy()).stored == 0
+
+    tried(ledger, story)
+
+
+def test_the_source_goes_on_living(ledger: SqlLedger) -> None:
+    """Mail that comes and mail that goes while the copy runs: what came is told, what went is no error (46, 47)."""
+
+    async def story(here: World) -> None:
+        inbox = here.source.folders["INBOX"]
+
+        def on_line(user: str, direction: str, line: str) -> None:
+            if user == here.source.address and direction == "client" and "BODY.PEEK[]" in line and 6 in inbox.messages:
+                inbox.expunge(6)
+                inbox.add(message(70, random.Random(7)), NOW)
+
+        here.server.on_line = on_line
+        outcome = await here.copy()
+        assert outcome.finished
+        assert not outcome.refused
+        source, target = here.accounts
+        check = await verify_copy(source, target, ledger=here.ledger)
+        assert sum(each.newer for each in check.folders) == 1
+        assert (await here.copy()).stored == 1
+        kept = sum(mails.total() for mails in here.copied().values())
+        assert kept in (MAILS, MAILS + 1), "the one that went may have been read before"
+
+    tried(ledger, story)
+
+
+def test_the_whole_mailbox_again_copies_nothing(ledger: SqlLedger) -> None:
+    """Also into a target that has mail of its own, which is left alone (100)."""
+
+    async def story(here: World) -> None:
+        here.target.put(f"{ROOT}/INBOX", b"Subject: not ours\r\n\r\nstays\r\n", NOW)
+        assert (await here.copy()).stored == MAILS
+        assert (await here.copy()).stored == 0
+        assert here.copied()["INBOX"].total() == here.expected()["INBOX"].total() + 1
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(name, marks=engine("a size that is untrue is taken for true") if name == "size" else ())
+        for name in TROUBLES
+    ],
+)
+def test_one_mail_in_trouble_costs_nothing_else(ledger: SqlLedger, trouble: str) -> None:
+    """Counted and not given, refused, empty, of another size, hanging, breaking the line: listed or copied whole."""
+
+    async def story(here: World) -> None:
+        sick = here.source.put("INBOX", message(50, random.Random(5), size=3_000), NOW)
+        here.source.message("INBOX", sick).trouble = trouble
+        outcome = await here.copy()
+        assert outcome.finished
+        if trouble == "size":
+            assert not outcome.refused
+            await all_there(here)
+            return
+        assert outcome.stored == MAILS
+        assert sum(mails.total() for mails in here.copied().values()) == MAILS
+        listed = {(each.uid, each.reason) for each in outcome.refused}
+        assert listed <= {(sick, RefusalReason.UNREADABLE), (sick, RefusalReason.LOST)}
+        assert listed or trouble == "ghost", "what was never told of is not missed"
+        here.source.message("INBOX", sick).trouble = ""
+        here.ledger.retry_refused()
+        assert (await here.copy()).stored == 1
+        await all_there(here)
+
+    tried(ledger, story)
+
+
+def test_a_slow_drip_is_no_silence(ledger: SqlLedger) -> None:
+    """Bytes that come slowly renew the deadline: the copy takes several of them (2, 108)."""
+
+    async def story(here: World) -> None:
+        here.source.put("INBOX", message(51, random.Random(5), size=9_000), NOW)
+        here.source.faults["slow"] = 12_000
+        outcome = await here.copy(silence=0.5)
+        assert outcome.seconds > 1.0
+        assert outcome.finished
+        assert outcome.reconnects == 0
+        here.source.faults.clear()
+        await all_there(here)
+
+    tried(ledger, story)
