@@ -76,7 +76,9 @@ def test_an_idle_session_may_end(ledger: SqlLedger) -> None:
     """The source ends sessions that wait while the target is slow; the copy gets on (104)."""
 
     async def story(here: World) -> None:
-        here.source.faults["idle_ms"] = 1_500
+        for number in range(30):
+            here.source.put("INBOX", message(100 + number, random.Random(number)), NOW - timedelta(days=number))
+        here.source.faults["idle_ms"] = 2_000
         here.target.faults["latency_ms"] = 100
         outcome = await here.copy(silence=5)
         assert outcome.finished

@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bot.mail.session import MailAccount
+from bot.sandbox.mail import utf7
 from tests.bench import mailbox, reading, relay
 from tests.bench.mailbox import Filled
 from tests.mail import child
@@ -105,12 +106,12 @@ class Soak:
             else:
                 await run.with_a_restart()
             await run.check_end(run.start())
-        self.compare(trial, target)
+        self.compare(trial, target, run)
 
     def through(self, account: MailAccount, trial: Trial) -> MailAccount:
         return dataclasses.replace(account, port=self.server.profiles[trial.profile].port)
 
-    def compare(self, trial: Trial, target: MailAccount) -> None:
+    def compare(self, trial: Trial, target: MailAccount, run: Run) -> None:
         found = reading.compare(self.source.contents, reading.contents(target, ROOT))
         tally = self.tally
         tally.trials += 1
@@ -120,7 +121,7 @@ class Soak:
         tally.flags += found.flags
         tally.dates += found.dates
         if not found.exact:
-            print(f"  FOUND in trial ({trial.words()}): {found.words()}", flush=True)
+            print(f"  FOUND in trial ({trial.words()}): {found.words()}; it noted {run.notes}", flush=True)
         self.server.empty(target)
 
 
@@ -135,6 +136,7 @@ class Run:
         self.delay = trial.round_trip_ms / 2_000
         self.ends: dict[str, relay.Pair] = {}
         self.argv: list[str] = []
+        self.notes: list[object] = []
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -174,7 +176,7 @@ class Run:
         """Killed where the step is heard; a step of a resumed copy comes after a first kill."""
         if wanted.resumed:
             await self.once_killed_at(FIRST_LOST)
-            await self.doubled_by_hand()
+            self.doubled_by_hand()
         if not await self.once_killed_at(wanted):
             name = f"{wanted.name} ({self.trial.profile})"
             if name not in self.soak.tally.not_reached:
@@ -204,14 +206,14 @@ class Run:
         process.join(SECONDS_MAX)
         return now.is_set()
 
-    async def doubled_by_hand(self) -> None:
-        """What a dead session leaves when it had sent a mail twice: a second copy above the mark."""
+    def doubled_by_hand(self) -> None:
+        """What a dead session leaves when it had sent a mail twice: a second copy above the mark, in each folder."""
         with mailbox.Raw(self.target) as connection:
-            listed = connection.do(f'STATUS "{ROOT}/INBOX" (MESSAGES)'.encode())
-            if not listed or b"MESSAGES 0" in listed[0]:
-                return
-            connection.do(f'SELECT "{ROOT}/INBOX"'.encode())
-            connection.do(f'COPY 1 "{ROOT}/INBOX"'.encode())
+            for folder in self.soak.source.contents:
+                wire = f'"{ROOT}/{utf7.encode(folder)}"'
+                if b"(MESSAGES 0)" not in connection.do(f"STATUS {wire} (MESSAGES)".encode())[0]:
+                    connection.do(f"SELECT {wire}".encode())
+                    connection.do(f"COPY 1 {wire}".encode())
 
     async def killed_at_random(self) -> None:
         """Kills a random while after the ledger has begun to grow (one in five: after the start), again and again."""
@@ -271,6 +273,7 @@ class Run:
         if process.exitcode != 0 or not said.get("verified"):
             tally.unfinished += 1
             print(f"  FOUND in trial ({self.trial.words()}): exit {process.exitcode}: {text[-600:]}", flush=True)
+        self.notes = said.get("notes", [])
         tally.reconnects += said.get("reconnects", 0)
         tally.adopted += said.get("adopted", 0)
         tally.removed += said.get("removed", 0)
