@@ -12,7 +12,7 @@ from bot.replies import Button, Card, CardUpdate, Reply, Said, Text
 from bot.settings import Settings
 from bot.wecom.cards import cut_on_screen
 from bot.words import LANGUAGES, Lines, Words, from_json, lines, restored, say
-from storage.approvals import CARD_ABOUT
+from storage.approvals import ASKER_CARD_ABOUT, CARD_ABOUT
 from storage.models import Approval, SentCard
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def about(approval: Approval) -> str:
 
 def about_asker(approval: Approval) -> str:
     """What the cards of who asked a question are about."""
-    return f"asking-{approval.id}"
+    return f"{ASKER_CARD_ABOUT}{approval.id}"
 
 
 def zone_of(settings: Settings | None) -> ZoneInfo:

@@ -113,7 +113,7 @@ def stop_card(ctx: Context, to: str, approval: Approval, row: Override) -> Card:
         say("override.card_title", number=approval.id),
         note=say("override.card_note"),
         rows=[
-            (say("approvals.row_by"), ctx.directory.name(row.made_by)),
+            (say("override.row_by"), ctx.directory.name(row.made_by)),
             (say("approvals.row_reason"), row.reason),
             (say("override.row_at"), moment(row.due_at, ctx.settings)),
         ],

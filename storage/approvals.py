@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, exists, literal, select, update
+from sqlalchemy import ColumnElement, String, cast, exists, literal, or_, select, update
 
 from storage.asking import Asking
 from storage.models import Approval, ApprovalStatus, Json, SentCard
 
 EXPIRES_AFTER = timedelta(days=7)
 CARD_ABOUT = "approval-"  # with its number: what the cards of a question are about
+ASKER_CARD_ABOUT = "asking-"  # the same for the card of who asked
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
@@ -111,8 +112,9 @@ class Approvals(Asking):
 
     def void_with_open_cards(self) -> Sequence[Approval]:
         """Questions that were withdrawn while somebody still has a card with buttons."""
+        open_cards = or_(self._cards_open(), self._cards_open(about=ASKER_CARD_ABOUT))
         return self.session.scalars(
-            select(Approval).where(Approval.status == ApprovalStatus.VOID, self._cards_open()).order_by(Approval.id)
+            select(Approval).where(Approval.status == ApprovalStatus.VOID, open_cards).order_by(Approval.id)
         ).all()
 
     def with_old_cards(self, age: timedelta) -> Sequence[Approval]:
@@ -131,9 +133,9 @@ class Approvals(Asking):
             .with_for_update()
         ).all()
 
-    def _cards_open(self, *more: ColumnElement[bool]) -> ColumnElement[bool]:
-        about = literal(CARD_ABOUT) + cast(Approval.id, String)
-        return exists().where(SentCard.about == about, SentCard.closed_at.is_(None), *more)
+    def _cards_open(self, *more: ColumnElement[bool], about: str = CARD_ABOUT) -> ColumnElement[bool]:
+        subject = literal(about) + cast(Approval.id, String)
+        return exists().where(SentCard.about == subject, SentCard.closed_at.is_(None), *more)
 
     def take_out(self, approval: Approval, userids: Sequence[str]) -> None:
         """These are asked no more; its row must be locked."""

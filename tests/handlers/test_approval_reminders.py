@@ -172,6 +172,22 @@ def test_after_the_second_reminder_who_asked_may_choose_the_next_in_line(
     assert audited
 
 
+def test_the_offer_is_put_away_with_its_question(store: Store, settings: Settings, clock: FakeClock) -> None:
+    """Also where the job behind it was cancelled, and no approver has a card any more."""
+    at(clock, "2026-03-02 10:00")
+    with store.begin() as tx:
+        approval = ask(tx, settings)
+    for moment in ("2026-03-02 11:00", "2026-03-02 14:00"):
+        at(clock, moment)
+        reminded(store, settings)
+    with store.begin() as tx:
+        tx.approvals.void(approval.job_id)
+        for card in tx.cards.open_about("approval-1"):
+            tx.cards.close(card)
+    assert marks(sweep(store, settings, approvals.expire)) == [("mei", "Withdrawn")]
+    assert sweep(store, settings, approvals.expire) == []
+
+
 def test_on_demand_it_is_a_choice_or_a_name(store: Store, settings: Settings, speaking: Speaking) -> None:
     """The managers above, then the configured approvers; never who asks, nor who gains, nor who is asked."""
     held = {Role.APPROVER: frozenset({"lan", "mei", "tao", "gone"})}
