@@ -37,20 +37,23 @@ def around(*stages: str) -> tuple[str, ...]:
 
 
 EVERY_POINT = {
-    "asked": (*IN_THE_CLICK, *around("reassign: start"), "before a card is sent", "card sent, answer not stored"),
-    "submitted": ("stored, not acknowledged", *IN_THE_CLICK, "card sent, answer not stored"),
+    "asked": (*around("reassign: start"), "card sent, answer not stored"),
+    "submitted": IN_THE_CLICK,
     "approved": (*IN_THE_CLICK, *around("reassign: prepare")),
     "saved": around("reassign: prepare"),
-    "acknowledged": (*IN_THE_CLICK, *around("reassign: prepare", "reassign: facts", "reassign: reclaim")),
-    "taken off": around("handover: check", "reassign: reclaim", "reassign: assign"),
+    "acknowledged": (
+        *IN_THE_CLICK, *around("reassign: prepare"), "reassign: facts, committed", *around("reassign: reclaim")
+    ),
+    "taken off": ("handover: check, committed", *around("reassign: reclaim"), "reassign: assign, committed"),
     "assigned": (
-        *IN_THE_CLICK, *around("handover: check", "reassign: assign", "reassign: finish", "reassign: cleanup"),
+        "committed, not started",
+        *around("handover: check", "reassign: assign", "reassign: finish", "reassign: cleanup"),
     ),
 }  # fmt: skip
 A_FEW = {
     "approved": ("committed, not started",),
     "acknowledged": ("reassign: facts, committed", "reassign: reclaim, not committed"),
-    "taken off": ("handover: check, committed", "reassign: assign, not committed"),
+    "taken off": ("reassign: assign, not committed",),
     "assigned": ("reassign: assign, committed", "reassign: finish, not committed"),
 }
 
