@@ -10,6 +10,9 @@ RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 INSTALLER := pyproject.toml scripts/install
 
+# Some machines forbid bytecode; every process of a test run would then compile the whole project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test lint bench soak lock
 
 help: ## this list
