@@ -327,14 +327,16 @@ class PageHost:
         job = tx.jobs.get(link.job_id)
         box = tx.mailboxes.get(link.mailbox_id)
         data = job.data
-        lines = [say("access.page_job", number=job.id, asker=str(data.get("asker_name", job.asked_by)))]
+        name = str(data.get("asker_name", job.asked_by))
+        asker: Words | str = say("access.you") if link.member == job.asked_by else name
+        lines = [say("access.page_job", number=job.id, asker=asker)]
         if job.kind == CHECK_KIND:
             lines.append(say("access.page_check", source=str(data["source_address"]), address=box.address))
             return self.shown(tx, link, box, lines)
         if data.get("reason"):
             lines.append(say("access.page_reason", reason=str(data["reason"])))
         if link.side == "source" and data.get("target_address"):
-            lines.append(say("access.page_target", target=str(data["target_address"])))
+            lines.append(say("access.page_target", target=str(data["target_address"]), address=box.address))
             lines.append(
                 say("access.page_readers", readers=list(data.get("reader_names", [])) or say("access.readers_unknown"))
             )

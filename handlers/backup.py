@@ -63,6 +63,7 @@ from handlers.copying import (
     told,
     wait_for_connections,
 )
+from handlers.job_words import state_of
 from storage.ledger import LeaseLost
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
@@ -124,6 +125,8 @@ def request_backup(
     for job in ctx.tx.jobs.open_on(ids, kind=KIND):
         if list(pair(job)) == ids:
             raise UserError(say("backup.already_open", number=job.id, source=str(wanted_source)))
+    box = wanted_source.mailbox
+    others = ctx.tx.jobs.open_on([box.id], kind=KIND) if box is not None else []
     job = add_job(
         ctx.tx, asked_by=admin, asker_name=ctx.directory.name(admin), reason=reason, since=since,
         source={"address": wanted_source.address, "userid": wanted_source.userid},
@@ -131,7 +134,11 @@ def request_backup(
         folders=folders or [], without_junk=without is not None,
     )  # fmt: skip
     ctx.start(job)
-    return [Text(admin, say("backup.looking", source=str(wanted_source), target=str(wanted_target), number=job.id))]
+    told = [say("backup.looking", source=str(wanted_source), target=str(wanted_target), number=job.id)]
+    for other in (each for each in others if box is not None and pair(each)[0] == box.id):
+        target_there = str(other.data["target_address"])
+        told.append(say("backup.also_open", number=other.id, target=target_there, state=state_of(other)))
+    return [Text(admin, lines(*told))]
 
 
 def same(one: Meant, other: Meant) -> bool:
@@ -320,13 +327,13 @@ def show_preview(step: JobStep) -> None:
     )  # fmt: skip
 
 
-def ready_job(ctx: Context, job_id: int) -> Job:
+def ready_job(ctx: Context, job_id: int, for_what: str) -> Job:
     """A backup of which a preview was shown; UserError otherwise."""
     job = ctx.tx.jobs.find(job_id)
     if job is None or job.kind != KIND:
         raise UserError(say("jobs.unknown", number=job_id))
     if job.state is not JobState.WAITING or job.stage not in ("ready", "full"):
-        raise UserError(say("backup.not_ready", number=job_id))
+        raise UserError(say(f"backup.not_ready_{for_what}", number=job_id, state=state_of(job)))
     return job
 
 
@@ -340,7 +347,7 @@ def ready_job(ctx: Context, job_id: int) -> Job:
 @router.action("start", role="admin")
 def start(ctx: Context, job_id: int, anyway: str | None = None) -> list[Reply]:
     """Start copying what the preview showed."""
-    job = ready_job(ctx, job_id)
+    job = ready_job(ctx, job_id, "start")
     plan = job.data["plan"]
     if plan["tight"] and anyway is None:
         return [sure_card(job, ctx.sender, ctx.settings.exmail_archive_mailbox)]
@@ -372,7 +379,7 @@ def start(ctx: Context, job_id: int, anyway: str | None = None) -> list[Reply]:
 @router.action("check", role="admin")
 def check_again(ctx: Context, job_id: int) -> list[Reply]:
     """Look at both mailboxes again, after a setting was changed there."""
-    job = ready_job(ctx, job_id)
+    job = ready_job(ctx, job_id, "check")
     ctx.tx.jobs.wake(job, "preview")
     ctx.start(job)
     if ctx.task_id is None:
@@ -602,6 +609,6 @@ def refresh(ctx: Context, job_id: int) -> list[Reply]:
     if job is None or job.kind != KIND:
         raise UserError(say("jobs.unknown", number=job_id))
     if job.stage not in ("copy", "verify", "receipt", "cleanup") or job.state is not JobState.DUE:
-        raise UserError(say("backup.not_copying", number=job_id))
+        raise UserError(say("backup.not_copying", number=job_id, state=state_of(job)))
     card = progress_card(job, ctx.sender, ctx.now, ctx.settings.zone)
     return [CardUpdate(ctx.task_id, card)] if ctx.task_id is not None else [card]

@@ -30,6 +30,7 @@ from handlers.copying import (
     sides_of,
     wait_for_access,
 )
+from handlers.job_words import state_of
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
 router = Router()
@@ -75,24 +76,27 @@ def ask_access(step: JobStep, side: Side, box: Mailbox) -> None:
     """Send the page to who can open the mailbox, and tell the asker whom."""
     who = access.opener(step, box, by_manager=bool(step.job.data.get("by_manager")) and side == "source")
     data, job = step.job.data, step.job
+    own = who.userid == job.asked_by
+    asker: Words | str = say("access.you") if own else str(data["asker_name"])
     values = {
-        "asker": data["asker_name"], "source": data["source_address"], "target": data["target_address"],
+        "asker": asker, "source": data["source_address"], "target": data["target_address"],
         "reason": data["reason"],
     }  # fmt: skip
     if job.kind == VERIFY_KIND:
-        why = say("backup.open_to_check", asker=data["asker_name"], address=box.address, number=job.params["backup"])
+        why = say("backup.open_to_check", asker=asker, address=box.address, number=job.params["backup"])
     elif who.owner and side == "source":
-        why = say("backup.consent", **values, what=what_of(job.params), readers=readers(data))
+        key = "backup.consent_own" if own else "backup.consent"
+        why = say(key, **values, what=what_of(job.params), readers=readers(data))
     elif who.owner:
-        why = say("backup.consent_target", **values)
+        why = say("backup.consent_target_own" if own else "backup.consent_target", **values)
     elif box.owner is not None:
         why = say("backup.open_by_manager", address=box.address, owner=step.directory.name(box.owner), number=job.id)
     elif box.kind is MailboxKind.UNSEEN:
-        why = say("backup.open_unseen", address=box.address, number=job.id, asker=data["asker_name"])
+        why = say("backup.open_unseen", address=box.address, number=job.id, asker=asker)
     else:
-        why = say("backup.open_public", address=box.address, number=job.id, asker=data["asker_name"])
+        why = say("backup.open_public", address=box.address, number=job.id, asker=asker)
     step.say(*access.ask_for(step, side, box, who, why))
-    if who.userid == job.asked_by:
+    if own:
         return
     name = step.directory.name(who.userid)
     if who.owner and side == "source":
@@ -139,8 +143,8 @@ def new_link(ctx: Context, job_id: int) -> list[Reply]:
     links = access.waits_for(job, ctx.sender, ctx.tx) if job is not None else []
     if job is None or not links or job.state is not JobState.WAITING or job.stage != access.WAITING_STAGE:
         raise UserError(say("backup.no_link", number=job_id))
-    if ctx.tx.links.made_since(ctx.sender, timedelta(hours=1)) >= access.LINKS_AN_HOUR_MAX:
-        raise UserError(say("backup.too_many_links"))
+    if ctx.tx.links.made_since(ctx.sender, job.id, timedelta(hours=1)) >= access.LINKS_AN_HOUR_MAX:
+        raise UserError(say("backup.too_many_links", number=job_id))
     for link in links:
         ctx.tx.links.end(job.id, link.side)
     asked_anew(ctx, job, *(link.side for link in links))
@@ -191,7 +195,7 @@ def waiting_for_access(ctx: Context, job_id: int) -> Job:
     if job is None or job.kind not in OPENING_KINDS:
         raise UserError(say("jobs.unknown", number=job_id))
     if job.state not in (JobState.WAITING, JobState.DUE) or job.stage != "access":
-        raise UserError(say("backup.not_waiting_for_access", number=job_id))
+        raise UserError(say("backup.not_waiting_for_access", number=job_id, state=state_of(job)))
     return job
 
 

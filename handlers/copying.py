@@ -20,7 +20,7 @@ from bot.mail.errors import LoginRefused
 from bot.mail.plan import Filter
 from bot.mail.session import MailAccount
 from bot.replies import Text
-from bot.words import Words, say
+from bot.words import Words, as_json, say
 from bot.work import BACKOFF_MAX, JobContext, JobStep, wait_after
 from handlers import access
 from handlers.access import SIDES, Side
@@ -113,13 +113,14 @@ def patient(job: JobContext, error: UpstreamError) -> bool:
         trouble = dict(row.data.get("trouble") or {})
         if not trouble or done > trouble["done"]:
             trouble = {"since": step.now.isoformat(), "done": done, "told": trouble.get("told", False)}
+        why = error.words() or say("work.upstream", error=str(error))
+        trouble["why"] = as_json(why)
         until = datetime.fromisoformat(trouble["since"]) + PATIENCE
         if step.now >= until:
             return False
         row.failures += 1
         if row.failures >= FAILURES_TOLD and not trouble["told"]:
             trouble["told"] = True
-            why = error.words() or say("work.upstream", error=str(error))
             moment = f"{until.astimezone(job.services.settings.zone):%Y-%m-%d %H:%M}"
             step.say(Text(row.asked_by, say("backup.trouble", number=row.id, why=why, until=moment)))
         step.put(trouble=trouble)
@@ -302,5 +303,6 @@ def failed(step: JobStep, words: Words) -> None:
         return
     stage = say(f"jobs.stage_{step.job.stage}")
     step.say(Text(step.job.asked_by, say("backup.failed", number=step.job.id, stage=stage, why=words)))
+    step.put(why=as_json(words))
     end_with(step, "failed")
     step.job.error = words.text("en")

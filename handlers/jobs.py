@@ -7,82 +7,89 @@ from bot.errors import UserError
 from bot.policy import Role
 from bot.replies import Reply, Text
 from bot.router import Router
-from bot.words import Words, say
+from bot.words import Words, from_json, lines, say
 from bot.work import Work
 from handlers import backup, kept_alias, reassign_card, reassign_steps, rescue
 from handlers.copying import KIND, VERIFY_KIND
+from handlers.job_words import OPEN, admin, line_of, state_of, waits_for
 from storage.models import Job, JobState
 
 router = Router()
 work = Work()
 
 SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue.KIND)
-OPEN = (JobState.WAITING, JobState.DUE)
 BEFORE_START = ("start", "approval", "access", "preview", "ready")
 
 
+def asked_in(ctx: Context) -> set[int]:
+    """The jobs in which the sender was asked for something: a page, an answer, a console step."""
+    answers = {each.job_id for each in ctx.tx.approvals.waiting_for(ctx.sender)}
+    steps = {each.job_id for each in ctx.tx.handovers.open_ones() if each.asked_of == ctx.sender}
+    return ctx.tx.links.jobs_of(ctx.sender) | answers | steps
+
+
+def sees_all(ctx: Context) -> bool:
+    """Whether the sender sees everybody's jobs."""
+    return ctx.may(Role.SUPER_ADMIN, Role.ADMIN, Role.AUDITOR)
+
+
 def visible(ctx: Context, job_id: int) -> Job:
-    """The job, if the sender may see it: his own, one about his mailbox, or any for an admin."""
+    """The job, if the sender may see it: his own, one about him or that asks him something, or any for an admin."""
     job = ctx.tx.jobs.find(job_id)
-    mine = job is not None and ctx.sender in (job.asked_by, job.data.get("owner"))
-    if job is None or job.kind not in SHOWN_KINDS or not (mine or ctx.may(Role.SUPER_ADMIN, Role.ADMIN, Role.AUDITOR)):
+    if job is None or job.kind not in SHOWN_KINDS:
+        raise UserError(say("jobs.unknown", number=job_id))
+    about_him = ctx.sender in (job.asked_by, job.data.get("owner"), job.params.get("new_owner"))
+    if not (about_him or sees_all(ctx) or job.id in asked_in(ctx)):
         raise UserError(say("jobs.unknown", number=job_id))
     return job
-
-
-def state_of(job: Job) -> Words:
-    """Where a job stands, in a few words."""
-    if job.state in OPEN:
-        return say(f"jobs.stage_{job.stage}")
-    return say(f"jobs.ended_{job.data.get('ending', 'failed')}")
-
-
-def line_of(job: Job) -> Words:
-    """A job in one line."""
-    return say(
-        "jobs.line", number=job.id, what=say(f"jobs.kind_{job.kind}"), state=state_of(job),
-        source=job.data.get("source_address", job.params.get("source", {}).get("address") or "?"),
-        target=job.data.get("target_address", "?"),
-    )  # fmt: skip
 
 
 @router.command("jobs", "任务|任务列表", topic="jobs", example=("jobs", "任务"))
 def jobs_list(ctx: Context) -> list[Reply]:
     """What is under way, and what ended last."""
-    mine = None if ctx.may(Role.SUPER_ADMIN, Role.ADMIN, Role.AUDITOR) else ctx.sender
-    found = ctx.tx.jobs.recent(SHOWN_KINDS, asked_by=mine)
+    if sees_all(ctx):
+        found = ctx.tx.jobs.recent(SHOWN_KINDS)
+    else:
+        found = ctx.tx.jobs.recent(SHOWN_KINDS, of=ctx.sender, also=asked_in(ctx))
     if not found:
-        return [Text(ctx.sender, say("jobs.none"))]
-    return [Text(ctx.sender, "\n".join(line_of(job).text(ctx.language) for job in found))]
+        return [Text(ctx.sender, say("jobs.none" if admin(ctx) else "jobs.none_of_yours"))]
+    return [Text(ctx.sender, lines(*(line_of(job) for job in found), say("jobs.more", first=found[0].id)))]
 
 
 @router.command("job {job_id:int}", "任务 {job_id:int}", topic="jobs", example=("job 12", "任务 12"))
 def job_details(ctx: Context, job_id: int) -> list[Reply]:
     """How one job stands, and what can be done about it."""
     job = visible(ctx, job_id)
-    lines = [line_of(job)]
+    outcome = job.data.get("outcome")
+    told = [line_of(job)]
     if job.data.get("reason"):
-        lines.append(say("jobs.reason", asker=str(job.data["asker_name"]), reason=str(job.data["reason"])))
-    if progress := job.data.get("progress"):
-        lines.append(say("jobs.progress", done=progress["done"], left=progress["left"]))
-    if outcome := job.data.get("outcome"):
+        told.append(say("jobs.reason", asker=str(job.data["asker_name"]), reason=str(job.data["reason"])))
+    if outcome:
         key = "jobs.outcome_complete" if outcome["complete"] else "jobs.outcome_partial"
-        lines.append(say(key, copied=outcome["copied"], refused=outcome["refused"]))
+        told.append(say(key, copied=outcome["copied"], refused=outcome["refused"]))
+    elif progress := job.data.get("progress"):
+        told.append(say("jobs.progress", done=progress["done"], left=progress["left"]))
     if job.kind == reassign_steps.KIND:
-        lines += reassign_card.details(job)
-    if job.error:
-        lines.append(say("jobs.error", error=job.error))
+        told += reassign_card.details(job)
+    told += trouble_of(ctx, job)
     if job.state in OPEN:
+        told += waits_for(ctx, job)
         if may_cancel(ctx, job):
-            lines.append(say("jobs.can_cancel", number=job.id))
-        return [Text(ctx.sender, "\n".join(line.text(ctx.language) for line in lines))]
-    if not ctx.may(Role.SUPER_ADMIN, Role.ADMIN):
-        return [Text(ctx.sender, "\n".join(line.text(ctx.language) for line in lines))]
-    if job.state is not JobState.DONE or (outcome and not (outcome["verified"] and not outcome["refused"])):
-        lines.append(say("jobs.can_retry", number=job.id))
-    if job.state is JobState.DONE and outcome:
-        lines.append(say("jobs.can_verify", number=job.id))
-    return [Text(ctx.sender, "\n".join(line.text(ctx.language) for line in lines))]
+            told.append(say("jobs.can_cancel", number=job.id))
+    elif admin(ctx):
+        if job.state is not JobState.DONE or (outcome and not (outcome["verified"] and not outcome["refused"])):
+            told.append(say("jobs.can_retry", number=job.id))
+        if job.state is JobState.DONE and outcome:
+            told.append(say("jobs.can_verify", number=job.id))
+    return [Text(ctx.sender, lines(*told))]
+
+
+def trouble_of(ctx: Context, job: Job) -> list[Words]:
+    """Why it stopped or does not get on; an error that has no sentence is for admins only."""
+    why = job.data.get("why") or (job.data.get("trouble") or {}).get("why")
+    if why is not None:
+        return [say("jobs.why", why=from_json(why))]
+    return [say("jobs.error", error=job.error)] if job.error and admin(ctx) else []
 
 
 def may_cancel(ctx: Context, job: Job) -> bool:
@@ -139,6 +146,7 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
         opener=None,
         outcome=None,
         trouble=None,
+        why=None,
     )
     ctx.tx.jobs.wake(job, "start")
     ctx.start(job)

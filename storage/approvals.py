@@ -156,6 +156,14 @@ class Approvals(Asking):
         """Open questions asked of one of these members, locked."""
         return [row for row in self._open() if set(userids) & set(row.approvers)]
 
+    def pending_of(self, job_id: int) -> Sequence[Approval]:
+        """The open questions of a job."""
+        return self.session.scalars(
+            select(Approval)
+            .where(Approval.job_id == job_id, Approval.status == ApprovalStatus.PENDING, Approval.expires_at > self.now)
+            .order_by(Approval.id)
+        ).all()
+
     def asked_by(self, userid: str) -> Sequence[Approval]:
         """Open questions this member asked."""
         return self.session.scalars(

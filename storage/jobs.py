@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select, update
@@ -92,11 +92,14 @@ class Jobs(Asking):
             and kind in (None, job.kind)
         ]
 
-    def recent(self, kinds: Sequence[str], *, asked_by: str | None = None, count_max: int = 10) -> Sequence[Job]:
-        """Open jobs first, then the latest ones."""
+    def recent(
+        self, kinds: Sequence[str], *, of: str | None = None, also: Collection[int] = (), count_max: int = 10
+    ) -> Sequence[Job]:
+        """Open jobs first, then the latest: all, or those a member asked for or about him, and `also` these."""
         query = select(Job).where(Job.kind.in_(kinds))
-        if asked_by is not None:
-            query = query.where(or_(Job.asked_by == asked_by, Job.params["owner"].as_string() == asked_by))
+        if of is not None:
+            about_him = (Job.data["owner"].as_string() == of, Job.params["new_owner"].as_string() == of)
+            query = query.where(or_(Job.asked_by == of, *about_him, Job.id.in_(also)))
         return self.session.scalars(query.order_by(Job.state.in_(OPEN).desc(), Job.id.desc()).limit(count_max)).all()
 
     def at_work(self, kinds: Sequence[str]) -> Sequence[Job]:

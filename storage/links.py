@@ -108,13 +108,21 @@ class Links(Asking):
             .limit(1)
         )
 
-    def made_since(self, member: str, within: timedelta) -> int:
-        """How many links a member was sent within a time."""
+    def jobs_of(self, member: str) -> set[int]:
+        """The jobs for which a member was ever sent a page."""
+        return set(self.session.scalars(select(OneTimeLink.job_id).where(OneTimeLink.member == member)))
+
+    def made_since(self, member: str, job_id: int, within: timedelta) -> int:
+        """How many links a member was sent for a job within a time."""
         return (
             self.session.scalar(
                 select(func.count())
                 .select_from(OneTimeLink)
-                .where(OneTimeLink.member == member, OneTimeLink.created_at > self.now - within)
+                .where(
+                    OneTimeLink.member == member,
+                    OneTimeLink.job_id == job_id,
+                    OneTimeLink.created_at > self.now - within,
+                )
             )
             or 0
         )

@@ -24,7 +24,7 @@ from bot.sandbox.people import BinItem as ConsoleItem
 from bot.words import LANGUAGES, Words, from_json, lines, say
 from bot.work import SweepStep
 from bot.workdays import DAY, ON_ITS_OWN_DAY, REMIND_DAYS, last_day, workdays
-from handlers import bin_digest, handovers, jobs, recycle_bin
+from handlers import bin_digest, handovers, job_words, jobs, recycle_bin
 from handlers.approval_card import question_of
 from handlers.approval_reminders import GREY_AFTER
 from storage.approvals import CARD_ABOUT, EXPIRES_AFTER
@@ -284,7 +284,7 @@ class Reader:
     def job(self, job: Job) -> Words:
         """What to call a job."""
         if job.kind in jobs.SHOWN_KINDS:
-            return jobs.line_of(job)
+            return job_words.line_of(job)
         return say("sandbox.job_other", number=job.id, kind=job.kind)
 
     def links(self) -> Iterator[Due]:

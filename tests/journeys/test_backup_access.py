@@ -51,8 +51,8 @@ def test_a_page_is_for_one_member_once_for_a_quarter_of_an_hour(bot: Bot) -> Non
 
     bot.enter("ahing", WRONG)
     for member in ("ahing", "mei"):
-        told = bot.hear(member, "did not let us into")["text"]
-        for cause in ("client password", "IMAP switched off", "blocked", "too many logins", "busy", "15 minutes"):
+        told = bot.hear(member, "did not let me into")["text"]
+        for cause in ("client password", "IMAP is off", "locked", "too many logins", "busy", "15 minutes"):
             assert cause in told
         assert f"`link {job}`" in told
     until(bot, job, "waiting", "access")
@@ -184,7 +184,7 @@ def test_a_public_mailbox_made_in_the_console_is_opened_by_a_member(bot: Bot) ->
     job = ask(bot, "backup sales@ to support@ because the team closes")
     bot.hear("mei", "/pages/")
     bot.say("mei", f"manager {job}")
-    bot.hear("mei", "no manager can be asked")
+    bot.hear("mei", "there is no manager to ask")
     bot.enter("mei", bot.client_password(SALES))
     ready(bot, job)
     assert "own_backup" in {note["kind"] for note in data(bot, job)["plan"]["notes"]}

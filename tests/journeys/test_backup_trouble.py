@@ -45,7 +45,7 @@ def test_a_full_target_is_asked_about_and_stops_the_copy_at_once(bot: Bot) -> No
     bot.console("set_quota", address=SUPPORT, quota_bytes=used + source // 2)
     bot.sandbox.bot.services.settings.__dict__["exmail_quota_bytes"] = used + source // 2
     job = prepared(bot)
-    assert "A full mailbox stops receiving mail: consider an archive mailbox." in bot.hear("mei", "80 %")["text"]
+    assert "A full mailbox stops receiving mail: an archive mailbox would be safer." in bot.hear("mei", "80 %")["text"]
     bot.press("mei", "start:")
     bot.hear("mei", "Start anyway?")
     assert stands(bot, job) == ("waiting", "ready")
@@ -137,7 +137,7 @@ def test_one_refused_mail_is_listed_and_the_others_are_copied(bot: Bot) -> None:
     bot.press("mei", "start:")
     receipt = bot.hear("mei", f"Job {job}: ")["text"]
     assert "60 copied, 0 were already there, 1 refused" in receipt
-    assert f"1 mails were refused (see below and the file). `retry {job}` tries them again, `accept {job}`" in receipt
+    assert f"1 mails were refused (see below and the file). `retry {job}` tries them again; `accept {job}`" in receipt
     assert "Not copied: “=the plans” of " in receipt
     assert "in INBOX: too big for the target" in receipt
     over(bot, job)

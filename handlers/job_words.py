@@ -1,0 +1,129 @@
+"""How a job stands, in words: where it is, whom it waits for, and what to type next. Rows in, sentences out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from bot.context import Context
+from bot.policy import Role
+from bot.words import Words, from_json, say
+from handlers.access import refused_sides
+from handlers.copying import KIND, VERIFY_KIND, mintable, sides_of
+from storage import handovers
+from storage.links import LINK_LIFE
+from storage.models import Job, JobState
+
+OPEN = (JobState.WAITING, JobState.DUE)
+LATER = timedelta(minutes=1)  # due later than that: it waits for a moment, it is not at work
+
+
+def state_of(job: Job) -> Words:
+    """Where a job stands, in a few words."""
+    if job.state in OPEN:
+        return say(f"jobs.stage_{job.stage}")
+    return say(f"jobs.ended_{job.data.get('ending', 'failed')}")
+
+
+def line_of(job: Job) -> Words:
+    """A job in one line."""
+    return say(
+        "jobs.line", number=job.id, what=say(f"jobs.kind_{job.kind}"), state=state_of(job),
+        source=job.data.get("source_address", job.params.get("source", {}).get("address") or "?"),
+        target=job.data.get("target_address", "?"),
+    )  # fmt: skip
+
+
+def waits_for(ctx: Context, job: Job) -> list[Words]:
+    """Whom or what an open job waits for, and what to type: an admin's commands to admins only."""
+    told = [*answers(ctx, job), *console_steps(ctx, job)]
+    if job.kind in (KIND, VERIFY_KIND) and job.stage == "access":
+        told += pages(ctx, job)
+    elif job.state is JobState.WAITING:
+        told += people(ctx, job)
+    if job.state is JobState.DUE and job.due_at > ctx.now + LATER:
+        told.append(say("jobs.waits_until", until=moment(ctx, job.due_at)))
+    return told
+
+
+def moment(ctx: Context, at: datetime) -> str:
+    """A moment as people read it."""
+    return f"{at.astimezone(ctx.settings.zone):%m-%d %H:%M}"
+
+
+def admin(ctx: Context) -> bool:
+    """Whether what only admins can type is of use to the sender."""
+    return ctx.may(Role.SUPER_ADMIN, Role.ADMIN)
+
+
+def answers(ctx: Context, job: Job) -> Iterator[Words]:
+    """The questions that wait for somebody's yes."""
+    for approval in ctx.tx.approvals.pending_of(job.id):
+        if ctx.sender in approval.approvers:
+            yield say("jobs.waits_your_answer", approval=approval.id)
+        else:
+            named = [ctx.directory.name(each) for each in approval.approvers]
+            until = moment(ctx, approval.expires_at)
+            yield say("jobs.waits_answer", approval=approval.id, approvers=named, until=until)
+
+
+def console_steps(ctx: Context, job: Job) -> Iterator[Words]:
+    """The open steps in the admin console."""
+    for step in ctx.tx.handovers.of_job(job.id):
+        if step.state in handovers.OPEN:
+            yield say(
+                "jobs.waits_handover", handover=step.id, title=from_json(step.title),
+                name=ctx.directory.name(step.asked_of), until=moment(ctx, step.deadline_at),
+            )  # fmt: skip
+
+
+def pages(ctx: Context, job: Job) -> Iterator[Words]:
+    """Who has to open which mailbox, and who refused."""
+    refused = refused_sides(job)
+    for side in sides_of(job.kind):
+        box = ctx.tx.mailboxes.get(int(job.data[side]))
+        link = ctx.tx.links.latest(job.id, side)
+        if ctx.tx.passwords.find(job.id, side) is not None or (mintable(box) and link is None):
+            continue
+        if side in refused:
+            if ctx.sender == refused[side]:
+                yield say("jobs.refused_by_you", address=box.address, number=job.id)
+            else:
+                yield say("jobs.refused_by", name=ctx.directory.name(refused[side]), address=box.address)
+            if admin(ctx) and box.owner is None:
+                yield say("jobs.can_ask_another", number=job.id)
+            elif admin(ctx) and side == "source":
+                yield say("jobs.can_ask_manager", number=job.id)
+        elif link is not None:
+            how, at = "", link.expires_at
+            if link.refused_at is not None:
+                how, at = "_refused", link.refused_at + LINK_LIFE
+            elif not ctx.tx.links.alive(link):
+                how = "_over"
+            key = f"jobs.waits_your_page{how}" if link.member == ctx.sender else f"jobs.waits_page{how}"
+            values = {"address": box.address, "number": job.id, "name": ctx.directory.name(link.member)}
+            yield say(key, **values, at=f"{at.astimezone(ctx.settings.zone):%H:%M}")
+            if admin(ctx) and link.member != ctx.sender and box.owner == link.member and side == "source":
+                yield say("jobs.can_ask_manager", number=job.id)
+        elif job.state is JobState.WAITING:
+            yield say("jobs.waits_new_page", address=box.address, number=job.id)
+
+
+def people(ctx: Context, job: Job) -> Iterator[Words]:
+    """What else somebody has to do: press Start, make room, submit, acknowledge, finish what comes before."""
+    data, until = job.data, moment(ctx, job.expires_at) if job.expires_at is not None else "-"
+    if job.stage == "ready":
+        yield say("jobs.waits_start" if admin(ctx) else "jobs.waits_start_of_admin", number=job.id, until=until)
+    elif job.stage == "full":
+        key = "jobs.waits_room" if admin(ctx) else "jobs.waits_room_of_admin"
+        yield say(key, number=job.id, target=data["target_address"], until=until)
+    elif job.stage == "shown" and job.asked_by == ctx.sender:
+        yield say("jobs.waits_submit", number=job.id)
+    elif job.stage == "prepare":
+        copied = ctx.tx.jobs.find(int(data["backup"])) if data.get("backup") is not None else None
+        if copied is not None and copied.state in OPEN:
+            yield say("jobs.waits_backup", backup=copied.id, address=data["displaced"], state=state_of(copied))
+        if not data.get("acknowledged_by"):
+            mine = ctx.sender == job.params["new_owner"]
+            key = "jobs.waits_your_acknowledgement" if mine else "jobs.waits_acknowledgement"
+            yield say(key, number=job.id, name=data["new_name"])
