@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -161,13 +161,13 @@ class Pattern:
             if isinstance(first, Keyword) and isinstance(second, Field):
                 yield first, second
 
-    def usage(self) -> str:
-        """The pattern for people, in its first spelling: `backup SOURCE [to TARGET]`."""
+    def usage(self, named: Callable[[str], str] = str.upper) -> str:
+        """The pattern for people, in its first spelling: `backup SOURCE [to TARGET]`; `named` names its values."""
 
         def shown(item: Keyword | Field) -> str:
             if isinstance(item, Keyword):
                 return item.alternatives[0]
-            return "|".join(item.choices) or item.name.upper()
+            return "|".join(item.choices) or named(item.name)
 
         parts = []
         for element in self.elements:

@@ -252,6 +252,7 @@ def opener(step: JobStep, box: Mailbox, *, by_manager: bool = False) -> Opener:
 
 def ask_for(step: JobStep, side: Side, box: Mailbox, who: Opener, why: Words) -> list[Reply]:
     """Send the page; the link works once, for 15 minutes, for this member only."""
+    step.put(page_for={**page_for(step.tx, step.job), side: who.userid})
     wait = step.tx.links.last_refusal(box.id)
     if wait is not None and wait.refused_at is not None and wait.refused_at > step.now - LINK_LIFE:
         minutes = max(1, round((wait.refused_at + LINK_LIFE - step.now).total_seconds() / 60))
@@ -388,7 +389,16 @@ def refused_sides(job: Job) -> dict[str, str]:
     return dict(job.data.get("refused_sides") or {})
 
 
-def waits_for(job: Job, userid: str, tx: Transaction) -> list[OneTimeLink]:
-    """The newest link of each side of a job that lacks its password, where it was sent to this member."""
-    newest = {link.side: link for link in sorted(tx.links.of_job(job.id), key=lambda each: each.id)}
-    return [link for side, link in newest.items() if link.member == userid and tx.passwords.find(job.id, side) is None]
+def page_for(tx: Transaction, job: Job) -> dict[str, str]:
+    """Who is to open which side of a job; also who has no page yet, because a login was refused a moment ago."""
+    sent = {link.side: link.member for link in sorted(tx.links.of_job(job.id), key=lambda each: each.id)}
+    return sent | dict(job.data.get("page_for") or {})
+
+
+def waits_for(job: Job, userid: str, tx: Transaction) -> list[str]:
+    """The sides of a job that this member is to open and that lack their password."""
+    return [
+        side
+        for side, member in page_for(tx, job).items()
+        if member == userid and tx.passwords.find(job.id, side) is None
+    ]

@@ -140,14 +140,14 @@ def tell_refusals(step: JobStep, both: dict[Side, Mailbox]) -> None:
 def new_link(ctx: Context, job_id: int) -> list[Reply]:
     """Send me a new page for a job that waits for my mailbox."""
     job = ctx.tx.jobs.find(job_id)
-    links = access.waits_for(job, ctx.sender, ctx.tx) if job is not None else []
-    if job is None or not links or job.state is not JobState.WAITING or job.stage != access.WAITING_STAGE:
+    sides = access.waits_for(job, ctx.sender, ctx.tx) if job is not None else []
+    if job is None or not sides or job.state is not JobState.WAITING or job.stage != access.WAITING_STAGE:
         raise UserError(say("backup.no_link", number=job_id))
     if ctx.tx.links.made_since(ctx.sender, job.id, timedelta(hours=1)) >= access.LINKS_AN_HOUR_MAX:
         raise UserError(say("backup.too_many_links", number=job_id))
-    for link in links:
-        ctx.tx.links.end(job.id, link.side)
-    asked_anew(ctx, job, *(link.side for link in links))
+    for side in sides:
+        ctx.tx.links.end(job.id, side)
+    asked_anew(ctx, job, *sides)
     ctx.tx.jobs.wake(job, "access")
     ctx.start(job)
     return []

@@ -9,6 +9,7 @@ from rapidfuzz import fuzz, process
 
 from bot.context import Context
 from bot.errors import UserError
+from bot.grammar import Pattern
 from bot.messages import EnteredChat
 from bot.policy import Role
 from bot.replies import Reply, Text
@@ -48,10 +49,19 @@ def commands_for(ctx: Context) -> list[Command]:
     return [each for each in commands if each.topic != SMALL_TALK and (admin or Role(each.role) in held)]
 
 
+def example_of(ctx: Context, command: Command) -> str:
+    """What to type, for example."""
+    return command.example.get(ctx.language) or usage(ctx, command.patterns[ctx.language][0])
+
+
 def line_of(ctx: Context, command: Command) -> str:
-    """A command in one line: what to type, and what it does."""
-    example = command.example.get(ctx.language) or command.patterns[ctx.language][0].usage()
-    return f"{example}\n   {what_it_does(ctx, command)}"
+    """A command in two lines: what to type, and what it does."""
+    return f"{example_of(ctx, command)}\n   {what_it_does(ctx, command)}"
+
+
+def usage(ctx: Context, pattern: Pattern) -> str:
+    """A pattern with the names of its values in the reader's language."""
+    return pattern.usage(lambda name: say(f"help.slot_{name}").text(ctx.language))
 
 
 def what_it_does(ctx: Context, command: Command) -> str:
@@ -68,13 +78,20 @@ def help_(ctx: Context, topic: str | None = None) -> list[Reply]:
     mine = commands_for(ctx)
     if topic is not None:
         return [Text(ctx.sender, each) for each in packed(details(ctx, mine, topic))]
+    whole = packed(by_topic(ctx, mine, line_of, say("help.more")))
+    if len(whole) > 1:  # an admin can do much: what each line does is told topic by topic
+        whole = packed(by_topic(ctx, mine, example_of, say("help.more_by_topic")))
+    return [Text(ctx.sender, each) for each in whole]
+
+
+def by_topic(ctx: Context, mine: list[Command], line: Callable[[Context, Command], str], end: Words) -> list[str]:
+    """A greeting, the commands under their headings, and a last sentence."""
     parts = [say("help.hello", name=ctx.directory.name(ctx.sender)).text(ctx.language)]
     for name in dict.fromkeys((*TOPICS, *(each.topic for each in mine))):
-        of_topic = [line_of(ctx, each) for each in mine if each.topic == name]
+        of_topic = [line(ctx, each) for each in mine if each.topic == name]
         if of_topic:
             parts.append("\n".join([say(f"help.topic_{name}").text(ctx.language), *of_topic]))
-    parts.append(say("help.more").text(ctx.language))
-    return [Text(ctx.sender, each) for each in packed(parts)]
+    return [*parts, end.text(ctx.language)]
 
 
 def packed(parts: Sequence[str]) -> list[str]:
@@ -112,7 +129,7 @@ def details(ctx: Context, mine: list[Command], topic: str) -> list[str]:
         "\n".join(
             [
                 what_it_does(ctx, each),
-                *(f"· {pattern.usage()}" for pattern in each.patterns[ctx.language]),
+                *(f"· {usage(ctx, pattern)}" for pattern in each.patterns[ctx.language]),
                 say("help.for_example", example=each.example.get(ctx.language, "")).text(ctx.language),
             ]
         )

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from bot.context import Context
 from bot.policy import Role
 from bot.words import Words, from_json, say
-from handlers.access import refused_sides
-from handlers.copying import KIND, VERIFY_KIND, mintable, sides_of
+from handlers.access import page_for, refused_sides
+from handlers.copying import OPENING_KINDS, mintable, sides_of
 from storage import handovers
 from storage.links import LINK_LIFE
-from storage.models import Job, JobState
+from storage.models import Job, JobState, Mailbox
 
 OPEN = (JobState.WAITING, JobState.DUE)
 LATER = timedelta(minutes=1)  # due later than that: it waits for a moment, it is not at work
@@ -37,7 +37,7 @@ def line_of(job: Job) -> Words:
 def waits_for(ctx: Context, job: Job) -> list[Words]:
     """Whom or what an open job waits for, and what to type: an admin's commands to admins only."""
     told = [*answers(ctx, job), *console_steps(ctx, job)]
-    if job.kind in (KIND, VERIFY_KIND) and job.stage == "access":
+    if job.kind in OPENING_KINDS and job.stage == "access":
         told += pages(ctx, job)
     elif job.state is JobState.WAITING:
         told += people(ctx, job)
@@ -79,11 +79,11 @@ def console_steps(ctx: Context, job: Job) -> Iterator[Words]:
 
 def pages(ctx: Context, job: Job) -> Iterator[Words]:
     """Who has to open which mailbox, and who refused."""
-    refused = refused_sides(job)
-    for side in sides_of(job.kind):
+    refused, asked = refused_sides(job), page_for(ctx.tx, job)
+    may_ask = admin(ctx) and not job.data.get("by_manager") and not ctx.tx.approvals.pending_of(job.id)
+    for side in sides_of(job):
         box = ctx.tx.mailboxes.get(int(job.data[side]))
-        link = ctx.tx.links.latest(job.id, side)
-        if ctx.tx.passwords.find(job.id, side) is not None or (mintable(box) and link is None):
+        if ctx.tx.passwords.find(job.id, side) is not None or (mintable(box) and side not in asked):
             continue
         if side in refused:
             if ctx.sender == refused[side]:
@@ -92,21 +92,25 @@ def pages(ctx: Context, job: Job) -> Iterator[Words]:
                 yield say("jobs.refused_by", name=ctx.directory.name(refused[side]), address=box.address)
             if admin(ctx) and box.owner is None:
                 yield say("jobs.can_ask_another", number=job.id)
-            elif admin(ctx) and side == "source":
-                yield say("jobs.can_ask_manager", number=job.id)
-        elif link is not None:
-            how, at = "", link.expires_at
-            if link.refused_at is not None:
-                how, at = "_refused", link.refused_at + LINK_LIFE
-            elif not ctx.tx.links.alive(link):
-                how = "_over"
-            key = f"jobs.waits_your_page{how}" if link.member == ctx.sender else f"jobs.waits_page{how}"
-            values = {"address": box.address, "number": job.id, "name": ctx.directory.name(link.member)}
-            yield say(key, **values, at=f"{at.astimezone(ctx.settings.zone):%H:%M}")
-            if admin(ctx) and link.member != ctx.sender and box.owner == link.member and side == "source":
-                yield say("jobs.can_ask_manager", number=job.id)
+        elif side in asked:
+            yield page(ctx, job, side, box, asked[side])
         elif job.state is JobState.WAITING:
             yield say("jobs.waits_new_page", address=box.address, number=job.id)
+        if may_ask and side == "source" and box.owner is not None and ctx.sender != box.owner:
+            yield say("jobs.can_ask_manager", number=job.id)
+
+
+def page(ctx: Context, job: Job, side: str, box: Mailbox, member: str) -> Words:
+    """Whom it waits for to open a mailbox, and whether he has a page that works."""
+    link, refusal = ctx.tx.links.latest(job.id, side), ctx.tx.links.last_refusal(box.id)
+    how, at = "_over", ctx.now
+    if refusal is not None and refusal.refused_at is not None and refusal.refused_at + LINK_LIFE > ctx.now:
+        how, at = "_refused", refusal.refused_at + LINK_LIFE
+    elif link is not None and link.member == member and ctx.tx.links.alive(link):
+        how, at = "", link.expires_at
+    key = f"jobs.waits_your_page{how}" if member == ctx.sender else f"jobs.waits_page{how}"
+    clock = f"{at.astimezone(ctx.settings.zone):%H:%M}"
+    return say(key, address=box.address, number=job.id, name=ctx.directory.name(member), at=clock)
 
 
 def people(ctx: Context, job: Job) -> Iterator[Words]:
@@ -117,9 +121,9 @@ def people(ctx: Context, job: Job) -> Iterator[Words]:
     elif job.stage == "full":
         key = "jobs.waits_room" if admin(ctx) else "jobs.waits_room_of_admin"
         yield say(key, number=job.id, target=data["target_address"], until=until)
-    elif job.stage == "shown" and job.asked_by == ctx.sender:
+    elif job.kind == "reassign" and job.stage == "shown" and job.asked_by == ctx.sender:
         yield say("jobs.waits_submit", number=job.id)
-    elif job.stage == "prepare":
+    elif job.kind == "reassign" and job.stage == "prepare":
         copied = ctx.tx.jobs.find(int(data["backup"])) if data.get("backup") is not None else None
         if copied is not None and copied.state in OPEN:
             yield say("jobs.waits_backup", backup=copied.id, address=data["displaced"], state=state_of(copied))

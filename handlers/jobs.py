@@ -63,7 +63,7 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
     outcome = job.data.get("outcome")
     told = [line_of(job)]
     if job.data.get("reason"):
-        told.append(say("jobs.reason", asker=str(job.data["asker_name"]), reason=str(job.data["reason"])))
+        told.append(say("jobs.reason", asker=ctx.directory.name(job.asked_by), reason=str(job.data["reason"])))
     if outcome:
         key = "jobs.outcome_complete" if outcome["complete"] else "jobs.outcome_partial"
         told.append(say(key, copied=outcome["copied"], refused=outcome["refused"]))

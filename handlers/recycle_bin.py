@@ -181,6 +181,11 @@ def when_words(item: BinItem, now: datetime, zone: ZoneInfo) -> Words:
     )
 
 
+def days_in_bin(item: BinItem) -> int:
+    """How many days it lies there, as the console counts them."""
+    return (item.deletes_at.astimezone(SHANGHAI).date() - item.entered_at.astimezone(SHANGHAI).date()).days
+
+
 def deleted_words(item: BinItem, zone: ZoneInfo) -> Words:
     """When it is deleted, and which day is the last."""
     return say("recycle_bin.deleted_at", moment=moment_of(item), last=f"{last_day(item.deletes_at, zone)}")
@@ -297,7 +302,12 @@ def about(ctx: Context, item: BinItem) -> list[Words]:
     if item.date_from is not None:
         found.append(say("recycle_bin.date_from", by=ctx.directory.name(item.date_from)))
     else:
-        found.append(say("recycle_bin.date_counted", days=(item.deletes_at - item.entered_at + DAY).days))
+        found.append(
+            say(
+                "recycle_bin.date_counted",
+                days=days_in_bin(item),
+            )
+        )
         if item.source in HELP_SOURCES:
             found.append(say("recycle_bin.help_says", days=HELP_DAYS))
     found.append(backup_words(ctx.tx, item))
@@ -369,12 +379,13 @@ def bin_date(ctx: Context, address: str, until: date) -> list[Reply]:
     today = ctx.now.astimezone(SHANGHAI).date()
     if not today < until <= today + DATE_DAYS_MAX * DAY:
         raise UserError(say("recycle_bin.date_wrong", day=f"{until}"))
-    deletes_at = midnight(until)
+    deletes_at, known = midnight(until), "recycle_bin.dated"
     try:
         item = entry(ctx, address)
     except UserError:
         if "@" not in address:
             raise
+        known = "recycle_bin.added_dated"
         item = by_hand(ctx, ctx.directory.address(address), admin, ctx.now, deletes_at)
     if item.state is not BinState.WAITING and (
         item.state not in (BinState.LOST, BinState.LET_GO) or not ctx.tx.recycle_bin.reopen(item)
@@ -386,7 +397,7 @@ def bin_date(ctx: Context, address: str, until: date) -> list[Reply]:
     ctx.tx.audit.add(
         admin, "bin.date", named(item), item=item.id, before=before.isoformat(), after=deletes_at.isoformat()
     )
-    return [Text(ctx.sender, lines(say("recycle_bin.dated", what=named(item)), deleted_words(item, ctx.settings.zone)))]
+    return [Text(ctx.sender, lines(say(known, what=named(item)), deleted_words(item, ctx.settings.zone)))]
 
 
 @router.command(

@@ -284,19 +284,22 @@ class OneTimePages:
 
     async def _give(self, request: Request) -> Response:
         form = await fields(request)
-        return await self._answered(request, form, password=cleaned(form.get("password", "")))
+        password = cleaned(form.get("password", ""))
+        return await self._answered(request, form, password=password, sure=form.get("sure") == "1")
 
     async def _decline(self, request: Request) -> Response:
         return await self._answered(request, await fields(request), password=None)
 
-    async def _answered(self, request: Request, form: dict[str, str], *, password: str | None) -> Response:
-        response, starts = await run_in_threadpool(self._spend, request, form.get("csrf", ""), password)
+    async def _answered(
+        self, request: Request, form: dict[str, str], *, password: str | None, sure: bool = True
+    ) -> Response:
+        response, starts = await run_in_threadpool(self._spend, request, form.get("csrf", ""), password, sure)
         if starts:
             await run_in_threadpool(self._begin, starts)
         return response
 
-    def _spend(self, request: Request, csrf: str, password: str | None) -> tuple[Response, list[Start]]:
-        """Store the answer (None: he declines) and use up the link, in one transaction."""
+    def _spend(self, request: Request, csrf: str, password: str | None, sure: bool) -> tuple[Response, list[Start]]:
+        """Store the answer (None: he declines) and use up the link, in one transaction. An odd one wants `sure`."""
         token = request.path_params["token"]
         session = request.cookies.get(session_cookie(token), "")
         with self._store.begin() as tx:
@@ -308,7 +311,7 @@ class OneTimePages:
                 log.info("page_not_from_its_form", link_id=link.id)
                 return self._notice(REOPEN, reader(request)), []
             facts = self._host.facts(tx, link)
-            if password is not None and (problem := wrong(password)) is not None:
+            if password is not None and (problem := wrong(password, sure=sure)) is not None:
                 return self._form(tx, facts, link, token, session, problem=problem), []
             link = tx.links.spend(token, session)
             if link is None:
@@ -346,7 +349,7 @@ class OneTimePages:
         """Why there is no form: never there, used, or run out."""
         if link is None:
             return self._notice(UNKNOWN, reader(request))
-        return self._notice(EXPIRED if link.spent_at is None else SPENT, reader(request))
+        return self._notice(EXPIRED if link.spent_at is None else SPENT, reader(request), number=link.job_id)
 
     def _notice(self, notice: Notice, language: Language, **values: object) -> Response:
         title, text = say(notice.title), say(notice.text, **values)
@@ -453,15 +456,22 @@ async def fields(request: Request) -> dict[str, str]:
 def cleaned(typed: str) -> str:
     """A client password without the blanks it was copied with; anything else as it was typed."""
     bare = "".join(each for each in typed if not each.isspace() and unicodedata.category(each) != "Cf")
-    return bare if len(bare) == CLIENT_PASSWORD_LENGTH and bare.isascii() and bare.isalpha() else typed
+    return bare if is_client_password(bare) else typed
 
 
-def wrong(password: str) -> Words | None:
-    """Why this can be no password, or None."""
+def is_client_password(password: str) -> bool:
+    """Whether it looks like one that Exmail's web pages made."""
+    return len(password) == CLIENT_PASSWORD_LENGTH and password.isascii() and password.isalpha()
+
+
+def wrong(password: str, *, sure: bool = True) -> Words | None:
+    """Why this can be no password, or None; one that is no client password is asked about, unless he is `sure`."""
     if not password.strip():
         return say("pages.empty")
     if len(password) > PASSWORD_LENGTH_MAX or not all(each == " " or each.isprintable() for each in password):
         return say("pages.absurd", length=PASSWORD_LENGTH_MAX)
+    if not sure and not is_client_password(password):
+        return say("pages.unusual", length=CLIENT_PASSWORD_LENGTH, typed=len(password))
     return None
 
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from bot.http import Http
+from bot.pages.onetime import CLIENT_PASSWORD_LENGTH
 
 WAIT_SECONDS = 90.0
 LOOK_EVERY_SECONDS = 0.05
@@ -239,7 +240,10 @@ class Player:
         if token is None:
             raise NotHeard(f"no form for {member}: {re.sub('<[^>]+>', ' ', text)[:400]}")
         self._told(f"{member}> [page] (a client password)")
-        _, answer = browser.post(address, {"csrf": token[1], "password": password})
+        form = {"csrf": token[1], "password": password}
+        if len(password) != CLIENT_PASSWORD_LENGTH:  # what no mailbox of Exmail's has: the other button
+            form["sure"] = "1"
+        _, answer = browser.post(address, form)
         return answer
 
     def decline(self, member: str) -> str:

@@ -52,16 +52,42 @@ def test_a_job_that_waits_for_a_page_names_who_has_it(world: World) -> None:
     assert "`manager" not in told
     assert f"`cancel {job}`" in told
     world.clock.advance(minutes=16)
-    assert "阿兴, whose page for ahing@corp.test has run out" in details(world, "mei", job)
-    assert f"It waits for you: type `link {job}` for a new page" in details(world, "ahing", job)
+    assert "It waits for 阿兴 to open ahing@corp.test; the last page has run out." in details(world, "mei", job)
+    assert (
+        f"It waits for you to open ahing@corp.test; the last page has run out. Type `link {job}` for a new one."
+        in details(world, "ahing", job)
+    )
 
 
 def test_a_refused_password_says_from_when_a_new_page_can_be_had(world: World) -> None:
     job = world.backup("ahing")
     with world.store.begin() as tx:
         tx.links.refused(job, "source")
+        tx.links.end(job, "source")
     assert f"was refused. From 17:15 on, 阿兴 can type `link {job}` here" in details(world, "mei", job)
     assert f"was refused. From 17:15 on, type `link {job}`" in details(world, "ahing", job)
+
+
+def test_who_is_to_enter_it_after_a_refusal_can_have_a_page(world: World) -> None:
+    """The manager says yes while a refused login is a minute old: the asking admin waits, and then gets his page."""
+    job = world.backup("ahing")
+    with world.store.begin() as tx:
+        tx.links.refused(job, "source")
+        tx.links.end(job, "source")
+        tx.jobs.put(tx.jobs.get(job), by_manager="ling")
+        tx.jobs.wake(tx.jobs.get(job), "access")
+    world.run(job)
+    assert "please wait 15 more minutes" in world.told("mei")[-1]
+    told = details(world, "mei", job)
+    assert f"It waits for you: the last login at ahing@corp.test was refused. From 17:15 on, type `link {job}`" in told
+    assert "`manager" not in told
+    assert "does not wait for a page of yours" in refusal(world, "ahing", backup_access.new_link, job)
+    world.clock.advance(minutes=15, seconds=1)
+    assert "It waits for you to open ahing@corp.test; the last page has run out." in details(world, "mei", job)
+    world.does("mei", backup_access.new_link, job)
+    world.run(job)
+    assert world.links(job)[-1] == ("mei", "source")
+    assert "It waits for you: open the page I sent you for ahing@corp.test by 17:30" in details(world, "mei", job)
 
 
 def test_a_no_stays_in_sight_with_what_can_be_done(world: World) -> None:
@@ -83,6 +109,7 @@ def test_a_question_that_waits_is_named_with_who_answers(world: World) -> None:
     assert "Nothing is under way that concerns you." in listed(world, "ling")
     world.does("mei", backup_access.ask_manager, job)
     assert "It waits for the answer of 凌 (approval 1), until 03-09 17:00." in details(world, "mei", job)
+    assert "`manager" not in details(world, "mei", job), "the manager is asked already"
     assert "It waits for your answer: type `approve 1`, or `reject 1` and why." in details(world, "ling", job)
     assert f"{job}: backup ahing@corp.test → support@corp.test: waits for access" in listed(world, "ling")
 

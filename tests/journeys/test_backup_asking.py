@@ -54,7 +54,7 @@ def test_what_is_missing_is_asked_for(bot: Bot) -> None:
     bot.say("mei", "备份 ahing")
     bot.hear("mei", f"1. {SUPPORT}")
     bot.say("mei", "1")
-    bot.hear("mei", f"备份到 {SUPPORT}?您的下一条消息")
+    bot.hear("mei", f"备份到 {SUPPORT}？您的下一条消息")
     bot.say("mei", "离职")
     bot.hear("ahing", "/pages/")
 
@@ -139,7 +139,7 @@ def test_a_part_only_is_copied_and_called_partial(bot: Bot) -> None:
     young = sum(m.date.isoformat() >= "2026-06-01" for f in folders.values() for m in f.messages.values())
     assert data(bot, job)["plan"]["mails"] == young
     bot.press("mei", "start:")
-    assert "只要求备份一部分" in bot.hear("mei", f"任务 {job}:")["text"]
+    assert "只要求备份一部分" in bot.hear("mei", f"任务 {job}：")["text"]
     over(bot, job)
 
     job = ask(bot, "backup calvin to support@ because of the audit")

@@ -363,7 +363,7 @@ def test_of_many_at_once_one_wins(world: World, browser: Browser, token: str) ->
         tab = Browser(world)
         tab.cookies = httpx.Cookies(browser.cookies)
         barrier.wait(10)
-        path, form = f"/pages/{token}", {"csrf": csrf(page), "password": f"password {number}"}
+        path, form = f"/pages/{token}", {"csrf": csrf(page), "password": f"password {number}", "sure": "1"}
         statuses.append((tab.post(path + "/decline", form) if number % 2 else tab.post(path, form)).status_code)
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(count)]
@@ -481,8 +481,33 @@ def test_what_may_be_a_password() -> None:
 def test_any_other_password_arrives_as_typed(world: World, browser: Browser, token: str) -> None:
     typed = ' p&=+%ä 密"<x> '
     page = browser.form(token)
-    assert browser.post(f"/pages/{token}", {"csrf": csrf(page), "password": typed}).status_code == 200
+    assert browser.post(f"/pages/{token}", {"csrf": csrf(page), "password": typed, "sure": "1"}).status_code == 200
     assert world.kept() == typed
+
+
+def test_what_is_no_client_password_is_asked_about_first(world: World, browser: Browser, token: str) -> None:
+    """A slip is found before it costs a login; who has another kind of password says so with the second button."""
+    page = browser.form(token)
+    assert "formnovalidate" in page.text
+    pattern = re.search(r'pattern="([^"]+)"', page.text)
+    assert pattern is not None
+    for typed, fits in (("abcd efgh ijkl mnop ", True), ("abcd\u200befghijklmnop", True), ("abcdefghijklmno", False)):
+        assert bool(re.fullmatch(pattern[1], typed)) is fits
+    answer = browser.post(f"/pages/{token}", {"csrf": csrf(page), "password": "abcdefghijklmno"})
+    assert answer.status_code == 422
+    assert say("pages.unusual", length=16, typed=15).text("en") in html.unescape(answer.text)
+    assert world.untouched(token)
+    assert (
+        browser.post(f"/pages/{token}", {"csrf": csrf(answer), "password": "abcdefghijklmno", "sure": "1"}).status_code
+        == 200
+    )
+    assert world.kept() == "abcdefghijklmno"
+
+
+def test_a_page_that_ran_out_says_how_to_have_a_new_one(world: World, browser: Browser, token: str) -> None:
+    """By the job's number, which may stand far up in the chat."""
+    world.clock.advance(minutes=16)
+    assert f"type `link {world.row(token).job_id}` in the chat" in html.unescape(browser.get(f"/pages/{token}").text)
 
 
 @pytest.mark.parametrize("over", [0, 1])
