@@ -25,7 +25,12 @@ class Run:
     seconds: float
     cpu_seconds: float
     peak_bytes: int  # the kernel's own high-water marks, of the process and its children
-    output: str
+    whole: str  # what it printed
+
+    @property
+    def output(self) -> str:
+        """The end of it."""
+        return self.whole[-TEXT_MAX:]
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str], scratch: Path, seconds_max: float) -> Run:
@@ -64,7 +69,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str], scratch: Path, second
         seconds,
         usage.ru_utime + usage.ru_stime,
         sum(peaks.values()),
-        log.read_text(errors="replace")[-TEXT_MAX:],
+        log.read_text(errors="replace"),
     )
 
 

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.servers.dovecot import PASSWORD, Dovecot
 ROUND_TRIP_MS = 40.0
 SECONDS_MAX = 600.0
 HUGE = 500_000
+HUGE_SECONDS_MAX = 3_600.0
 SIZES = {"small": 1_000, "large": 5_000}
 COLUMNS = ("copier", "wall s", "msg/s")
 COSTS = ("CPU s", "server CPU s", "peak MB", "exact copy?")
@@ -303,6 +305,32 @@ def scripted(count: int) -> Iterator[MailAccount]:
             server.stdout.close()
 
 
+def huge(bench: Bench) -> Table:
+    """Copies of 5,000 and of 500,000 mails between scripted servers: does memory grow with their number?"""
+    columns = ("messages", "wall s", "msg/s", "peak MB", "ledger MB", "said")
+    table = Table("huge", "Copying between two scripted servers, no distance", columns)
+    peaks = []
+    for count in (SIZES["large"], bench.options.mails or HUGE):
+        with scripted(count) as source, scripted(0) as target, tempfile.TemporaryDirectory() as scratch:
+            command = ours(1, 2).make(source, target, Path(scratch))
+            assert command is not None
+            env = {**os.environ, **command.env}
+            run = process.run(command.argv, env=env, scratch=Path(scratch), seconds_max=HUGE_SECONDS_MAX)
+            ledger = (Path(scratch) / "ledger.sqlite").stat().st_size
+        said = re.search(r'"verified": (\w+), "stored": (\d+)', run.whole)
+        words = f"verified {said[1]}, {int(said[2]):,} stored" if said else f"exit {run.status}"
+        peaks.append(run.peak_bytes / 1e6)
+        rate = f"{count / run.seconds:,.0f}"
+        row = (f"{count:,}", f"{run.seconds:.1f}", rate, f"{peaks[-1]:.0f}", f"{ledger / 1e6:.0f}", words)
+        table.rows.append(row)
+        if run.status or not said or (said[1], int(said[2])) != ("true", count):
+            table.failed.append(f"FAILED: {count:,} messages: {run.output[-200:]}")
+    table.remarks.append(
+        f"goal within 10 MB of each other: {peaks[0]:.0f} and {peaks[1]:.0f} MB, {met(abs(peaks[1] - peaks[0]), 10)}"
+    )
+    return table
+
+
 SECTIONS: dict[str, Callable[[Bench], Table]] = {
     "exmail-40ms": exmail_far,
     "literal-40ms": literal_far,
@@ -310,8 +338,9 @@ SECTIONS: dict[str, Callable[[Bench], Table]] = {
     "memory": memory,
     "planning": planning,
     "book": lambda bench: book.table(),
+    "huge": huge,
 }
 """What `make bench` runs, in this order; a module of its own adds a line here."""
 
-ON_DEMAND = frozenset[str]()
-"""Sections that run only when `--only` names them."""
+ON_DEMAND = frozenset({"huge"})
+"""Sections that take longer than all others together: they run only when `--only` names them."""

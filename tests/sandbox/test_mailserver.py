@@ -7,9 +7,11 @@ import contextlib
 import imaplib
 import random
 import re
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -785,3 +787,65 @@ def test_dates_are_aware_and_whole_seconds() -> None:
     assert box.message("INBOX", uid).date == NOW
     with pytest.raises(ValueError, match="no folder"):
         box.put(ROOT, MAIL, NOW)
+
+
+MBSYNC = """
+IMAPAccount sandbox
+Host 127.0.0.1
+Port {port}
+User {user}
+Pass {password}
+SSLType None
+AuthMechs LOGIN
+
+IMAPStore far
+Account sandbox
+
+MaildirStore near
+Path {folder}/near/
+Inbox {folder}/near/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+Sync All
+CopyArrivalDate yes
+SyncState {folder}/state-
+"""
+
+
+def test_mbsync_reads_and_writes(served: Served, tmp_path: Path) -> None:
+    """Another client none of us wrote: every folder and mail comes down, and what is new there goes up."""
+    folder = "其他文件夹/项目 & 归档"
+    served.put(MAIL, b"Subject: two\r\n\r\n" + "二\r\n".encode(), flags=("\\Seen", "\\Flagged"), days_ago=400)
+    served.put(b"Subject: three\r\n\r\nx\r\n", folder=folder)
+    (tmp_path / "near").mkdir()
+    file = tmp_path / "mbsyncrc"
+    file.write_text(MBSYNC.format(port=served.port, user=ADDRESS, password=served.password, folder=tmp_path))
+    file.chmod(0o600)
+
+    def sync() -> None:
+        done = subprocess.run(["mbsync", "-c", file, "-a"], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def bodies(where: Path) -> list[str]:
+        """Without the line that mbsync adds."""
+        texts = [each.read_text() for each in sorted(where.rglob("*")) if each.parent.name in ("cur", "new")]
+        return sorted(re.sub("X-TUID: .*\n", "", text) for text in texts)
+
+    sync()
+    near = tmp_path / "near"
+    assert bodies(near / "INBOX") == sorted([MAIL.decode().replace("\r\n", "\n"), "Subject: two\n\n二\n"])
+    assert bodies(near / folder) + bodies(near / utf7.encode(folder)) == ["Subject: three\n\nx\n"]
+    names = [each.name for each in (near / "INBOX").rglob("*") if each.is_file() and ":2," in each.name]
+    assert sorted(name.partition(":2,")[2] for name in names) == ["FS", "FS"]
+
+    (near / "INBOX" / "cur" / "1.new.here:2,S").write_text("Subject: four\n\ny\n")
+    sync()
+    assert served.box.counts()["INBOX"] == 3
+    mail = served.box.message("INBOX", 3)
+    assert re.sub(rb"X-TUID: .*\r\n", b"", mail.raw) == b"Subject: four\r\n\r\ny\r\n"
+    assert mail.flags == {"\\Seen"}

@@ -266,13 +266,14 @@ class Run:
         process.join(SECONDS_MAX)
         text = self.out.read_text(errors="replace")
         tally = self.soak.tally
-        try:
-            said = json.loads(text)
-        except ValueError:
-            said = {}
+        result = next((line for line in reversed(text.splitlines()) if line.startswith("{")), "{}")  # among log lines
+        said = json.loads(result)
         if process.exitcode != 0 or not said.get("verified"):
             tally.unfinished += 1
-            print(f"  FOUND in trial ({self.trial.words()}): exit {process.exitcode}: {text[-600:]}", flush=True)
+            print(
+                f"  FOUND in trial ({self.trial.words()}): exit {process.exitcode}: {text[:300]} … {text[-300:]}",
+                flush=True,
+            )
         self.notes = said.get("notes", [])
         tally.reconnects += said.get("reconnects", 0)
         tally.adopted += said.get("adopted", 0)
