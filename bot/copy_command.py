@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import UpstreamError
-from bot.mail.copy import CopyOutcome, Limits, Progress, copy_mail
+from bot.mail.copy import CopyOutcome, Limits, Progress, copy_and_verify
+from bot.mail.pace import Hours
 from bot.mail.plan import Filter, Plan, make_plan
 from bot.mail.session import MailAccount
-from bot.mail.verify import Verification, verify_copy
-from storage.ledger import SqlLedger
+from bot.mail.verify import Verification
+from storage.ledger import SqlHosts, SqlLedger
 from storage.ledger_file import LedgerFile
 
 VERIFIED, FAILED, NOT_VERIFIED = 0, 1, 3
+CONNECTIONS_MAX = 4
 TELL_SECONDS = 2.0
 
 HELP = """
@@ -45,12 +47,22 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--ca-file", metavar="FILE", help="certificates to trust instead of the system's")
     parser.add_argument("--dry-run", action="store_true", help="show what would be copied, change nothing")
     parser.add_argument("--ledger", type=Path, metavar="FILE", help="remember what was copied; resumes")
-    parser.add_argument("--connections", type=int, default=1, metavar="N", help="to the target, default 1")
+    parser.add_argument(
+        "--connections", type=int, metavar="N", help="to the target; default: as many as help, at most 4"
+    )
     parser.add_argument("--source-connections", type=int, default=1, metavar="N", help="default 1")
     parser.add_argument(
         "--since", type=date.fromisoformat, metavar="DATE", help="only mail of that day (2024-01-31) on"
     )
     parser.add_argument("--folders", default="", metavar="A,B", help="only these folders and what is below them")
+    parser.add_argument("--mails-per-second", type=float, metavar="N", help="not more than that")
+    parser.add_argument("--bytes-per-second", type=float, metavar="N", help="not more than that")
+    parser.add_argument("--hours", type=Hours.parse, metavar="22:00-06:00", help="copy only then, wait meanwhile")
+    parser.add_argument(
+        "--wrap-refused",
+        action="store_true",
+        help="mail the target refuses for its bytes goes as the attachment of a small mail, original.eml",
+    )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
     return parser
 
@@ -101,17 +113,30 @@ async def work(options: argparse.Namespace, source: MailAccount, target: MailAcc
     try:
         ledger = SqlLedger(file, key(source), key(target), options.into)
         ledger.retry_refused()  # a person asks again
-        limits = Limits(connections=options.connections, source_connections=options.source_connections)
-        outcome = await copy_mail(
-            source,
-            target,
-            into=options.into,
-            filter=meant,
-            ledger=ledger,
-            limits=limits,
-            on_progress=None if options.json else Teller(),
+        limits = Limits(
+            connections=options.connections or CONNECTIONS_MAX,
+            adaptive=options.connections is None,
+            source_connections=options.source_connections,
+            mails_per_second=options.mails_per_second,
+            bytes_per_second=options.bytes_per_second,
+            hours=options.hours,
+            wrap_refused=options.wrap_refused,
         )
-        check = await verify_copy(source, target, ledger=ledger, filter=meant)
+        while True:
+            outcome, check = await copy_and_verify(
+                source,
+                target,
+                into=options.into,
+                filter=meant,
+                ledger=ledger,
+                limits=limits,
+                on_progress=None if options.json else Teller(),
+                hosts=SqlHosts(file),
+            )
+            if outcome.finished or not outcome.waits_seconds:
+                break
+            print(f"Outside of --hours: waiting for {outcome.waits_seconds / 3600:.1f} hours.", file=sys.stderr)
+            await asyncio.sleep(outcome.waits_seconds)
     finally:
         file.close()
     complete = outcome.finished and check.ok and not outcome.refused
@@ -177,7 +202,9 @@ def result_values(outcome: CopyOutcome, check: Verification) -> dict[str, Any]:
         "size_bytes": outcome.size_bytes,
         "seconds": round(outcome.seconds, 3),
         "hashed": check.hashed,
+        "connections": outcome.connections,
         "refused": [asdict(each) for each in outcome.refused],
+        "wrapped": [asdict(each) for each in outcome.wrapped],
         "folders": [asdict(each) for each in outcome.folders],
         "checks": [asdict(each) for each in check.folders],
         "differences": check.differences,
@@ -189,6 +216,7 @@ def result_text(outcome: CopyOutcome, check: Verification) -> str:
     lines = [f"{each.name} -> {each.target}: {each.stored} mails" for each in outcome.folders]
     lines += [str(note.words()) for note in outcome.notes]
     lines += [f"Refused: {each.folder}, {each.date}, {each.subject}: {each.words()}" for each in outcome.refused]
+    lines += [f"Attached: {each.folder}, {each.date}, {each.subject}: {each.kept_words()}" for each in outcome.wrapped]
     lines += [f"Difference: {each}" for each in check.differences]
     rate = outcome.stored / outcome.seconds if outcome.seconds else 0
     lines.append(

@@ -64,7 +64,8 @@ from handlers.copying import (
     wait_for_connections,
 )
 from handlers.job_words import state_of
-from storage.ledger import LeaseLost
+from storage.ledger import LeaseLost, SqlHosts
+from storage.ledger_tables import EngineDatabase
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
@@ -415,7 +416,10 @@ def copy(job: JobContext) -> None:
             outcome = asyncio.run(
                 copy_mail(
                     source, target, into=str(job.data["root"]), filter=filter_of(job.params), ledger=ledger,
-                    limits=Limits(connections=max(1, connections.count - 1), seconds_max=SLICE_SECONDS),
+                    limits=Limits(
+                        connections=max(1, connections.count - 1), adaptive=True, seconds_max=SLICE_SECONDS,
+                    ),
+                    hosts=SqlHosts(EngineDatabase(job.services.store.engine)),
                     on_progress=reporter.progress, should_stop=reporter.should_stop, exclude_roots=own_roots,
                 )
             )  # fmt: skip

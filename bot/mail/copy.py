@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from typing import Any
 
 from bot.mail import names, wire
-from bot.mail.digest import Digest, digest_mails
+from bot.mail.aftermath import describe_refusals, folder_outcome, kept, progress_of, refusals_of
+from bot.mail.crew import Side
+from bot.mail.digest import Digest
 from bot.mail.errors import (
-    CommandRefused,
     ConnectionLost,
     MailError,
     QuotaFull,
     SameMailbox,
     TargetRefusesAll,
 )
-from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
-from bot.mail.names import Folder, WireName
+from bot.mail.flow import OVERHEAD_BYTES, Batch, Item, Key, Trouble
+from bot.mail.ledger import Ledger, Line, LineState
+from bot.mail.names import Folder
 from bot.mail.notes import Note, NoteKind
 from bot.mail.outcome import (
     RETRIED,
@@ -29,39 +33,45 @@ from bot.mail.outcome import (
     Refusal,
     RefusalReason,
 )
+from bot.mail.pace import Governor, Hosts, Throttle
 from bot.mail.plan import Filter
-from bot.mail.pump import BATCH_BYTES, BATCH_MAILS, OVERHEAD_BYTES, Batch, Item, Key, Pass, Sent, Trouble
+from bot.mail.prepare import Survey
+from bot.mail.pump import Pass
 from bot.mail.quirks import (
     BUSY_PAUSES_SECONDS,
     Refused,
     dated_since,
     flag_set,
     header_of,
-    parse_internaldate,
     why_refused,
 )
-from bot.mail.reconcile import Found, Reconciler, open_source, uidnext_of
+from bot.mail.reconcile import Found, Reconciler, open_source
 from bot.mail.session import (
     STREAM_OVER_BYTES,
     Done,
     MailAccount,
-    Selected,
     Session,
-    Status,
     append_limit,
     both,
-    open_session,
     same_mailbox,
-    selected,
 )
-from bot.mail.survey import choose, list_mails, statuses
-from bot.mail.tree import Branch, grow, lay_out, look_at
+from bot.mail.survey import statuses
+from bot.mail.verify import Verification, verify_copy, verify_over
 from bot.mail.work import Job, Renumbered, ServerBusy
 
-__all__ = ["CopyOutcome", "FolderOutcome", "Limits", "Progress", "Refusal", "RefusalReason", "copy_mail"]
+__all__ = [
+    "CopyOutcome",
+    "FolderOutcome",
+    "Limits",
+    "Progress",
+    "Refusal",
+    "RefusalReason",
+    "copy_and_verify",
+    "copy_mail",
+]
 
-RECONNECTS_MAX = 5  # in a row, without a mail stored in between
-RECONNECT_PAUSE_MAX_SECONDS = 30.0
+LOSSES_MAX = 5  # outside of a pass, in a row
+LOSS_PAUSE_SECONDS_MAX = 30.0
 RENUMBERINGS_MAX = 3
 LOST_MAX = 3  # connections a mail may break before it is given up
 BUSY_IN_A_ROW = 5  # then it is the server, not the mail
@@ -69,6 +79,8 @@ REFUSED_IN_A_ROW_MAX = 50
 CALLS_PER_MAIL_MAX = 3
 IDLE_PASSES_MAX = 3
 PLAN_LINES = 500
+BATCH_MAILS = 64
+BATCH_BYTES = 512 * 1024
 DESCRIBED_MAX = 200
 TICK_SECONDS = 0.05
 ASK_SECONDS = 0.2
@@ -91,6 +103,7 @@ async def copy_mail(
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     exclude_roots: tuple[str, ...] = (),
+    hosts: Hosts | None = None,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> CopyOutcome:
     """
@@ -100,8 +113,27 @@ async def copy_mail(
     QuotaFull, LoginRefused, ConnectionLost (reconnecting was tried), FolderRefused (the root cannot be made),
     MailError; the ledger then holds what was done. A single refused mail is a line in the outcome.
     """
-    work = Copy(source, target, into, filter, ledger, limits, on_progress, should_stop, exclude_roots, pause)
-    return await work.run()
+    work = Copy(source, target, into, filter, ledger, limits, on_progress, should_stop, exclude_roots, hosts, pause)
+    return (await work.run())[0]
+
+
+async def copy_and_verify(
+    source: MailAccount,
+    target: MailAccount,
+    *,
+    into: str,
+    filter: Filter,
+    ledger: Ledger,
+    limits: Limits = LIMITS,
+    on_progress: Callable[[Progress], None] | None = None,
+    hosts: Hosts | None = None,
+) -> tuple[CopyOutcome, Verification]:
+    """`copy_mail`, then `verify_copy` over the same connections."""
+    work = Copy(source, target, into, filter, ledger, limits, on_progress, lambda: False, (), hosts, asyncio.sleep)
+    outcome, found = await work.run(verify=True)
+    if found is None:
+        found = await verify_copy(source, target, ledger=ledger, filter=filter)
+    return outcome, found
 
 
 class Copy:
@@ -118,9 +150,10 @@ class Copy:
         on_progress: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool],
         exclude_roots: tuple[str, ...],
+        hosts: Hosts | None,
         pause: Callable[[float], Awaitable[None]],
     ) -> None:
-        self.source, self.target = source, target
+        self.source, self.target, self.hosts = source, target, hosts
         self.into, self.filter, self.ledger, self.limits = into, filter, ledger, limits
         self.on_progress, self.should_stop, self.pause = on_progress, should_stop, pause
         self.exclude_roots = exclude_roots
@@ -128,16 +161,26 @@ class Copy:
             if not names.split_display(into):
                 raise SameMailbox("source and target are one mailbox", mailbox=source.user)
             self.exclude_roots = (*exclude_roots, into)
-        self.sources: list[Session] = []
-        self.targets: list[Session] = []
-        self.target_connections = limits.connections
-        self.source_connections = limits.source_connections
+        start = limits.connections
+        if limits.adaptive:
+            start = (hosts.connections(target.host) if hosts else None) or 1
+        self.remembered = start
+        governors = (
+            Governor(start=limits.source_connections, most=limits.source_connections, adaptive=False),
+            Governor(start=start, most=limits.connections, adaptive=limits.adaptive),
+        )
+        self.source_side, self.target_side = (
+            Side(each, governor, silence_seconds=limits.silence_seconds, command_seconds=limits.command_seconds)
+            for each, governor in zip((source, target), governors, strict=True)
+        )
+        self.throttle = Throttle(limits.mails_per_second, limits.bytes_per_second)
+        self.waits_seconds = 0.0
         self.jobs: list[Job] | None = None
         self.doubtful: set[int] = set()  # folders in whose targets something of ours may lie unknown to the ledger
         self.troubles: dict[Key, Trouble] = {}
         self.waiting: dict[Key, float] = {}
         self.passing: Pass | None = None
-        self.pipelining = True
+        self.pipelining = self.grouping = True
         self.notes: list[Note] = []
         self.stored = self.size_bytes = self.refused = self.adopted = self.removed = self.reconnects = 0
         self.already = 0
@@ -152,24 +195,57 @@ class Copy:
         self.told_at, self.asked_at = 0.0, -ASK_SECONDS
         self.stop = False
 
-    async def run(self) -> CopyOutcome:
+    async def run(self, *, verify: bool = False) -> tuple[CopyOutcome, Verification | None]:
+        """The outcome; with `verify` also the comparison, unless the connections did not last that long."""
         self.ledger.retry_refused(attempts_max=CALLS_PER_MAIL_MAX, reasons=RETRIED)
         self.already = sum(
             self.ledger.counts(each.id).get(LineState.STORED, (0, 0))[0] for each in self.ledger.folders()
         )
         ticker = asyncio.create_task(self._tick())
+        found: Verification | None = None
         try:
             finished = await self._until_done()
             if self.dead_since is None:
                 self.ledger.end_run()
             await self._look_at_first()
             await self._describe_refusals()
+            if verify and self.sources and self.targets:
+                with contextlib.suppress(ConnectionLost):
+                    found = await verify_over(self.source_session, self.targets, ledger=self.ledger, filter=self.filter)
         finally:
             ticker.cancel()
-            await asyncio.gather(*(session.close() for session in (*self.sources, *self.targets)))
+            await asyncio.gather(self.source_side.close(), self.target_side.close())
             self.ledger.flush()
+            self._remember()
         self._tell(force=True)
-        return self._outcome(finished)
+        return self._outcome(finished), found
+
+    @property
+    def sources(self) -> list[Session]:
+        return self.source_side.live
+
+    @property
+    def targets(self) -> list[Session]:
+        return self.target_side.live
+
+    @property
+    def source_session(self) -> Session:
+        return one_of(self.sources, self.source)
+
+    @property
+    def target_session(self) -> Session:
+        return one_of(self.targets, self.target)
+
+    @property
+    def progress(self) -> int:
+        """Of any kind: as long as it grows, the copy goes on."""
+        return self.stored + self.refused + self.adopted
+
+    def _remember(self) -> None:
+        """How many connections the host likes, for the next copy."""
+        wanted = self.target_side.governor.wanted
+        if self.hosts is not None and self.limits.adaptive and self.begun and wanted != self.remembered:
+            self.hosts.learn(self.target.host, wanted)
 
     # The whole
 
@@ -178,16 +254,11 @@ class Copy:
         losses = renumberings = busy = 0
         connected = False
         while True:
-            before = self.stored + self.refused + self.adopted
+            before = self.progress
             try:
-                await self._connect()
+                await both(self.source_side.first(), self.target_side.first())
                 connected = True
-                if self.jobs is None:
-                    await self._survey(patient=busy < len(BUSY_PAUSES_SECONDS))
-                if not self.begun:
-                    self.begun, self.unclean = True, self.ledger.begin_run()
-                    self.dead_since = self.began if self.unclean else self.dead_since
-                await self._reconcile()
+                await self._prepare(patient=busy < len(BUSY_PAUSES_SECONDS))
                 if not await self._passes():
                     return False
                 self._doubt_again()
@@ -204,13 +275,30 @@ class Copy:
             except ConnectionLost:
                 if not connected:
                     raise
-                losses = 1 if self.stored + self.refused + self.adopted > before else losses + 1
-                if losses > RECONNECTS_MAX:
+                losses = 1 if self.progress > before else losses + 1
+                if losses > LOSSES_MAX:
                     raise
                 self.reconnects += 1
-                self.dead_since = time.monotonic()
+                self._line_is_dead()
                 self.doubtful = {job.record.id for job in self.jobs or []}
-                await self.pause(min(2.0 ** (losses - 1), RECONNECT_PAUSE_MAX_SECONDS))
+                await self.pause(min(2.0 ** (losses - 1), LOSS_PAUSE_SECONDS_MAX))
+
+    async def _prepare(self, *, patient: bool) -> None:
+        """Look at both sides while the other connections are opened."""
+        filling = asyncio.gather(self.source_side.fill(), self.target_side.fill(), return_exceptions=True)
+        try:
+            if self.jobs is None:
+                await self._survey(patient=patient)
+            if not self.begun:
+                self.begun, self.unclean = True, self.ledger.begin_run()
+                self.dead_since = self.began if self.unclean else self.dead_since
+            await self._reconcile()
+        finally:
+            await filling
+
+    def _line_is_dead(self) -> None:
+        """The server may still be storing what it had read."""
+        self.dead_since = time.monotonic()
 
     def _doubt_again(self) -> None:
         """Appends of an earlier session may have landed since we looked; mails stored without a UID want a place."""
@@ -226,7 +314,7 @@ class Copy:
         """
         if self.dead_since is None or not self.doubtful:
             return
-        target, loop = self.targets[0], asyncio.get_running_loop()
+        target, loop = self.target_session, asyncio.get_running_loop()
         folders = list(dict.fromkeys(job.target for job in self.jobs or [] if job.record.id in self.doubtful))
         began = since = max(loop.time() - (time.monotonic() - self.dead_since), 0)
         seen: object = None
@@ -242,141 +330,29 @@ class Copy:
             await asyncio.sleep(SETTLING_STEP_SECONDS)
         self.dead_since = None
 
-    async def _connect(self) -> None:
-        """As many connections as wanted. A refusal of one beyond the first only means fewer."""
-        self.sources = [each for each in self.sources if each.lost is None]
-        self.targets = [each for each in self.targets if each.lost is None]
-        await both(
-            self._open(self.source, self.sources, self.source_connections),
-            self._open(self.target, self.targets, self.target_connections),
-        )
-
-    async def _open(self, account: MailAccount, sessions: list[Session], wanted: int) -> None:
-        while len(sessions) < wanted:
-            try:
-                sessions.append(await open_session(account, silence_seconds=self.limits.silence_seconds))
-            except MailError:
-                if not sessions:
-                    raise
-                if account is self.source:
-                    self.source_connections = len(sessions)
-                else:
-                    self.target_connections = len(sessions)
-                return
-
     async def _survey(self, *, patient: bool) -> None:
-        """
-        Both sides' folders, the target's made, the ledger filled with what the source shows.
-
-        Raises ServerBusy if `patient` and a folder was refused only for the moment.
-        """
-        source, target = self.sources[0], self.targets[0]
-        folders, ground = await both(source.list_folders(), look_at(target))
-        chosen = choose(folders, self.filter.folders, self.filter.without_junk, self.exclude_roots)
-        notes = [Note(NoteKind.OWN_BACKUP, each.display) for each in chosen.own_backups]
-        notes += [Note(NoteKind.FOLDER_UNKNOWN, name) for name in chosen.unknown]
-        records = {each.source: each for each in self.ledger.folders() if each.current}
-        known = {each.wire: WireName(records[each.wire].target) for each in chosen.folders if each.wire in records}
-        tree = lay_out(ground, chosen.folders, self.into, known)
-        told, _ = await both(statuses(source, chosen.folders), grow(target, ground, tree, self.into))
-        jobs = []
-        reconciler = self._reconciler()
-        for branch in tree.branches.values():
-            status = told[branch.source.wire]
-            assert branch.selected is not None  # noqa: S101 - grow leaves out what it could not open
-            if status is None:
-                opened = await source.open_folder(branch.source.wire).done
-                try:
-                    seen = selected(opened, self.source.user)
-                except CommandRefused as error:
-                    notes.append(Note(NoteKind.FOLDER_UNREADABLE, branch.source.display, error.text))
-                    continue
-                status = Status(seen.uidvalidity, seen.uidnext or 0, seen.exists)
-                told[branch.source.wire] = status
-            jobs.append(await self._job(reconciler, branch, branch.selected, status, records.get(branch.source.wire)))
-        self.ledger.flush(durable=True)
-        notes += tree.notes + await self._fill(jobs, told)
-        for note in notes:
-            shut = note.kind in (NoteKind.FOLDER_REFUSED, NoteKind.FOLDER_UNREADABLE)
-            if patient and shut and why_refused(note.detail) is Refused.BUSY:
-                raise ServerBusy(note.detail)
-        self.notes += [note for note in notes if note not in self.notes]
-        self.jobs = [job for job in jobs if not job.skipped]
-        self.doubtful |= {job.record.id for job in self.jobs if not job.fresh}
-        self._took(reconciler.found)
-
-    async def _job(
-        self, reconciler: Reconciler, branch: Branch, seen: Selected, status: Status, record: FolderRecord | None
-    ) -> Job:
-        fresh = record is None
-        if record is None:
-            record = self.ledger.add_folder(
-                branch.source.wire,
-                source_uidvalidity=status.uidvalidity,
-                source_uidnext=status.uidnext,
-                target=branch.target,
-                target_uidvalidity=seen.uidvalidity,
-                target_mark=seen.uidnext or await uidnext_of(self.targets[0], branch.target),
-            )
-        job = Job(
-            record,
-            branch.source.wire,
-            branch.target,
-            branch.source.display,
-            branch.display,
-            seen.permanent_flags,
-            fresh,
+        """What is to do. Raises ServerBusy if `patient` and a folder was refused only for the moment."""
+        survey = Survey(
+            self.source_session,
+            self.target_session,
+            self.ledger,
+            self._reconciler(),
+            into=self.into,
+            filter=self.filter,
+            exclude_roots=self.exclude_roots,
         )
-        if record.target_uidvalidity != seen.uidvalidity:
-            await reconciler.rematch_target(job, seen.uidvalidity, seen.uidnext)
-            job.record = self._record(branch.source.wire)
-        if record.source_uidvalidity != status.uidvalidity:
-            job.record = await reconciler.renumber_source(job, status.uidvalidity, status.uidnext)
-        return job
-
-    def _record(self, source: str) -> FolderRecord:
-        return next(each for each in self.ledger.folders() if each.current and each.source == source)
-
-    async def _fill(self, jobs: list[Job], told: dict[WireName, Status | None]) -> list[Note]:
-        """Write down what the source shows."""
-        rows: dict[WireName, list[tuple[int, int, str, str]]] = {job.source: [] for job in jobs}
-        ids = {job.source: job.record.id for job in jobs}
-        deleted: dict[WireName, int] = {}
-
-        def on_mail(name: WireName, mail: wire.Fetched) -> None:
-            date = mail.internal_date or ""
-            if mail.uid is None or not dated_since(date, self.filter.since):
-                return
-            if "\\deleted" in (mail.flags or "").casefold():
-                deleted[name] = deleted.get(name, 0) + 1
-            some = rows[name]
-            some.append((mail.uid, mail.size_bytes or 0, date, mail.flags or ""))
-            if len(some) >= PLAN_LINES:
-                self.ledger.plan(ids[name], some)
-                some.clear()
-
-        opened = await list_mails(self.sources[0], {job.source: told[job.source] for job in jobs}, on_mail)
-        notes = []
-        for job in jobs:
-            seen = opened[job.source]
-            if isinstance(seen, str):
-                job.skipped = True
-                notes.append(Note(NoteKind.FOLDER_UNREADABLE, job.name, seen))
-                continue
-            if seen.uidvalidity != job.record.source_uidvalidity:
-                raise Renumbered("the source folder has a new UIDVALIDITY", mailbox=self.source.user)
-            if rows[job.source]:
-                self.ledger.plan(job.record.id, rows[job.source])
-            status = told[job.source]
-            if status is not None and status.uidnext != job.record.source_uidnext:
-                self.ledger.set_uidnext(job.record.id, status.uidnext)
-            if job.source in deleted:
-                notes.append(Note(NoteKind.DELETED_FLAG, job.name, str(deleted[job.source])))
-        return notes
+        jobs = await survey.run(patient=patient)
+        governor = self.target_side.governor
+        if self.limits.adaptive and not survey.exmail:
+            governor.wanted = min(max(2, governor.wanted), governor.most)
+        self.notes += [note for note in survey.notes if note not in self.notes]
+        self.jobs = jobs
+        self.doubtful |= {job.record.id for job in jobs if not job.fresh}
+        self._took(survey.reconciler.found)
 
     def _reconciler(self) -> Reconciler:
         may_remove = bool(names.split_display(self.into))
-        return Reconciler(self.sources[0], self.targets[0], self.ledger, may_remove=may_remove)
+        return Reconciler(self.source_session, self.target_session, self.ledger, may_remove=may_remove)
 
     async def _reconcile(self) -> None:
         """Look through the doubtful folders, if there are any."""
@@ -403,25 +379,10 @@ class Copy:
         while True:
             if self._should_stop():
                 return not self._planned()
-            before = (self.stored, self.refused, self.cooldowns, repr(self.troubles))
-            self.passing = Pass(
-                self.sources,
-                self.targets,
-                self._batches(),
-                self.troubles,
-                budget_bytes=self.limits.budget_bytes,
-                pipelining=self.pipelining,
-                on_answer=self._answered,
-                on_lost=self._lost,
-            )
-            try:
-                await self.passing.run()
-                for job, line, text in self.passing.unread:
-                    await self._unreadable(job, line, text)
-            finally:
-                self.pipelining = self.pipelining and self.passing.pipelining
-                self.passing = None
-                self.ledger.flush()
+            await both(self.source_side.first(), self.target_side.first())
+            await self._reconcile()  # what a lost connection had under way, before it is sent again
+            before = self._state()
+            await self._pass()
             if self.error is not None:
                 raise self.error
             if self._should_stop():
@@ -442,9 +403,64 @@ class Copy:
                 continue
             if not self._planned():
                 return True
-            idle = idle + 1 if before == (self.stored, self.refused, self.cooldowns, repr(self.troubles)) else 0
+            idle = idle + 1 if before == self._state() else 0
             if idle > IDLE_PASSES_MAX:
                 raise MailError("the copy does not get on", mailbox=self.target.user)
+
+    def _state(self) -> object:
+        return self.progress, self.cooldowns, self.reconnects, repr(self.troubles)
+
+    async def _pass(self) -> None:
+        """One pass over everything planned, with connections replaced while it runs."""
+        passing = self.passing = Pass(
+            self,
+            self._batches(),
+            self.troubles,
+            budget_bytes=self.limits.budget_bytes,
+            throttle=self.throttle,
+            pipelining=self.pipelining,
+            grouping=self.grouping,
+            identify=self.ledger.altered,
+        )
+        for source in self.sources:
+            passing.add_source(source)
+        for target in self.targets:
+            passing.add_target(target)
+        keeper = asyncio.create_task(self._keep(passing))
+        try:
+            await passing.run()
+            for job, line, text in passing.unread:
+                await self._unreadable(job, line, text)
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            self.pipelining = self.pipelining and passing.pipelining
+            self.grouping = self.grouping and passing.grouping
+            self.passing = None
+            self.ledger.flush()
+
+    async def _keep(self, passing: Pass) -> None:
+        """While a pass runs: replace what is lost, add what helps, rest what is too much."""
+        sides = ((self.source_side, passing.add_source), (self.target_side, passing.add_target))
+        try:
+            while not passing.closed:
+                await asyncio.sleep(TICK_SECONDS)
+                self.target_side.governor.note(time.monotonic(), self.stored, len(self.targets))
+                for session in self.targets[self.target_side.governor.wanted :]:
+                    passing.rest(session)
+                for side, add in sides:
+                    if side.missing <= 0 or (side.live and side.pause_seconds > 0):
+                        continue
+                    if side.pause_seconds > 0:
+                        await self.pause(side.pause_seconds)
+                        side.governor.not_before = 0.0
+                    try:
+                        add(await side.open())
+                    except MailError as error:
+                        if not side.not_opened(error):
+                            passing.close(error)
+        except Exception as error:
+            passing.close(error)
 
     def _planned(self) -> bool:
         return any(True for job in self.jobs or [] for _ in self._lines(job, waiting_too=True))
@@ -458,7 +474,11 @@ class Copy:
             self.stop |= elapsed >= limits.seconds_max
         if not self.stop and elapsed - self.asked_at >= ASK_SECONDS:
             self.asked_at = elapsed
-            self.stop = self.should_stop()
+            if limits.hours is not None:
+                self.waits_seconds = limits.hours.wait(
+                    datetime.now(limits.zone).astimezone(limits.zone)
+                ).total_seconds()
+            self.stop = self.waits_seconds > 0 or self.should_stop()
         return self.stop
 
     def _batches(self) -> Iterator[Batch]:
@@ -505,18 +525,27 @@ class Copy:
 
     def _too_big(self, job: Job, line: Line) -> bool:
         """Larger than the target says it takes (RFC 7889): not even tried."""
-        limit = append_limit(self.targets[0])
+        limit = append_limit(self.target_session)
         if limit is None or line.size_bytes <= limit:
             return False
         self._refuse(job, line, RefusalReason.TOO_BIG, f"APPENDLIMIT={limit}", b"")
         return True
 
-    # Answers, called from the event loop: none of these waits
+    # What a pass tells, called from the event loop: none of these waits
 
-    def _answered(self, passing: Pass, sent: Sent, done: Done) -> None:
-        item = sent.item
+    def lost(self, passing: Pass, session: Session, error: MailError) -> None:
+        self.reconnects += 1
+        side = self.source_side if session.account is self.source else self.target_side
+        if not side.lost(error, self.progress):
+            passing.close(error)
+
+    def unsure(self, items: list[Item]) -> None:
+        self._line_is_dead()
+        self.doubtful |= {item.job.record.id for item in items}
+
+    def answered(self, passing: Pass, item: Item, done: Done, target: tuple[int, int] | None) -> None:
         if done.ok:
-            self._stored(item, done.text)
+            self._stored(item, target)
             return
         trouble = passing.trouble(item.key)
         meaning = why_refused(done.text)
@@ -539,17 +568,20 @@ class Copy:
             reason = {Refused.TOO_BIG: RefusalReason.TOO_BIG, Refused.CONTENT: RefusalReason.CONTENT}.get(
                 meaning, RefusalReason.OTHER
             )
+            if reason is RefusalReason.CONTENT and self.limits.wrap_refused and not item.line.wrapped:
+                self.ledger.wrap(
+                    item.job.record.id, item.line.uid, **described(item.line, reason, done.text, item.opening)
+                )
+                return
             self._refuse(item.job, item.line, reason, done.text, item.opening)
             self.refused_in_a_row += 1
             if self.refused_in_a_row >= REFUSED_IN_A_ROW_MAX:
                 passing.close(TargetRefusesAll(done.text, mailbox=self.target.user))
 
-    def _stored(self, item: Item, text: str) -> None:
-        target_uid: int | None = None
-        if match := re.search(r"\[APPENDUID (\d+) (\d+)\]", text, re.IGNORECASE):
-            if int(match[1]) != item.job.record.target_uidvalidity:
-                raise Renumbered("the target folder has a new UIDVALIDITY", mailbox=self.target.user)
-            target_uid = int(match[2])
+    def _stored(self, item: Item, target: tuple[int, int] | None) -> None:
+        if target is not None and target[0] != item.job.record.target_uidvalidity:
+            raise Renumbered("the target folder has a new UIDVALIDITY", mailbox=self.target.user)
+        target_uid = None if target is None else target[1]
         changed = flag_set(item.flags) != flag_set(item.line.flags)
         self.ledger.stored(
             item.line.folder_id,
@@ -567,26 +599,19 @@ class Copy:
         self.size_bytes += item.size
         self.refused_in_a_row = self.busy_in_a_row = self.cooldowns = 0
 
-    def _lost(self, passing: Pass, item: Item) -> None:
+    def blamed(self, passing: Pass, item: Item) -> None:
         if passing.trouble(item.key).lost >= LOST_MAX:
             self._refuse(item.job, item.line, RefusalReason.LOST, "three times", item.opening)
 
     def _refuse(self, job: Job, line: Line, reason: RefusalReason, detail: str, opening: bytes) -> None:
-        self.ledger.refused(
-            job.record.id,
-            line.uid,
-            reason=reason,
-            detail=detail[:300],
-            subject=header_of(opening, "Subject") if opening else None,
-            date=(header_of(opening, "Date") or line.internal_date) if opening else None,
-        )
+        self.ledger.refused(job.record.id, line.uid, **described(line, reason, detail, opening))
         self.refused += 1
 
     async def _unreadable(self, job: Job, line: Line, text: str) -> None:
         """Asked for alone and not come: gone, or really not to be had."""
         if line.state != LineState.PLANNED:
             return
-        source = self.sources[0]
+        source = self.source_session
         await open_source(source, job.record)
         there = False
 
@@ -605,59 +630,19 @@ class Copy:
 
     async def _look_at_first(self) -> None:
         """Does the target keep what it is given? Looked at once, on the first mail of this call."""
-        if self.first is None or self.targets[0].lost is not None:
-            return None
-        job, uid, line, digest = self.first
-        target = self.targets[0]
-        try:
-            await target.examine(job.target)
-            kept = (await digest_mails(target, [uid])).get(uid)
-        except MailError:
-            return None  # the verification will say it
-        if (kept is None or kept.sha256 != digest.sha256) and await self._uids_lie(target, uid, digest):
+        if self.first is None or not self.targets:
+            return
+        notes, lying = await kept(self.target_session, self.ledger, *self.first)
+        self.notes += notes
+        if lying:
             for each in self.jobs or []:
                 self.ledger.forget_places(each.target)
                 self.doubtful.add(each.record.id)
-            return await self._reconcile()
-        if kept is None:
-            self.notes.append(Note(NoteKind.TARGET_HIDES, job.target_name, line.internal_date))
-            return None
-        if kept.sha256 != digest.sha256 and not self.ledger.altered:
-            self.ledger.set_altered()
-            self.notes.append(Note(NoteKind.BYTES_CHANGED))
-        moment = parse_internaldate(line.internal_date)
-        if moment is not None and parse_internaldate(kept.internal_date) != moment:
-            self.notes.append(Note(NoteKind.DATES_IGNORED))
-        return None
-
-    async def _uids_lie(self, target: Session, uid: int, digest: Digest) -> bool:
-        """Is the mail beside the UID that APPEND told? Then no UID it told is worth anything."""
-        beside = await digest_mails(target, [each for each in (uid - 1, uid + 1) if each > 0])
-        return any(each.sha256 == digest.sha256 for each in beside.values())
+            await self._reconcile()
 
     async def _describe_refusals(self) -> None:
-        """Subjects and dates for refused mails of which no byte was read."""
-        unknown = [line for line in self.ledger.refusals() if line.subject is None][:DESCRIBED_MAX]
-        source = self.sources[0] if self.sources else None
-        for line in unknown:
-            header: list[bytes] = []
-
-            def take(told: wire.Fetched, _: object, header: list[bytes] = header) -> bool:
-                if isinstance(told.body, bytes):
-                    header.append(told.body)
-                return True
-
-            record = next(each for each in self.ledger.folders() if each.id == line.folder_id)
-            try:
-                if source is None or source.lost is not None:
-                    break
-                await open_source(source, record)
-                await source.send(b"UID FETCH %d (UID BODY.PEEK[HEADER])" % line.uid, on_fetch=take).done
-            except MailError:
-                continue
-            raw = b"".join(header)
-            date = header_of(raw, "Date") or line.internal_date
-            self.ledger.describe(line.folder_id, line.uid, subject=header_of(raw, "Subject"), date=date)
+        if self.sources:
+            await describe_refusals(self.source_session, self.ledger)
 
     async def _tick(self) -> None:
         """Commits what is gathered, tells the progress, ends the pass when the time is up."""
@@ -679,54 +664,12 @@ class Copy:
         if self.on_progress is None or self.jobs is None or (not force and elapsed - self.told_at < TELL_SECONDS):
             return
         self.told_at = elapsed
-        counts = [self.ledger.counts(job.record.id) for job in self.jobs]
-        stored = [each.get(LineState.STORED, (0, 0)) for each in counts]
-        planned = [each.get(LineState.PLANNED, (0, 0)) for each in counts]
-        self.on_progress(
-            Progress(
-                done=sum(number for number, _ in stored),
-                planned=sum(number for number, _ in planned),
-                refused=sum(each.get(LineState.REFUSED, (0, 0))[0] for each in counts),
-                size_bytes=sum(size for _, size in stored),
-                planned_bytes=sum(size for _, size in planned),
-                folder=self.folder,
-                seconds=elapsed,
-                stored=self.stored,
-            )
-        )
+        self.on_progress(progress_of(self.ledger, self.jobs, self.folder, elapsed, self.stored))
 
     def _outcome(self, finished: bool) -> CopyOutcome:
         jobs = self.jobs or []
-        folders = []
-        for job in jobs:
-            counts = self.ledger.counts(job.record.id)
-            number = {state: counts.get(state, (0, 0))[0] for state in LineState}
-            folders.append(
-                FolderOutcome(
-                    name=job.name,
-                    target=job.target_name,
-                    stored=number[LineState.STORED],
-                    planned=number[LineState.PLANNED],
-                    refused=number[LineState.REFUSED],
-                    gone=number[LineState.GONE],
-                    size_bytes=counts.get(LineState.STORED, (0, 0))[1],
-                )
-            )
-            if job.keywords_dropped:
-                self.notes.append(Note(NoteKind.KEYWORDS_DROPPED, job.name, str(job.keywords_dropped)))
-        display = {job.record.id: job.name for job in jobs}
-        refused = [
-            Refusal(
-                folder=display.get(line.folder_id, ""),
-                uid=line.uid,
-                size_bytes=line.size_bytes,
-                subject=line.subject or "",
-                date=line.date or line.internal_date,
-                reason=RefusalReason(line.reason or RefusalReason.OTHER),
-                detail=line.detail or "",
-            )
-            for line in self.ledger.refusals()
-        ]
+        dropped = [Note(NoteKind.KEYWORDS_DROPPED, each.name, str(each.keywords_dropped)) for each in jobs]
+        refused, wrapped = refusals_of(self.ledger, jobs)
         return CopyOutcome(
             finished=finished,
             stored=self.stored,
@@ -734,9 +677,29 @@ class Copy:
             size_bytes=self.size_bytes,
             seconds=time.monotonic() - self.began,
             refused=refused,
-            folders=folders,
-            notes=self.notes,
+            wrapped=wrapped,
+            folders=[folder_outcome(self.ledger, job) for job in jobs],
+            notes=self.notes + [note for note in dropped if note.detail != "0"],
             adopted=self.adopted,
             removed=self.removed,
             reconnects=self.reconnects,
+            waits_seconds=self.waits_seconds,
+            connections=self.target_side.governor.wanted,
         )
+
+
+def described(line: Line, reason: RefusalReason, detail: str, opening: bytes) -> dict[str, Any]:
+    """A refused mail for a person; without its first bytes that is found out later."""
+    return {
+        "reason": reason,
+        "detail": detail[:300],
+        "subject": header_of(opening, "Subject") if opening else None,
+        "date": (header_of(opening, "Date") or line.internal_date) if opening else None,
+    }
+
+
+def one_of(sessions: list[Session], account: MailAccount) -> Session:
+    """The first. Raises ConnectionLost."""
+    if not sessions:
+        raise ConnectionLost("no connection is left", mailbox=account.user)
+    return sessions[0]

@@ -22,8 +22,10 @@ class Digest:
     The identity is Message-ID, Date, From and Subject with a hash of the body without its last line ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, identify: bool = True) -> None:
+        """Without `identify` there is no identity, and half of the work."""
         self.size_bytes = 0
+        self._identify = identify
         self._all = hashlib.sha256()
         self._body = hashlib.sha256()
         self._header: bytes | None = b""  # None once it is complete
@@ -33,6 +35,8 @@ class Digest:
     def update(self, data: bytes) -> None:
         self.size_bytes += len(data)
         self._all.update(data)
+        if not self._identify:
+            return
         if self._header is None:
             self._body_update(data)
             return
@@ -80,7 +84,7 @@ class Content:
     flags: str
 
 
-async def digest_mails(session: Session, uids: list[int]) -> dict[int, Content]:
+async def digest_mails(session: Session, uids: list[int], *, identify: bool = True) -> dict[int, Content]:
     """
     Read these mails of the open folder and say what they are; what does not come is not in the result.
 
@@ -95,7 +99,7 @@ async def digest_mails(session: Session, uids: list[int]) -> dict[int, Content]:
             return False
         if told.body is None or told.uid in digests:
             return stream is None
-        digest = digests[told.uid] = Digest()
+        digest = digests[told.uid] = Digest(identify=identify)
         told_of[told.uid] = told
         if stream is not None:
             stream.tap = digest.update

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from enum import StrEnum
 
 from bot.mail.notes import Note
+from bot.mail.pace import Hours
 from bot.words import Words, say
 
 
@@ -19,6 +21,13 @@ class Limits:
     mails_max: int | None = None
     seconds_max: float | None = None  # of the whole call; but a call with something to copy copies something
     silence_seconds: float = 120.0  # without a byte: the connection is lost
+    command_seconds: float = 900.0  # for any command, and a second more for each kilobyte that moves
+    adaptive: bool = False  # begin with one connection where that is wise, add more while they help
+    mails_per_second: float | None = None
+    bytes_per_second: float | None = None
+    hours: Hours | None = None  # outside of these a call ends unfinished
+    zone: tzinfo | None = None  # of the hours; None is the machine's own
+    wrap_refused: bool = False  # what the target refuses for its bytes goes as an attachment
 
 
 class RefusalReason(StrEnum):
@@ -49,6 +58,10 @@ class Refusal:
 
     def words(self) -> Words:
         return say(f"mail.refusal_{self.reason}", detail=self.detail)
+
+    def kept_words(self) -> Words:
+        """When it was stored as an attachment."""
+        return say("mail.kept_wrapped", detail=self.detail)
 
 
 @dataclass(frozen=True)
@@ -98,3 +111,6 @@ class CopyOutcome:
     adopted: int = 0  # stored by a run that was killed before it could write it down
     removed: int = 0  # second copies such a run had left
     reconnects: int = 0
+    wrapped: list[Refusal] = field(default_factory=list)  # stored as attachments, and why; of the whole ledger
+    waits_seconds: float = 0.0  # until the hours in which copying is allowed
+    connections: int = 1  # to the target, at the end

@@ -7,10 +7,20 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from bot.mail import wire
+from bot.mail.guard import Told, refuse_same
 from bot.mail.names import WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.quirks import WINDOW_DAYS, dated_since, hides_folders, is_exmail, parse_internaldate
-from bot.mail.session import SILENCE_SECONDS, MailAccount, Selected, Session, append_limit, both, open_session
+from bot.mail.session import (
+    SILENCE_SECONDS,
+    MailAccount,
+    Selected,
+    Session,
+    Status,
+    append_limit,
+    both,
+    open_session,
+)
 from bot.mail.survey import choose, list_mails, statuses
 from bot.mail.tree import Ground, lay_out, look_at
 
@@ -78,7 +88,7 @@ async def make_plan(
     """
     Look at both sides and say what `copy_mail` with the same arguments would copy.
 
-    Raises LoginRefused, NotReachable, ConnectionLost, MailError.
+    Raises LoginRefused, NotReachable, ConnectionLost, SameMailbox, MailError.
     """
     sides: list[Session] = []
 
@@ -109,8 +119,13 @@ async def look(
         if dated_since(mail.internal_date or "", filter.since):
             sums[name].add(mail, limit)
 
+    told: dict[WireName, Status | None] = {}
+
     async def count() -> dict[WireName, Selected | str]:
-        return await list_mails(source, await statuses(source, chosen.folders), on_mail)
+        told.update(await statuses(source, selectable))
+        return await list_mails(source, {each.wire: told[each.wire] for each in chosen.folders}, on_mail)
+
+    selectable = [each for each in folders if each.selectable]
 
     notes = [Note(NoteKind.OWN_BACKUP, each.display) for each in chosen.own_backups]
     notes += [Note(NoteKind.FOLDER_UNKNOWN, name) for name in chosen.unknown]
@@ -120,7 +135,8 @@ async def look(
     if target is None:
         opened = await count()
     else:
-        opened, (ground, target_size, quota) = await both(count(), measure(target))
+        opened, (ground, target_size, quota, target_told) = await both(count(), measure(target))
+        await refuse_same(source, target, told, target_told)
     tree = lay_out(ground, chosen.folders, into, {})
     notes += tree.notes
     plans = []
@@ -172,8 +188,8 @@ class Sum:
             self.newest = max(self.newest or moment, moment)
 
 
-async def measure(target: Session) -> tuple[Ground, int, int | None]:
-    """The target's folders, the bytes of its own mail, and its quota if it tells one."""
+async def measure(target: Session) -> tuple[Ground, int, int | None, Told]:
+    """The target's folders, the bytes of its own mail, its quota if it tells one, and the numbers of its folders."""
     ground = await look_at(target)
     total = 0
 
@@ -182,8 +198,9 @@ async def measure(target: Session) -> tuple[Ground, int, int | None]:
         total += mail.size_bytes or 0
 
     selectable = [each for each in ground.folders if each.selectable]
-    await list_mails(target, await statuses(target, selectable), on_mail, items=b"UID RFC822.SIZE")
-    return ground, total, await quota_of(target)
+    told = await statuses(target, selectable)
+    await list_mails(target, told, on_mail, items=b"UID RFC822.SIZE")
+    return ground, total, await quota_of(target), told
 
 
 async def quota_of(target: Session) -> int | None:

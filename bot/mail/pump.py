@@ -1,224 +1,82 @@
 """
-One pass of mail from the source's connections to the target's, with as much under way as both sides allow.
+One pass of mail from the source's connections to the target's.
 
-FETCHes are sent ahead in batches. APPENDs go by what the target offers: with LITERAL+ (RFC 7888) a window of them;
-else the next one's command line rides behind the current literal, which is legal on any server and saves a round trip.
-A literal is never sent before its "+" without LITERAL+: refused, its bytes would be run as commands, and mail is
-written by strangers. A pass ends cleanly whatever happens; what it did not finish stays planned.
+FETCHes are sent ahead in batches; `append.Writer` sends what comes. Connections may be added and rested while it runs,
+and a lost one costs only what was under way on it: those mails stay planned. A pass ends cleanly whatever happens.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Protocol
 
-from bot.mail import names, wire
+from bot.mail import wire
+from bot.mail.append import Sent, Writer
 from bot.mail.digest import Digest
 from bot.mail.errors import CommandRefused, ConnectionLost, MailError
+from bot.mail.flow import Batch, Budget, Channel, Item, Key, PassClosed, Trouble, drop
 from bot.mail.ledger import Line
-from bot.mail.quirks import sendable_flags, strict_internaldate, system_flags
+from bot.mail.pace import Throttle
+from bot.mail.quirks import Refused, why_refused
 from bot.mail.session import Command, Done, Session, Stream, selected
 from bot.mail.work import Job, Renumbered
+from bot.mail.wrap import Wrapping
 
-BATCH_MAILS = 64
-BATCH_BYTES = 512 * 1024
 BATCHES_AHEAD = 3
-WINDOW = 32
-OVERHEAD_BYTES = 1_024  # what holding a mail costs beyond its bytes
-
-Key = tuple[int, int]  # folder id, UID
+ABOUT_ALL = (Refused.QUOTA, Refused.NO_FOLDER, Refused.BUSY)  # refusals that one mail of a group did not cause
 
 
-@dataclass
-class Trouble:
-    """What a mail has been through in this call."""
+class Owner(Protocol):
+    """Who a pass reports to, in the event loop's callbacks: none of these waits; what they raise ends the pass."""
 
-    alone: bool = False  # to be asked for and sent by itself
-    lost: int = 0  # connections that broke with it
-    busy: int = 0
-    flags_level: int = 0  # 1: without keywords, 2: without flags
-    missed: int = 0  # asked for alone, and did not come
+    def answered(self, passing: Pass, item: Item, done: Done, target: tuple[int, int] | None) -> None:
+        """The target's answer; `target` is the UIDVALIDITY and UID it told."""
 
+    def blamed(self, passing: Pass, item: Item) -> None:
+        """A connection broke, and this mail was the oldest under way on it."""
 
-@dataclass(eq=False)
-class Batch:
-    """Mails asked for in one FETCH."""
+    def unsure(self, items: list[Item]) -> None:
+        """A connection broke before these were answered: the target may have them, or still get them."""
 
-    job: Job
-    lines: dict[int, Line]
-    alone: bool
-    held: dict[int, int]  # bytes of the budget by UID
-    opening: Command | None = None
-    command: Command | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(self.held.values())
-
-
-@dataclass(eq=False)
-class Item:
-    """A mail on its way."""
-
-    job: Job
-    line: Line
-    body: bytes | Stream
-    held_bytes: int
-    alone: bool
-    flags: str = ""
-    digest: Digest = field(default_factory=Digest)
-
-    @property
-    def key(self) -> Key:
-        return self.line.folder_id, self.line.uid
-
-    @property
-    def size(self) -> int:
-        return self.body.size if isinstance(self.body, Stream) else len(self.body)
-
-    @property
-    def opening(self) -> bytes:
-        """Enough of it to tell a person which mail it is."""
-        return self.body.opening if isinstance(self.body, Stream) else self.body
-
-
-class PassClosed(Exception):
-    """The pass is over; nothing new is begun."""
-
-
-class Budget:
-    """Bytes that may be held at once. A mail larger than all of it passes alone."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self._free = self._all = size_bytes
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._closed = False
-
-    async def take(self, size_bytes: int) -> None:
-        while self._free < min(size_bytes, self._all) and not self._closed:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
-        if self._closed:
-            raise PassClosed
-        self._free -= size_bytes
-
-    def give(self, size_bytes: int) -> None:
-        self._free += size_bytes
-        self._wake()
-
-    def close(self) -> None:
-        self._closed = True
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-
-
-class Channel:
-    """Mails waiting for a writer. After `close` what waits is dropped; after `finish` it is still handed out."""
-
-    def __init__(self) -> None:
-        self._items: deque[Item] = deque()
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._finished = False
-        self.closed = False
-
-    def put(self, item: Item) -> None:
-        if self.closed:
-            drop(item)
-            return
-        self._items.append(item)
-        self._wake()
-
-    def get_now(self) -> Item | None:
-        return self._items.popleft() if self._items else None
-
-    async def get(self) -> Item | None:
-        """The next; None when there will be none."""
-        while not self._items:
-            if self._finished or self.closed:
-                return None
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
-        return self._items.popleft()
-
-    def finish(self) -> None:
-        self._finished = True
-        self._wake()
-
-    def close(self) -> None:
-        self.closed = True
-        while self._items:
-            drop(self._items.popleft())
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(None)
-
-
-def drop(item: Item) -> None:
-    """Nobody will send it in this pass."""
-    if isinstance(item.body, Stream):
-        item.body.abandon()
-
-
-@dataclass(eq=False)
-class Sent:
-    """An APPEND in flight."""
-
-    item: Item
-    session: Session
-    command: Command
-    pipelined: bool = False
-
-
-OnAnswer = Callable[["Pass", Sent, Done], None]
-OnLost = Callable[["Pass", Item], None]
+    def lost(self, passing: Pass, session: Session, error: MailError) -> None:
+        """A connection is gone. Add another, or close the pass."""
 
 
 class Pass:
-    """
-    Reads `batches`, sends what comes, tells the owner about every answer.
-
-    `on_answer` and `on_lost` are called in the event loop's callbacks and must not wait; what they raise closes the
-    pass and is raised by `run`.
-    """
+    """Reads `batches`, sends what comes, tells `owner` about every answer."""
 
     def __init__(
         self,
-        sources: list[Session],
-        targets: list[Session],
+        owner: Owner,
         batches: Iterator[Batch],
         troubles: dict[Key, Trouble],
         *,
         budget_bytes: int,
+        throttle: Throttle,
         pipelining: bool,
-        on_answer: OnAnswer,
-        on_lost: OnLost,
+        grouping: bool,
+        identify: bool = False,
     ) -> None:
-        self.sources = sources
-        self.targets = targets
         self.batches = batches
         self.troubles = troubles
         self.budget = Budget(budget_bytes)
         self.channel = Channel()
-        self.pipelining = pipelining
-        self.pipelining_proven = False
+        self.throttle = throttle
+        self.pipelining, self.pipelining_proven = pipelining, False
+        self.grouping = grouping
+        self.identify = identify
+        self.retired: set[Session] = set()
+        self.blamed: set[Session] = set()
         self.error: BaseException | None = None
         self.unread: list[tuple[Job, Line, str]] = []  # asked for alone, and did not come
-        self._on_answer = on_answer
-        self._on_lost = on_lost
-        self._blamed: set[Session] = set()
+        self._owner = owner
+        self._exhausted = False
+        self._readers: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
 
     @property
     def closed(self) -> bool:
@@ -230,34 +88,86 @@ class Pass:
             self.error = error
         self.channel.close()
         self.budget.close()
+        self._changed.set()
 
     def trouble(self, key: Key) -> Trouble:
         return self.troubles.setdefault(key, Trouble())
 
+    def known_trouble(self, item: Item) -> Trouble | None:
+        return self.troubles.get(item.key)
+
+    def add_source(self, session: Session) -> None:
+        self._start(self._readers, session, self._read(session))
+
+    def add_target(self, session: Session) -> None:
+        self._start(self._writers, session, Writer(self, session).run())
+
+    def rest(self, session: Session) -> None:
+        """This connection to the target begins nothing new."""
+        self.retired.add(session)
+
+    def _start(self, tasks: set[asyncio.Task[None]], session: Session, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guard(session, work))
+        tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            self._changed.set()
+
+        task.add_done_callback(ended)
+
     async def run(self) -> None:
         """Until the batches are done or something closed the pass. Raises what closed it."""
-        readers = [asyncio.create_task(self._guard(self._read(each))) for each in self.sources]
-        writers = [asyncio.create_task(self._guard(self._write(each))) for each in self.targets]
         try:
-            await asyncio.gather(*readers)
+            await self._until(lambda: self._exhausted and not self._readers)
+            # A writer that has lost its connection may leave mail behind for the next one.
+            await self._until(lambda: self.channel.empty)
             self.channel.finish()
-            await asyncio.gather(*writers)
+            await self._until(lambda: not self._writers, closed=False)
             await asyncio.sleep(0)  # the callbacks of the last answers
         finally:
             self.close()
-            for task in (*readers, *writers):
-                task.cancel()
-            await asyncio.gather(*readers, *writers, return_exceptions=True)
+            await self._end()
         if self.error is not None:
             raise self.error
 
-    async def _guard(self, work: object) -> None:
+    async def _end(self) -> None:
+        """Those that are closed wait for the answers to what is in flight; who cancels us does not."""
         try:
-            await work  # type: ignore[misc]
+            await asyncio.gather(*self._readers, *self._writers, return_exceptions=True)
+        finally:
+            for task in (*self._readers, *self._writers):
+                task.cancel()
+
+    async def _until(self, ready: Callable[[], bool], *, closed: bool = True) -> None:
+        while not ready() and not (closed and self.closed):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _guard(self, session: Session, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
         except PassClosed:
             pass
+        except MailError as error:
+            if session.lost is None:
+                self.close(error)
+            elif not self.closed:
+                self._tell_lost(session, session.lost)
         except Exception as error:
             self.close(error)
+
+    def _tell_lost(self, session: Session, error: MailError) -> None:
+        try:
+            self._owner.lost(self, session, error)
+        except Exception as found:
+            self.close(found)
+
+    def forget(self, item: Item) -> None:
+        """It is not sent in this pass."""
+        self.budget.give(item.held_bytes)
+        drop(item)
+        self._changed.set()
 
     # Reading
 
@@ -269,34 +179,47 @@ class Pass:
             for batch in self.batches:
                 if self.closed:
                     break
+                ahead.append(batch)
                 await self.budget.take(batch.size_bytes)
+                batch.taken = True
                 if batch.job.skipped:
-                    self.budget.give(batch.size_bytes)
+                    self._give_back(ahead.pop())
                     continue
                 if opening is None or job is not batch.job:
                     job, opening = batch.job, session.open_folder(batch.job.source)
                 batch.opening = opening
                 line = b"UID FETCH " + wire.uid_set(list(batch.lines)) + b" (UID FLAGS INTERNALDATE BODY.PEEK[])"
                 batch.command = session.send(line, on_fetch=self._taker(batch))
-                ahead.append(batch)
                 await session.drain()
                 while len(ahead) >= BATCHES_AHEAD:
                     await self._settle(ahead)
+            else:
+                self._exhausted = True
             while ahead:
                 await self._settle(ahead)
         except ConnectionLost:
-            if ahead:  # the server works in order: the oldest mail that has not come is the one to blame
-                for uid in list(ahead[0].lines)[:1]:
-                    self._lose(ahead[0].job, ahead[0].lines[uid])
-                for uid in list(ahead[0].lines)[1:]:
+            if ahead and ahead[0].command is not None and ahead[0].lines:
+                # The server works in order: the oldest mail that has not come is the one to blame.
+                for number, (uid, mail) in enumerate(ahead[0].lines.items()):
                     self.trouble((ahead[0].job.record.id, uid)).alone = True
+                    if not number:
+                        self._blame(Item(ahead[0].job, mail, b"", 0, True))
             raise
+        finally:
+            for batch in ahead:
+                self._give_back(batch)
 
-    def _lose(self, job: Job, line: Line) -> None:
-        trouble = self.trouble((job.record.id, line.uid))
+    def _give_back(self, batch: Batch) -> None:
+        """The budget of what did not come."""
+        if batch.taken:
+            self.budget.give(batch.size_bytes)
+        batch.lines, batch.held = {}, {}
+
+    def _blame(self, item: Item) -> None:
+        trouble = self.trouble(item.key)
         trouble.lost += 1
         trouble.alone = True
-        self._on_lost(self, Item(job, line, b"", 0, True))
+        self._owner.blamed(self, item)
 
     def _taker(self, batch: Batch) -> Callable[[wire.Fetched, Stream | None], bool]:
         def take(told: wire.Fetched, stream: Stream | None) -> bool:
@@ -315,7 +238,10 @@ class Pass:
             if isinstance(body, bytes) and not body and line.size_bytes:
                 return True  # void: it counts as not come
             del batch.lines[uid]
-            self.channel.put(Item(batch.job, line, body, batch.held.pop(uid), batch.alone))
+            item = Item(batch.job, line, body, batch.held.pop(uid), batch.alone, digest=Digest(identify=self.identify))
+            if line.wrapped:
+                item.wrapping = Wrapping(line, item.read_bytes)
+            self.channel.put(item)
             return True
 
         return take
@@ -323,14 +249,12 @@ class Pass:
     async def _settle(self, ahead: deque[Batch]) -> None:
         """Wait for the oldest batch and see what did not come."""
         batch = ahead[0]
-        assert batch.opening is not None  # noqa: S101 - set before it was put there
+        assert batch.opening is not None  # noqa: S101 - set before it was sent
         assert batch.command is not None  # noqa: S101
         try:
             opened = selected(await batch.opening.done, "")
         except CommandRefused as error:
             await batch.command.done
-            ahead.popleft()
-            self.budget.give(batch.size_bytes)
             batch.job.skipped = True
             raise Renumbered(f"the source does not open {batch.job.name}: {error.text}") from None
         if opened.uidvalidity != batch.job.record.source_uidvalidity:
@@ -343,138 +267,59 @@ class Pass:
                 trouble.missed += 1
                 self.unread.append((batch.job, line, "" if done.ok else done.text))
             trouble.alone = True
-        self.budget.give(batch.size_bytes)
+        self._give_back(batch)
 
-    # Writing
+    # Answers
 
-    async def _write(self, session: Session) -> None:
-        if "LITERAL+" in session.capabilities:
-            await self._write_window(session)
-        else:
-            await self._write_in_turn(session)
-
-    def _head(self, session: Session, item: Item, *, plus: bool) -> tuple[Sent, bytes]:
-        """The APPEND of a mail up to its literal, and the command now in flight."""
-        flags, _ = sendable_flags(item.line.flags, item.job.permanent_flags)
-        level = self.trouble(item.key).flags_level if item.key in self.troubles else 0
-        if level:
-            flags = system_flags(flags) if level == 1 else ""
-        item.flags = flags
-        date = strict_internaldate(item.line.internal_date)
-        command = session.command(go=not plus)
-        sent = Sent(item, session, command)
-        command.done.add_done_callback(lambda future: self._answered(sent, future))
-        text = b"%s APPEND %s (%s)%s {%d%s}\r\n" % (
-            command.tag,
-            names.quoted(item.job.target),
-            flags.encode("latin-1"),
-            b' "%s"' % date.encode("ascii") if date else b"",
-            item.size,
-            b"+" if plus else b"",
-        )
-        return sent, text
-
-    def _answered(self, sent: Sent, future: asyncio.Future[Done]) -> None:
-        item = sent.item
+    def answered(self, sent: Sent, future: asyncio.Future[Done]) -> None:
+        """Called by the event loop when an APPEND is answered or its connection lost."""
         try:
-            self.budget.give(item.held_bytes)
-            if future.cancelled():
-                return
-            if (error := future.exception()) is not None:
-                if sent.session not in self._blamed:  # in order here too: only the oldest is to blame
-                    self._blamed.add(sent.session)
-                    trouble = self.trouble(item.key)
-                    trouble.lost += 1
-                    trouble.alone = True
-                    self._on_lost(self, item)
-                self.close(error)
-                return
-            done = future.result()
-            if not done.ok and isinstance(item.body, Stream):
-                item.body.abandon()
-            if sent.pipelined:
-                if done.status == "BAD":
-                    self.pipelining = False
-                    self.trouble(item.key).alone = True
-                    return
-                self.pipelining_proven = True
-            self._on_answer(self, sent, done)
+            for item in sent.items:
+                self.budget.give(item.held_bytes)
+            if not future.cancelled():
+                if future.exception() is not None:
+                    self._unanswered(sent)
+                else:
+                    self._answered(sent, future.result())
         except BaseException as error:
             self.close(error)
+        self._changed.set()
 
-    async def _body(self, session: Session, item: Item, tail: bytes) -> None:
-        """The literal, then `tail`; a source that breaks in the middle takes this connection with it."""
-        if isinstance(item.body, bytes):
-            item.digest.update(item.body)
-            session.write(item.body + tail)
-        else:
-            try:
-                async for chunk in item.body.chunks():
-                    item.digest.update(chunk)
-                    session.write(chunk)
-                    await session.drain()
-            except MailError:
-                if session.lost is None:
-                    self._blamed.add(session)
-                    session.fail(ConnectionLost("the source broke in the middle of a mail"))
-                raise
-            session.write(tail)
-        await session.drain()
+    def _unanswered(self, sent: Sent) -> None:
+        if sent.session not in self.blamed:  # in order here too: only the oldest is to blame
+            self.blamed.add(sent.session)
+            for item in sent.items[1:]:
+                self.trouble(item.key).alone = True
+            self._blame(sent.items[0])
+        self._owner.unsure(sent.items)
 
-    async def _write_window(self, session: Session) -> None:
-        flight: set[asyncio.Future[Done]] = set()
-        while (item := await self.channel.get()) is not None:
-            try:
-                if flight and (item.alone or len(flight) >= WINDOW):
-                    when = asyncio.ALL_COMPLETED if item.alone else asyncio.FIRST_COMPLETED
-                    await asyncio.wait(flight, return_when=when)
-                sent, head = self._head(session, item, plus=True)
-                session.write(head)
-                flight.add(sent.command.done)
-                await self._body(session, item, b"\r\n")
-                if item.alone:
-                    await asyncio.wait(flight)
-            finally:
-                drop(item)  # nothing more to take of it, or nobody to take it
-            flight = {each for each in flight if not each.done()}
-        if flight:
-            await asyncio.wait(flight)
+    def _answered(self, sent: Sent, done: Done) -> None:
+        for item in sent.items:
+            if not done.ok and isinstance(item.body, Stream):
+                item.body.abandon()
+        if sent.pipelined:
+            if done.status == "BAD":
+                self.pipelining = False
+                self.trouble(sent.items[0].key).alone = True
+                return
+            self.pipelining_proven = True
+        if len(sent.items) > 1 and not done.ok:
+            if done.status == "BAD":
+                self.grouping = False
+            elif why_refused(done.text) in ABOUT_ALL:
+                self._owner.answered(self, sent.items[0], done, None)
+            for item in sent.items:
+                self.trouble(item.key).alone = True
+            return
+        places = appended(done.text, len(sent.items))
+        for item, place in zip(sent.items, places, strict=True):
+            self._owner.answered(self, item, done, place)
 
-    async def _write_in_turn(self, session: Session) -> None:
-        item = await self.channel.get()
-        sent: Sent | None = None
-        following: Item | None = None
-        try:
-            while item is not None:
-                if sent is None:
-                    sent, head = self._head(session, item, plus=False)
-                    session.write(head)
-                following, following_sent = None, None
-                if await self._may_send(sent):
-                    tail = b"\r\n"
-                    if self.pipelining and not item.alone:
-                        following = self.channel.get_now()
-                    if following is not None and not following.alone:
-                        following_sent, head = self._head(session, following, plus=False)
-                        following_sent.pipelined = True
-                        tail += head
-                    await self._body(session, item, tail)
-                drop(item)
-                if following_sent is None:
-                    await asyncio.wait([sent.command.done])
-                    following = following or await self.channel.get()
-                item, sent = following, following_sent
-        finally:
-            for each in (item, following):
-                if each is not None:
-                    drop(each)
 
-    async def _may_send(self, sent: Sent) -> bool:
-        """Wait for the server's "+"; False when it refused instead."""
-        assert sent.command.go is not None  # noqa: S101 - asked for
-        try:
-            return await sent.command.go
-        except ConnectionLost:
-            if sent.pipelined and not self.pipelining_proven:
-                self.pipelining = False  # it may have lost the line that rode behind the literal
-            raise
+def appended(text: str, count: int) -> list[tuple[int, int] | None]:
+    """UIDVALIDITY and UID of each mail as APPENDUID tells them (RFC 4315); none when they do not fit."""
+    match = re.search(r"\[APPENDUID (\d{1,20}) ([\d:,]{1,2000})\]", text, re.IGNORECASE)
+    uids = wire.uids_of(match[2]) if match else []
+    if match is None or len(uids) != count:
+        return [None] * count
+    return [(int(match[1]), uid) for uid in uids]

@@ -18,9 +18,10 @@ from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.quirks import flag_set, parse_internaldate
-from bot.mail.session import Selected, Session, Status, checked, status_of
+from bot.mail.session import Selected, Session, Status, Stream, checked, status_of
 from bot.mail.survey import PAGE_UIDS, list_mails
 from bot.mail.work import Job, Renumbered
+from bot.mail.wrap import Wrapped, Wrapping
 
 LISTING = b"UID RFC822.SIZE FLAGS INTERNALDATE"
 HASHED_AHEAD = 256  # orphans looked at in one go
@@ -90,7 +91,7 @@ class Reconciler:
                     line.folder_id,
                     line.uid,
                     target_uid=uid,
-                    sha256=line.sha256 or content.sha256,
+                    sha256=content.sha256 if line.wrapped else line.sha256 or content.sha256,
                     identity=content.identity if self.ledger.altered else None,
                     target_flags=None if flag_set(line.flags) == flag_set(content.flags) else content.flags,
                 )
@@ -105,7 +106,8 @@ class Reconciler:
     async def _same(self, job: Job, content: Content) -> list[Line]:
         """The lines of the folder that are this mail: stored ones without a place first, then the open ones."""
         lines = list(self.ledger.lines_of_size(job.target, content.size_bytes))
-        same = await self._equal(job, lines, content)
+        same = await self._equal(job, [line for line in lines if not line.wrapped], content)
+        same = same or await self._attached(job, content)
         if not same:
             same = await self._alike(job, content)
         return sorted(same, key=lambda line: (line.state != LineState.STORED or line.target_uid is not None, line.uid))
@@ -119,6 +121,19 @@ class Reconciler:
             if (line.sha256 or (hashes[line.uid].sha256 if line in unknown and line.uid in hashes else None))
             == content.sha256
         ]
+
+    async def _attached(self, job: Job, content: Content) -> list[Line]:
+        """The mails that go as attachments and would make this one."""
+        lines = self.ledger.wrapped(job.target)
+        same = [line for line in lines if line.sha256 == content.sha256 and line.state == LineState.STORED]
+        for line in lines:
+            if line.state == LineState.STORED or line.folder_id != job.record.id:
+                continue
+            if Wrapping(line, line.size_bytes).size == content.size_bytes:
+                await open_source(self.source, job.record)
+                if await digest_wrapped(self.source, line) == content.sha256:
+                    same.append(line)
+        return same
 
     async def _alike(self, job: Job, content: Content, *, stored_too: bool = False) -> list[Line]:
         """Equal but for what a server added: same date here and there, same identity."""
@@ -231,6 +246,25 @@ class Reconciler:
                         moved[line.uid] = uid
                         break
         return self.ledger.renumbered(job.record.id, source_uidvalidity=uidvalidity, source_uidnext=uidnext, uids=moved)
+
+
+async def digest_wrapped(source: Session, line: Line) -> bytes | None:
+    """The SHA-256 of a mail of the open folder, wrapped."""
+    found: list[Wrapped] = []
+
+    def take(told: wire.Fetched, stream: Stream | None) -> bool:
+        if told.uid != line.uid or told.body is None or found:
+            return False
+        wrapped = Wrapped(line, stream.size if stream is not None else len(told.body))  # type: ignore[arg-type]
+        found.append(wrapped)
+        if stream is not None:
+            stream.tap = wrapped.update
+        elif isinstance(told.body, bytes):
+            wrapped.update(told.body)
+        return True
+
+    await source.send(b"UID FETCH %d (UID BODY.PEEK[])" % line.uid, on_fetch=take).done
+    return found[0].sha256() if found else None
 
 
 async def open_source(source: Session, record: FolderRecord) -> None:

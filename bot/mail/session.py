@@ -23,6 +23,9 @@ from bot.mail.names import Folder, WireName, quoted
 from bot.mail.quirks import COMMAND_BYTES_MAX
 
 SILENCE_SECONDS = 120.0
+COMMAND_SECONDS = 900.0  # for any command, and a second more for each kilobyte that moves
+BYTES_PER_SECOND_MIN = 1024
+IDLE_SECONDS = 120.0  # then a NOOP: servers hang up on who says nothing for long
 CONNECT_SECONDS = 30.0
 STREAM_OVER_BYTES = 512 * 1024
 STREAM_HELD_BYTES = 256 * 1024  # of a passed-on literal, before the reader is paused
@@ -70,6 +73,7 @@ class Command:
     go: asyncio.Future[bool] | None = None
     on_fetch: OnFetch | None = None  # says whether the mail was asked for by this command
     collect: bool = False
+    until: float = 0.0  # its deadline, if not a byte more moves
     lines: list[wire.Response] = field(default_factory=list)
 
 
@@ -123,6 +127,11 @@ class Stream:
         if self._held > STREAM_HELD_BYTES:
             self._session.pause_reading()
 
+    @property
+    def broken(self) -> bool:
+        """Its end will not come."""
+        return self._error is not None
+
     def fail(self, error: MailError) -> None:
         """The connection broke before the end."""
         if self._left:
@@ -156,9 +165,19 @@ class Stream:
 class Session(asyncio.Protocol):
     """One connection. After `lost` is set nothing more happens on it; every wait on it ends with that error."""
 
-    def __init__(self, account: MailAccount, *, silence_seconds: float = SILENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        account: MailAccount,
+        *,
+        silence_seconds: float = SILENCE_SECONDS,
+        command_seconds: float = COMMAND_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
         self.account = account
         self.silence_seconds = silence_seconds
+        self.command_seconds = command_seconds
+        self.idle_seconds = idle_seconds
+        self.logged_in = False
         self.capabilities: frozenset[str] = frozenset()
         self.greeting = ""
         self.lost: MailError | None = None
@@ -175,6 +194,7 @@ class Session(asyncio.Protocol):
         self._number = 0
         self._received = self._written = 0
         self._moved = -1
+        self._watched_at = self._loop.time()
         self._moved_at = self._loop.time()
         self._watcher: asyncio.TimerHandle | None = None
         self._closing = False
@@ -282,7 +302,7 @@ class Session(asyncio.Protocol):
         self.lost = error
         if self._watcher:
             self._watcher.cancel()
-        if self._transport:
+        if self._transport and not (self._closing and self._transport.is_closing()):
             self._transport.abort()
         self._writable.set()
         if self._stream:
@@ -296,18 +316,33 @@ class Session(asyncio.Protocol):
                 future.exception()  # nobody has to look
 
     def _watch(self) -> None:
-        """The deadline: renewed by bytes that came or left, never by the clock, or silence would last for ever."""
+        """
+        The deadlines. One is renewed by bytes that came or left, never by the clock, or silence would last for ever;
+        one is a command's own, which bytes prolong only if there are enough of them: a drip holds nothing up.
+        """
         if self.lost or self._transport is None:
             return
         now = self._loop.time()
         moved = self._received + self._written - self._transport.get_write_buffer_size()
         waiting = bool(self.pending) or not self._greeted.done()
-        if moved != self._moved or not waiting or self._paused:
+        gained = (moved - max(self._moved, 0)) / BYTES_PER_SECOND_MIN
+        if self._paused:  # we do not read, for a writer that is behind
+            gained = max(gained, now - self._watched_at)
+        for command in self.pending.values():
+            command.until += gained
+        self._watched_at = now
+        if moved != self._moved or self._paused:
             self._moved, self._moved_at = moved, now
-        elif now - self._moved_at > self.silence_seconds:
+        elif waiting and now - self._moved_at > self.silence_seconds:
             self.fail(self._loss(f"no byte for {self.silence_seconds:g} s"))
             return
-        self._watcher = self._loop.call_later(min(5.0, self.silence_seconds / 8), self._watch)
+        elif not waiting and self.logged_in and now - self._moved_at > self.idle_seconds:
+            self.send(b"NOOP")
+        oldest = next(iter(self.pending.values()), None)
+        if oldest is not None and now > oldest.until:
+            self.fail(self._loss(f"a command took more than {self.command_seconds:g} s"))
+            return
+        self._watcher = self._loop.call_later(min(5.0, self.silence_seconds / 8, self.command_seconds / 8), self._watch)
 
     def pause_reading(self) -> None:
         if self._transport and not self._paused and not self.lost:
@@ -321,12 +356,17 @@ class Session(asyncio.Protocol):
             self._transport.resume_reading()
 
     async def close(self) -> None:
-        """LOGOUT as far as the server goes along within a second, then gone."""
+        """LOGOUT, its answer not waited for when nothing else is under way, then gone."""
         if self.lost is None and self._transport is not None and not self._stream:
             self._closing = True
+            idle = not self.pending
             try:
-                async with asyncio.timeout(1):
-                    await self.send(b"LOGOUT").done
+                leaving = self.send(b"LOGOUT").done
+                if idle:
+                    self._transport.close()  # after what is still to be sent
+                else:
+                    async with asyncio.timeout(1):
+                        await leaving
             except (TimeoutError, MailError):
                 pass
         self.fail(self._loss("closed"))
@@ -357,6 +397,7 @@ class Session(asyncio.Protocol):
             self._moved_at = self._loop.time()
         if self.lost:
             raise self.lost
+        command.until = self._loop.time() + self.command_seconds
         self.pending[command.tag] = command
         return command
 
@@ -390,6 +431,7 @@ class Session(asyncio.Protocol):
             told = self.send(b'ID ("name" "exmail-bot")')
         if told is not None:
             await told.done  # NetEase lets nobody in without it; a refusal means nothing
+        self.logged_in = True
 
     async def _authenticate(self) -> None:
         user, password = self.account.user, self.account.password
@@ -425,15 +467,17 @@ class Session(asyncio.Protocol):
 
     async def list_folders(self) -> list[Folder]:
         """Every folder the server shows; malformed lines are left out."""
-        answer = await self.run(b'LIST "" "*"')
-        return [folder for line in answer.lines if (folder := listed(line)) is not None]
+        return folders_of(await self.run(b'LIST "" "*"'))
 
-    async def personal_prefix(self) -> str:
+    def ask_namespace(self) -> Command | None:
+        """Send NAMESPACE without waiting, if the server knows it; read its answer with `personal_prefix`."""
+        return self.send(b"NAMESPACE", collect=True) if "NAMESPACE" in self.capabilities else None
+
+    async def personal_prefix(self, asked: Command | None) -> str:
         """What the names of own folders begin with (RFC 2342), mostly nothing."""
-        if "NAMESPACE" not in self.capabilities:
+        if asked is None:
             return ""
-        answer = await self.send(b"NAMESPACE", collect=True).done
-        for line in answer.lines:
+        for line in (await asked.done).lines:
             match wire.values(line.parts):
                 case [_, b"NAMESPACE", [[bytes() as prefix, *_], *_], *_]:
                     return prefix.decode("latin-1")
@@ -455,9 +499,9 @@ def selected(done: Done, mailbox: str) -> Selected:
     """The answer to EXAMINE or SELECT. Raises CommandRefused, also when there is no UIDVALIDITY to rely on."""
     checked(done, mailbox)
     text = b"\r\n".join(line.line for line in done.lines) + b"\r\n" + done.text.encode("utf-8", "replace")
-    uidvalidity = re.search(rb"\[UIDVALIDITY (\d+)", text, re.IGNORECASE)
-    uidnext = re.search(rb"\[UIDNEXT (\d+)", text, re.IGNORECASE)
-    exists = re.search(rb"(?m)^\* (\d+) EXISTS", text, re.IGNORECASE)
+    uidvalidity = re.search(rb"\[UIDVALIDITY (\d{1,20})\b", text, re.IGNORECASE)
+    uidnext = re.search(rb"\[UIDNEXT (\d{1,20})\b", text, re.IGNORECASE)
+    exists = re.search(rb"(?m)^\* (\d{1,20}) EXISTS", text, re.IGNORECASE)
     permanent = re.search(rb"\[PERMANENTFLAGS \(([^)]*)\)", text, re.IGNORECASE)
     if uidvalidity is None:
         raise CommandRefused("NO", "the folder has no UIDVALIDITY", mailbox=mailbox)
@@ -467,6 +511,11 @@ def selected(done: Done, mailbox: str) -> Selected:
         int(exists[1]) if exists else 0,
         frozenset(permanent[1].decode("latin-1").casefold().split()) if permanent else None,
     )
+
+
+def folders_of(answer: Done) -> list[Folder]:
+    """The answer to LIST."""
+    return [folder for line in answer.lines if (folder := listed(line)) is not None]
 
 
 def listed(line: wire.Response) -> Folder | None:
@@ -489,7 +538,7 @@ def status_of(done: Done) -> Status | None:
                 told = {
                     name.upper(): int(value)
                     for name, value in zip(pairs[::2], pairs[1::2], strict=False)
-                    if isinstance(name, bytes) and isinstance(value, bytes) and value.isdigit()
+                    if isinstance(name, bytes) and isinstance(value, bytes) and wire.is_number(value)
                 }
                 if {b"UIDVALIDITY", b"UIDNEXT", b"MESSAGES"} <= told.keys():
                     return Status(told[b"UIDVALIDITY"], told[b"UIDNEXT"], told[b"MESSAGES"])
@@ -499,7 +548,7 @@ def status_of(done: Done) -> Status | None:
 def append_limit(target: Session) -> int | None:
     """APPENDLIMIT in bytes, when announced."""
     for word in target.capabilities:
-        if word.startswith("APPENDLIMIT=") and word[12:].isdigit():
+        if word.startswith("APPENDLIMIT=") and word[12:].isdigit() and len(word) < 32:
             return int(word[12:])
     return None
 
@@ -513,14 +562,25 @@ def same_mailbox(source: MailAccount, target: MailAccount) -> bool:
     )
 
 
-async def open_session(account: MailAccount, *, silence_seconds: float = SILENCE_SECONDS) -> Session:
+async def open_session(
+    account: MailAccount,
+    *,
+    silence_seconds: float = SILENCE_SECONDS,
+    command_seconds: float = COMMAND_SECONDS,
+    idle_seconds: float = IDLE_SECONDS,
+) -> Session:
     """A logged-in connection. Raises NotReachable, LoginRefused, ConnectionLost."""
     loop = asyncio.get_running_loop()
     context = ssl.create_default_context(cafile=account.ca_file) if account.tls else None
     try:
         async with asyncio.timeout(min(CONNECT_SECONDS, silence_seconds)):
             _, session = await loop.create_connection(
-                lambda: Session(account, silence_seconds=silence_seconds),
+                lambda: Session(
+                    account,
+                    silence_seconds=silence_seconds,
+                    command_seconds=command_seconds,
+                    idle_seconds=idle_seconds,
+                ),
                 account.host,
                 account.port,
                 ssl=context,

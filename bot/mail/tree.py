@@ -8,7 +8,7 @@ from bot.mail import names
 from bot.mail.errors import CommandRefused, FolderRefused
 from bot.mail.names import DisplayName, Folder, WireName
 from bot.mail.notes import Note, NoteKind
-from bot.mail.session import Command, Selected, Session, selected
+from bot.mail.session import Command, Selected, Session, checked, folders_of, selected
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ class Ground:
 
 async def look_at(target: Session) -> Ground:
     """The target's folders, delimiter and prefix."""
+    asked = target.ask_namespace()
     folders = await target.list_folders()
-    prefix = await target.personal_prefix()
+    prefix = await target.personal_prefix(asked)
     delimiter = next((each.delimiter for each in folders if each.delimiter), "/")
     return Ground(folders, delimiter, prefix)
 
@@ -88,14 +89,29 @@ async def grow(target: Session, ground: Ground, tree: Tree, into: str) -> None:
     missing = [branch for branch in tree.branches.values() if branch.target not in there]
     failed: dict[WireName, str] = {}
     asked = [(branch, ask_create(target, branch.target)) for branch in missing]
+    # A refusal to subscribe means nothing: some servers have no subscriptions.
+    subscribing = [target.send(b"SUBSCRIBE " + names.quoted(branch.target)) for branch in missing]
+    listing = target.send(b'LIST "" "*"', collect=True) if missing else None
+    refused_first = False
     for branch, command in asked:
-        if (text := await refusal(command)) and (text := await make_another_way(target, ground, tree, branch, into)):
+        text = await refusal(command)
+        refused_first |= bool(text)
+        if (
+            text
+            and (text := await refusal(command))
+            and (text := await make_another_way(target, ground, tree, branch, into))
+        ):
             failed[branch.source.wire] = text
     made = [tree.branches[each.source.wire] for each in missing if each.source.wire not in failed]
-    for command in [target.send(b"SUBSCRIBE " + names.quoted(branch.target)) for branch in made]:
-        await command.done  # a refusal means nothing: some servers have no subscriptions
-    if made:
-        find_landed(ground, await target.list_folders(), tree, made)
+    for command in subscribing:
+        await command.done
+    if listing is not None:
+        listed = folders_of(checked(await listing.done, target.account.user))
+        if refused_first:
+            for command in [target.send(b"SUBSCRIBE " + names.quoted(branch.target)) for branch in made]:
+                await command.done
+            listed = await target.list_folders()
+        find_landed(ground, listed, tree, made)
     opened = {
         wire: target.open_folder(branch.target, writable=True)
         for wire, branch in tree.branches.items()

@@ -13,13 +13,22 @@ from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.plan import Filter
 from bot.mail.quirks import dated_since, flag_set, parse_internaldate
-from bot.mail.session import SILENCE_SECONDS, MailAccount, Session, Status, both, open_session, same_mailbox
+from bot.mail.session import (
+    SILENCE_SECONDS,
+    MailAccount,
+    Session,
+    Status,
+    both,
+    folders_of,
+    open_session,
+    same_mailbox,
+)
 from bot.mail.survey import PAGE_UIDS, choose, list_mails, statuses
-from bot.mail.tree import look_at
 
 EVERYTHING = Filter()
 SMALL_BYTES = 8_000_000  # read back whole
 DIFFERENCES_MAX = 50
+SAMPLE = 20  # mails of a folder read back whole
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ async def verify_copy(
     ledger: Ledger,
     filter: Filter = EVERYTHING,
     exclude_roots: tuple[str, ...] = (),
-    sample: int = 20,
+    sample: int = SAMPLE,
     silence_seconds: float = SILENCE_SECONDS,
 ) -> Verification:
     """
@@ -83,9 +92,14 @@ async def verify_copy(
     try:
         one, two = await both(enter(source), enter(target))
         assert two is not None  # noqa: S101 - there is always a target
-        return await Check(one, two, ledger, filter, sample, exclude_roots).run()
+        return await Check(one, [two], ledger, filter, sample, exclude_roots).run()
     finally:
         await asyncio.gather(*(each.close() for each in sides))
+
+
+async def verify_over(source: Session, targets: list[Session], *, ledger: Ledger, filter: Filter) -> Verification:
+    """The same over sessions that are open already. Raises ConnectionLost, MailError."""
+    return await Check(source, targets, ledger, filter, SAMPLE, ()).run()
 
 
 @dataclass
@@ -107,13 +121,13 @@ class Check:
     def __init__(
         self,
         source: Session | None,
-        target: Session,
+        targets: list[Session],
         ledger: Ledger,
         filter: Filter,
         sample: int,
         exclude_roots: tuple[str, ...],
     ) -> None:
-        self.source, self.target, self.ledger, self.filter = source, target, ledger, filter
+        self.source, self.target, self.targets, self.ledger, self.filter = source, targets[0], targets, ledger, filter
         self.sample, self.exclude_roots = sample, exclude_roots
         self.records = list(ledger.folders())
         self.tallies = {each.target: Tally() for each in self.records}
@@ -129,14 +143,25 @@ class Check:
         counts = {each.id: self.ledger.counts(each.id) for each in self.records}
         sizes = sum(each.get(LineState.STORED, (0, 0))[1] for each in counts.values())
         everything = sizes <= SMALL_BYTES
-        self.delimiters["target"] = (await look_at(self.target)).delimiter
         targets = list(dict.fromkeys(WireName(each.target) for each in self.records))
+        delimiter = self.target.send(b'LIST "" ""', collect=True)
         told = await statuses(self.target, [Folder(each, "", frozenset()) for each in targets])
-        for target in targets:
-            await self._target_folder(target, told[target], everything)
-        self._judge_dates()
+        self.delimiters["target"] = next(
+            (each.delimiter for each in folders_of(await delimiter.done) if each.delimiter), "/"
+        )
+        todo = iter(targets)
+
+        async def compare(session: Session) -> None:
+            for target in todo:
+                await self._target_folder(session, target, told[target], everything)
+
+        works = [compare(each) for each in self.targets]
         if self.source is not None:
-            await self._source_side(self.source)
+            works.append(self._source_side(self.source))
+        for failure in await asyncio.gather(*works, return_exceptions=True):
+            if failure is not None:
+                raise failure
+        self._judge_dates()
         checks = []
         for record in self.records:
             if not record.current:
@@ -171,8 +196,11 @@ class Check:
         """Mails within the filter that still wait; those of a folder the source no longer shows wait as well."""
         if self.left_out is not None and record.source in self.left_out:
             return 0
-        lines = self.ledger.lines(record.id, state=LineState.PLANNED)
-        return sum(dated_since(line.internal_date, self.filter.since) for line in lines)
+        planned, after = 0, 0
+        while page := self.ledger.lines(record.id, state=LineState.PLANNED, after=after, limit=PAGE_UIDS):
+            planned += sum(dated_since(line.internal_date, self.filter.since) for line in page)
+            after = page[-1].uid
+        return planned
 
     def _name(self, wire_name: str, side: str) -> str:
         return Folder(WireName(wire_name), self.delimiters[side], frozenset()).display
@@ -181,7 +209,7 @@ class Check:
         self.tallies[target].different += 1
         self.wrong.append((self._name(target, "target"), f"UID {line.target_uid} (source {line.uid}): {what}"))
 
-    async def _target_folder(self, target: WireName, status: Status | None, everything: bool) -> None:
+    async def _target_folder(self, session: Session, target: WireName, status: Status | None, everything: bool) -> None:
         """One folder of the target against the ledger's stored lines, page by page."""
         tally = self.tallies[target]
         record = next(each for each in self.records if each.target == target)
@@ -212,7 +240,7 @@ class Check:
                     page[mail.uid] = mail
 
             some = Status(status.uidvalidity, high + 1, status.messages)
-            await list_mails(self.target, {target: some}, on_mail, first={target: low})
+            await list_mails(session, {target: some}, on_mail, first={target: low})
             owners = self.ledger.owners(target, low, high)
             for uid, line in owners.items():
                 mail = page.get(uid)
@@ -231,7 +259,7 @@ class Check:
         tally.missing += len(lost)
         for line in lost:
             self.wrong.append((self._name(target, "target"), f"source UID {line.uid}: its copy was not found"))
-        await self._read_back(target, picked)
+        await self._read_back(session, target, picked)
 
     def _pick(self, lines: list[Line]) -> list[Line]:
         """The largest, the oldest, the newest, and some by chance."""
@@ -244,7 +272,7 @@ class Check:
         return [*ends.values(), *random.sample(rest, max(0, min(len(rest), self.sample - len(ends))))]
 
     def _compare(self, target: WireName, line: Line, mail: wire.Fetched) -> None:
-        if not self.ledger.altered and mail.size_bytes != line.size_bytes:
+        if not self.ledger.altered and not line.wrapped and mail.size_bytes != line.size_bytes:
             self._differs(target, line, f"{mail.size_bytes} bytes instead of {line.size_bytes}")
         wanted = flag_set(line.flags if line.target_flags is None else line.target_flags)
         there = flag_set(mail.flags or "")
@@ -253,8 +281,10 @@ class Check:
             self._differs(target, line, f"flags ({' '.join(sorted(there))}) instead of ({' '.join(sorted(wanted))})")
         elif wanted - there:
             self.keywords_lost[target] = self.keywords_lost.get(target, 0) + 1
-        moment = parse_internaldate(line.internal_date)
         self.compared += 1
+        if mail.internal_date == line.internal_date:
+            return
+        moment = parse_internaldate(line.internal_date)
         if moment is not None and parse_internaldate(mail.internal_date or "") != moment:
             self.dates_wrong.append((target, line, f"date {mail.internal_date} instead of {line.internal_date}"))
 
@@ -268,15 +298,14 @@ class Check:
         for target, number in self.keywords_lost.items():
             self.notes.append(Note(NoteKind.KEYWORDS_DROPPED, self._name(target, "target"), str(number)))
 
-    async def _read_back(self, target: WireName, lines: list[Line]) -> None:
+    async def _read_back(self, session: Session, target: WireName, lines: list[Line]) -> None:
         """Are the bytes the ledger's?"""
         if not lines:
             return
-        await self.target.examine(target)
         by_uid = {line.target_uid: line for line in lines if line.target_uid is not None}
         uids = sorted(by_uid)
         for start in range(0, len(uids), 256):
-            contents = await digest_mails(self.target, uids[start : start + 256])
+            contents = await digest_mails(session, uids[start : start + 256], identify=self.ledger.altered)
             for uid in uids[start : start + 256]:
                 line, content = by_uid[uid], contents.get(uid)
                 if content is None:

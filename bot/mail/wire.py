@@ -182,12 +182,58 @@ class Fetched:
     body: bytes | Big | None = None
 
 
+# What nearly every answer of nearly every server looks like; whatever does not is read by `values`.
+ITEM = re.compile(
+    rb'UID (?P<uid>\d{1,20})|RFC822\.SIZE (?P<size>\d{1,20})|FLAGS \((?P<flags>[^()"\[\]]*)\)'
+    rb'|INTERNALDATE "(?P<date>[^"\\]*)"'
+)
+ONE = rb'(?:UID \d{1,20}|RFC822\.SIZE \d{1,20}|FLAGS \([^()"\[\]]*\)|INTERNALDATE "[^"\\]*")'
+USUAL = re.compile(
+    rb"\* \d{1,20} FETCH \((?:" + ONE + rb"(?: " + ONE + rb")*)?(?:\)| ?(?P<body>BODY\[\] \{\d{1,12}\}))\Z"
+)
+
+
+def usual(parts: tuple[bytes | Big, ...]) -> Fetched | None:
+    """The quick way for a plain answer; None when it is not that plain."""
+    line = parts[0]
+    if len(parts) not in (1, 3) or not isinstance(line, bytes) or (match := USUAL.match(line)) is None:
+        return None
+    if (match["body"] is None) != (len(parts) == 1):
+        return None
+    if len(parts) == 3 and parts[2] != b")":
+        return None
+    result = Fetched()
+    for item in ITEM.finditer(line):
+        kind = item.lastgroup
+        if kind == "uid":
+            result.uid = int(item["uid"])
+        elif kind == "size":
+            result.size_bytes = int(item["size"])
+        elif kind == "flags":
+            result.flags = item["flags"].decode("latin-1")
+        else:
+            result.internal_date = item["date"].decode("latin-1")
+    if len(parts) == 3:
+        result.body = parts[1]
+    return result
+
+
 def fetched(parts: tuple[bytes | Big, ...]) -> Fetched | None:
     """`* n FETCH (…)` read leniently, in any order of items; None when it is something else."""
+    return usual(parts) or read(parts)
+
+
+def read(parts: tuple[bytes | Big, ...]) -> Fetched | None:
+    """The thorough way."""
     found = values(parts)
     if len(found) < 4 or not isinstance(found[2], bytes) or found[2].upper() != b"FETCH":
         return None
     return items(found[3]) if isinstance(found[3], list) else None
+
+
+def is_number(value: bytes) -> bool:
+    """Digits, and not so many that nobody could mean them."""
+    return value.isdigit() and len(value) <= 20
 
 
 def items(pairs: list[Value]) -> Fetched:
@@ -197,9 +243,9 @@ def items(pairs: list[Value]) -> Fetched:
         if not isinstance(name, bytes):
             continue
         match name.upper():
-            case b"UID" if isinstance(value, bytes) and value.isdigit():
+            case b"UID" if isinstance(value, bytes) and is_number(value):
                 result.uid = int(value)
-            case b"RFC822.SIZE" if isinstance(value, bytes) and value.isdigit():
+            case b"RFC822.SIZE" if isinstance(value, bytes) and is_number(value):
                 result.size_bytes = int(value)
             case b"FLAGS" if isinstance(value, list):
                 result.flags = " ".join(flag.decode("latin-1") for flag in value if isinstance(flag, bytes))
@@ -231,7 +277,9 @@ def uids_of(text: str) -> list[int]:
     result: list[int] = []
     for piece in text.split(","):
         low, _, high = piece.partition(":")
-        if not low.isdigit() or (high and not high.isdigit()) or int(high or low) - int(low) > 100_000:
+        if not low.isascii() or not is_number(low.encode()) or not is_number((high or low).encode("ascii", "replace")):
+            return []
+        if int(high or low) - int(low) > 100_000 or len(result) > 1_000_000:
             return []
         result.extend(range(int(low), int(high or low) + 1))
     return result

@@ -97,7 +97,7 @@ def test_a_cut_line_costs_nothing(scene: Scene, side: str, seed: int) -> None:
     """Connections are cut after random amounts of bytes; the run goes on by itself."""
     scene.fill()
     rng = random.Random(seed)
-    cuts = [rng.randrange(8_000, 150_000) for _ in range(4)]
+    cuts = [rng.randrange(25_000, 80_000) for _ in range(4)]  # no mail is larger, and all of it is
     if side == "source":
         scene.source_side.cut_after_received = cuts
     else:
@@ -111,10 +111,10 @@ def test_a_cut_line_costs_nothing(scene: Scene, side: str, seed: int) -> None:
     scene.check()  # also what a cut line still delivered after the others had ended
 
 
-@pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.parametrize("after", [0, 1])
 def test_an_answer_that_never_comes_doubles_nothing(scene: Scene, after: int) -> None:
     """The mail is stored, then the line is dead before the OK."""
-    scene.fill(per_folder=10)
+    scene.fill(per_folder=40)
     seen = 0
 
     def on_answer(data: bytes) -> bytes:

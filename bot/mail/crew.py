@@ -1,0 +1,88 @@
+"""The connections to one side of a copy: opened, replaced when they are lost, as many as the server likes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from bot.mail.errors import LoginRefused, MailError
+from bot.mail.pace import Governor, complains
+from bot.mail.session import MailAccount, Session, open_session
+
+RECONNECTS_MAX = 5  # in a row, without a mail stored in between
+RECONNECT_PAUSE_MAX_SECONDS = 30.0
+
+
+class Side:
+    """One account and its sessions; `governor` says how many."""
+
+    def __init__(
+        self, account: MailAccount, governor: Governor, *, silence_seconds: float, command_seconds: float
+    ) -> None:
+        self.account, self.governor = account, governor
+        self.sessions: list[Session] = []
+        self.losses = 0  # in a row, without progress
+        self._progress = -1
+        self._silence_seconds, self._command_seconds = silence_seconds, command_seconds
+
+    @property
+    def live(self) -> list[Session]:
+        """Those that can be used."""
+        self.sessions = [each for each in self.sessions if each.lost is None]
+        return self.sessions
+
+    @property
+    def missing(self) -> int:
+        return self.governor.wanted - len(self.live)
+
+    async def open(self) -> Session:
+        """One more, logged in. Raises NotReachable, LoginRefused, ConnectionLost."""
+        session = await open_session(
+            self.account, silence_seconds=self._silence_seconds, command_seconds=self._command_seconds
+        )
+        self.sessions.append(session)
+        return session
+
+    async def first(self) -> Session:
+        """One that works."""
+        return self.live[0] if self.live else await self.open()
+
+    async def fill(self) -> None:
+        """As many as wanted; a refusal of one beyond the first only means fewer."""
+        if self.missing <= 0 or time.monotonic() < self.governor.not_before:
+            return
+        results = await asyncio.gather(*(self.open() for _ in range(self.missing)), return_exceptions=True)
+        for result in results:
+            if isinstance(result, MailError):
+                self.governor.no_more(len(self.live))
+            elif isinstance(result, BaseException):
+                raise result
+
+    def lost(self, error: MailError, progress: int) -> bool:
+        """A session is gone, and so much was done by now; False when that happened too often without any progress."""
+        self.losses = 1 if progress > self._progress else self.losses + 1
+        self._progress = progress
+        if complains(error.text):
+            self.governor.refused(time.monotonic(), len(self.live) + 1, error.text)
+        return self.losses <= RECONNECTS_MAX
+
+    @property
+    def pause_seconds(self) -> float:
+        """To wait before the next attempt: nothing after a first loss."""
+        back_off = self.governor.not_before - time.monotonic()
+        again = min(2.0 ** (self.losses - 2), RECONNECT_PAUSE_MAX_SECONDS) if self.losses > 1 else 0.0
+        return max(back_off, again)
+
+    def not_opened(self, error: MailError) -> bool:
+        """Another session could not be had; False when there is none at all and no use in trying on."""
+        if self.live:
+            if complains(error.text):
+                self.governor.refused(time.monotonic(), len(self.live), error.text)
+            else:
+                self.governor.no_more(len(self.live))
+            return True
+        self.losses += 1
+        return not isinstance(error, LoginRefused) and self.losses <= RECONNECTS_MAX
+
+    async def close(self) -> None:
+        await asyncio.gather(*(each.close() for each in self.sessions))
