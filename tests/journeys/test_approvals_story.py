@@ -13,7 +13,7 @@ import pytest
 
 from bot.sandbox.player import text_of
 from bot.sandbox.run import running
-from storage.models import ApprovalStatus, OverrideState
+from storage.models import ApprovalStatus, JobState, OverrideState
 from tests.journeys.backup_steps import ask, data, until
 from tests.journeys.conftest import Bot
 from tests.journeys.people_steps import answer, read_all
@@ -118,6 +118,7 @@ def test_from_the_first_question_back_to_an_override_that_took_effect(office: Bo
     assert data(bot, job)["by_manager"] == "fang"
 
     chinese(bot)
+    withdrawn_with_its_job(bot)
 
 
 def chinese(bot: Bot) -> None:
@@ -175,3 +176,20 @@ def chinese(bot: Bot) -> None:
     assert whats == [
         "approval.asked", "approval.replaced", "override.begun", "approval.overridden", "override.reviewed",
     ]  # fmt: skip
+
+
+def withdrawn_with_its_job(bot: Bot) -> None:
+    """A change of owner waits for nothing but its question: taken back, it ends as a cancelled one does."""
+    read_all(bot, "mei")
+    bot.say("mei", "转移 jun@ 给 tao 原因 接手客户")
+    bot.press("mei", "reassign_ask:")
+    bot.hear("wei", "[同意] | [拒绝] | [询问]")  # jun's manager
+    check(bot, "mei", ("撤回 5", "审批 5 已撤回"))
+    bot.hear("wei", "美玲 撤回了审批 5")
+
+    def ended() -> bool:
+        with bot.store.begin() as tx:
+            job = tx.jobs.get(tx.approvals.get(5).job_id)
+            return job.state is JobState.CANCELLED and job.data["ending"] == "cancelled"
+
+    bot.wait("the change of owner is over", ended)
