@@ -16,6 +16,7 @@ import structlog
 from bot.context import job_start
 from bot.mail.counts import own_folders
 from bot.mail.errors import LoginRefused
+from bot.replies import Text
 from bot.words import Words, say
 from bot.work import JobContext, JobStep
 from handlers import access, addresses, copying, handovers
@@ -23,7 +24,7 @@ from handlers.access import NoPassword, Side
 from handlers.connections import Connections
 from handlers.handovers import Check, Look, check, evidence, moment
 from storage.handovers import OPEN as STILL_OPEN
-from storage.models import BinItem, BinState, Handover, HandoverState, JobState, Mailbox, MailboxKind
+from storage.models import BinItem, BinState, Handover, HandoverState, Job, JobState, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 
 SLOTS_FREE = 3  # public mailboxes of a plan without advanced seats
 TRIAL_DOMAINS = (".wecom.work", ".onexmail.com")
+WATCH_EVERY = timedelta(minutes=1)
 WITHIN = timedelta(days=14)  # if nothing is deleted before
 
 
@@ -210,3 +212,26 @@ def not_seen(tx: Transaction, data: dict[str, Any]) -> None:
     box = tx.mailboxes.at(str(data.get("source_address") or ""))
     if box is not None and box.kind is MailboxKind.UNSEEN and not data.get("converted_at"):
         tx.mailboxes.ended(box)
+
+
+def out_of_bin(step: JobStep, item: BinItem | None, seen_by: str) -> None:
+    """An entry whose mailbox was seen to be public has left the bin: nobody is reminded that it dies."""
+    data = step.job.data
+    if item is None or item.state is not BinState.WAITING or not data.get("converted_at"):
+        return
+    seen = {"public": data["source_address"], "seen_by": seen_by, "job": step.job.id}
+    if step.tx.recycle_bin.close(item, BinState.ASSIGNED, by="bot", **seen):
+        step.tx.audit.add("bot", "bin.assigned", str(item.address), item=item.id, **seen)
+        if data.get("ending") != "done":
+            step.say(Text(step.job.asked_by, say("conversion.left_the_bin", address=item.address)))
+
+
+def next_stage(tx: Transaction, job: Job, stage: str) -> str | None:
+    """Where a job that waits at the handover of `stage` goes now; None while it waits on."""
+    number = (job.data.get("handovers") or {}).get(stage)
+    if number is None:
+        return None
+    handover = tx.handovers.peek(int(number))
+    if handover.state not in STILL_OPEN:
+        return stage
+    return "convert" if job.stage == "convert" and wants_proof(job.data, handover) else None

@@ -9,7 +9,7 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, from_json, lines, say
 from bot.work import Work
-from handlers import backup, kept_alias, reassign_card, reassign_steps, rescue
+from handlers import backup, convert, kept_alias, reassign_card, reassign_steps, rescue
 from handlers.copying import KIND, VERIFY_KIND
 from handlers.job_words import OPEN, admin, line_of, state_of, waits_for
 from storage.models import Job, JobState
@@ -17,7 +17,7 @@ from storage.models import Job, JobState
 router = Router()
 work = Work()
 
-SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue.KIND)
+SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue.KIND, convert.KIND)
 BEFORE_START = ("start", "approval", "access", "preview", "ready")
 
 
@@ -71,6 +71,8 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
         told.append(say("jobs.progress", done=progress["done"], left=progress["left"]))
     if job.kind == reassign_steps.KIND:
         told += reassign_card.details(job)
+    if job.kind == rescue.KIND:
+        told += rescue.details(job)
     told += trouble_of(ctx, job)
     if job.state in OPEN:
         told += waits_for(ctx, job)
@@ -130,6 +132,10 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
         return kept_alias.add_alias(ctx, job_id)
     if job.kind == rescue.KIND:
         return rescue.again(ctx, job_id)
+    if job.kind == convert.KIND:
+        return convert.request_convert(
+            ctx, str(job.params["address"]), job.data.get("public_name"), job.params["reason"]
+        )
     outcome = job.data.get("outcome") or {}
     whole = job.kind != KIND or (outcome.get("verified") and not outcome.get("refused"))
     if job.state in OPEN or (job.state is JobState.DONE and whole):

@@ -260,6 +260,11 @@ def once_used(tx: Transaction, item: BinItem) -> Job | None:
     return next((each for each in tx.recycle_bin.rescues_of(item.id) if each.data.get("seen_once")), None)
 
 
+def details(job: Job) -> list[Words]:
+    """What `job 12` says beside where it stands: which other way there is."""
+    return [say("rescue.other_way", number=job.id)] if job.state in OPEN and job.stage in CHOOSING else []
+
+
 def known_job(ctx: Context, job_id: int) -> Job:
     """A rescue; UserError otherwise."""
     job = ctx.tx.jobs.find(job_id)
@@ -638,11 +643,7 @@ def clean_up(job: JobContext) -> None:
         end_child(step)
         conversion.not_seen(step.tx, data)
         item = entry_of(step.tx, data)
-        if item.state is BinState.WAITING and data.get("converted_at"):
-            seen = {"public": data["source_address"], "seen_by": KIND, "job": step.job.id}
-            if step.tx.recycle_bin.close(item, BinState.ASSIGNED, by="bot", **seen):
-                step.tx.audit.add("bot", "bin.assigned", str(item.address), item=item.id, **seen)
-                step.say(Text(step.job.asked_by, say("rescue.is_public", address=item.address)))
+        conversion.out_of_bin(step, item, KIND)
         if ending in ("cancelled", "expired", "rejected", "too_late", "over"):
             words = say(f"rescue.ended_{ending}", number=job.job_id, address=data["source_address"])
             still = [recycle_bin.deleted_words(item, step.services.settings.zone)]
@@ -668,7 +669,7 @@ def end_child(step: JobStep) -> None:
         step.start(child)
 
 
-@work.sweep("rescue", timedelta(minutes=1))
+@work.sweep("rescue", conversion.WATCH_EVERY)
 def watch(sweep: SweepStep) -> None:
     """What the waiting ones wait for: a backup that ended, a console step somebody says is done, the deletion."""
     for job in sweep.tx.jobs.waiting_or_due(KIND):
@@ -690,13 +691,7 @@ def next_stage(tx: Transaction, job: Job) -> str | None:
         news = child is not None and child.state not in OPEN and data.get("noted") != ending_of(child)
         return "saving" if news else None
     stage = {"once": "once", "public": "convert"}.get(str(data.get("way")))
-    number = data["handovers"].get(stage) if stage is not None else None
-    if number is None or stage is None:
-        return None
-    handover = tx.handovers.peek(int(number))
-    if handover.state not in STILL_OPEN:
-        return stage
-    return "convert" if job.stage == "convert" and conversion.wants_proof(data, handover) else None
+    return conversion.next_stage(tx, job, stage) if stage is not None else None
 
 
 def over(tx: Transaction, job: Job, item: BinItem) -> str | None:

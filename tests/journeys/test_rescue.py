@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from bot.sandbox.player import text_of
 from storage.models import AuditEntry, BinItem, BinState, Handover, HandoverState, Job, Mailbox, MailboxKind
-from tests.journeys.backup_steps import AHING, SUPPORT, box, copied, data, over, ready, said_to, tidy
+from tests.journeys.backup_steps import AHING, CALVIN, SUPPORT, box, copied, data, over, ready, said_to, tidy
 from tests.journeys.backup_steps import until as stands_at
 from tests.journeys.conftest import Bot
 from tests.journeys.test_reassign import restart
@@ -134,6 +134,30 @@ def test_as_a_public_mailbox_to_the_end(starting: Starting) -> None:
         assert days(bot, "mei") == ["2026-11-18", "2026-11-25"]
 
 
+def made_public(bot: Bot) -> None:
+    """Calvin's mailbox, who stays: taken off him, made public, and proved by a login."""
+    bot.say("mei", "转公共 calvin@ 原因 客户常写信到此")
+    bot.hear("mei", "需要有空余的公共邮箱名额")
+    job = newest(bot, "convert")
+    agreed(bot, job, "reclaim")
+    bot.hear("calvin", "becomes a public mailbox, as 凌 agreed. Reason: 客户常写信到此")
+    bot.console("reclaim", member="calvin")
+    says_done(bot, job, "完成")
+    stands_at(bot, job, "waiting", "convert")
+    assert waiting(bot, CALVIN).known_from == "convert"
+    bot.console("convert_to_public", address=CALVIN, name="calvin", members=["mei"])
+    says_done(bot, job, "完成")
+    bot.hear("mei", "但它可能不显示后台创建的邮箱")
+    bot.advance(LOOK_AGAIN)
+    bot.hear("mei", "/pages/")
+    bot.enter("mei", bot.client_password(CALVIN))
+    bot.hear("mei", f"{CALVIN} 已转为公共邮箱，邮件全部保留")
+    bot.hear("calvin", "it is not yours any more")
+    bot.wait("it is over", lambda: data(bot, job).get("ending") == "done")
+    bot.wait("it left the bin", lambda: waiting(bot, CALVIN) is None)
+    nothing_left(bot)
+
+
 def test_by_the_consoles_own_copy_on_the_last_days(starting: Starting) -> None:
     """Once only, and partial: it is seen to arrive, but the reminders go on until somebody lets it go. In Chinese."""
     with starting("2026-11-02 10:00") as bot:
@@ -177,6 +201,7 @@ def test_by_the_consoles_own_copy_on_the_last_days(starting: Starting) -> None:
         bot.hear("mei", f"抢救 {second} 来不及了")
         bot.wait("the entry is closed", lambda: stands(bot, 1) is BinState.LOST)
         nothing_left(bot)
+        made_public(bot)
         with bot.store.begin() as tx:
             what = set(tx.session.scalars(select(AuditEntry.what)))
             assert {"rescue.asked", "rescue.way", "rescue.once_seen", "rescue.ended"} <= what

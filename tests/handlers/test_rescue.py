@@ -1,0 +1,366 @@
+"""A mailbox in the bin is saved: what is believed, what ends it, and what is left behind, turn by turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.errors import UserError
+from bot.mail.counts import OwnFolders
+from bot.mail.errors import LoginRefused
+from handlers import addresses, approvals, conversion, convert, handovers, recycle_bin, rescue
+from storage.models import BinItem, BinSource, BinState, Handover, HandoverState, JobState, Mailbox, MailboxKind
+from storage.store import Store
+from tests.handlers.backup_world import ROLES, World
+from tests.handlers.conftest import FakeClock
+
+AHING, SUPPORT = "ahing@corp.test", "support@corp.test"
+
+
+class Place(World):
+    """Ahing has left; the target's folders, and what the mail API shows, are what a test says."""
+
+    def __init__(self, store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(store, clock, monkeypatch)
+        self.mails: dict[str, int] = {"其他文件夹/old": 3}
+        self.looking: Callable[[], None] | None = None
+        self.looks = 0
+        self.public: str | None = None
+        self.owner: str | None = None
+        monkeypatch.setattr(rescue, "own_folders", self.folders)
+        monkeypatch.setattr(conversion, "own_folders", self.folders)
+        monkeypatch.setattr(addresses, "seen_public", self.seen)
+        monkeypatch.setattr(convert, "owner_now", lambda job, address: self.owner)
+        monkeypatch.setattr(handovers, "owner_now", lambda job, address: self.owner)
+        monkeypatch.setattr(handovers, "in_sight", lambda job, userid: True)
+
+    async def folders(self, *args: Any, **more: Any) -> OwnFolders:
+        self.looks += 1
+        if self.looking is not None:
+            self.looking()
+        return OwnFolders(dict(self.mails), False)
+
+    def seen(self, job: object, address: str) -> Mailbox | None:
+        if self.public != address:
+            return None
+        with self.store.begin() as tx:
+            return tx.mailboxes.public_is(9, address, name="ahing", readers={"userids": ["mei"]}, aliases=[])
+
+    def leaves(self) -> None:
+        with self.store.begin() as tx:
+            member = tx.members.find("ahing")
+            assert member is not None
+            tx.members.left(member)
+            recycle_bin.members_left(tx, ROLES, self.services.settings, [member], "callback")
+
+    def rescue(self) -> int:
+        """Asked for and looked into: the two ways are shown."""
+        self.does("mei", rescue.request_rescue, "ahing@", SUPPORT, "customers")
+        job = self.newest()
+        self.run(job)
+        assert self.state(job) == (JobState.WAITING, "shown")
+        return job
+
+    def newest(self) -> int:
+        with self.store.begin() as tx:
+            return max(each.id for each in tx.jobs.recent(["rescue", "convert", "backup"]))
+
+    def approved(self, job: int, way: str | None = None) -> int:
+        """The way is chosen, ling says yes, and the job runs on."""
+        if way is not None:
+            self.does("mei", rescue.choose_way, job, way)
+        self.does("ling", approvals.approve, self.data(job)["approval"])
+        self.run(job)
+        return job
+
+    def item(self) -> BinItem:
+        with self.store.begin() as tx:
+            return tx.session.get_one(BinItem, 1)
+
+    def step(self, job: int) -> Handover:
+        with self.store.begin() as tx:
+            return tx.handovers.of_job(job)[-1]
+
+    def poll(self, job: int, *, later: timedelta = timedelta(hours=1)) -> Handover:
+        """The console step is looked at by itself, that much later; what waited for it runs on."""
+        self.clock.moment += later
+        self.run(self.step(job).check_job_id)
+        self.run(job)
+        return self.step(job)
+
+    def says_done(self, job: int) -> Handover:
+        self.does("mei", handovers.say_done, self.step(job).id)
+        return self.poll(job, later=timedelta(minutes=2))
+
+    def nothing_left(self, job: int) -> None:
+        """No key, no page, no question, no console step."""
+        assert self.state(job)[0] not in (JobState.WAITING, JobState.DUE)
+        assert self.open_rows() == (0, 0)
+        assert not self.wecom.minted
+        with self.store.begin() as tx:
+            assert not tx.handovers.open_ones()
+            assert tx.passwords.find(job, "source") is tx.passwords.find(job, "target") is None
+            assert not tx.approvals.waiting_for("ling")
+            assert not [each for each in tx.links.of_job(job) if tx.links.alive(each)]
+            assert tx.mailboxes.at(AHING) is None or tx.mailboxes.at(AHING).kind is MailboxKind.PUBLIC  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def place(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(store, clock, monkeypatch)
+
+
+def test_the_consoles_copy_counts_when_no_more_mails_come(place: Place) -> None:
+    """None, some, more, then none for ten minutes; no minted key lives between two looks; called partial."""
+    place.leaves()
+    job = place.approved(place.rescue(), "console")
+    assert place.state(job) == (JobState.WAITING, "once")
+    assert place.open_rows() == (0, 0)
+    assert place.step(job).deadline_at <= place.item().deletes_at
+    assert place.says_done(job).state is HandoverState.CONTRADICTED
+    place.mails["其他文件夹/邮件备份"] = 5
+    assert place.poll(job).looks[-1]["detail"] == {"mails": 5}
+    place.mails["其他文件夹/邮件备份/Sent"] = 2  # whatever folders the console makes
+    place.poll(job)
+    assert place.poll(job, later=timedelta(minutes=9)).state is HandoverState.CONTRADICTED, "too early to say"
+    assert place.poll(job).state is HandoverState.DONE
+    assert place.data(job)["seen_once"] == 7
+    assert place.data(job)["ending"] == "partial"
+    assert place.data(job)["outcome"]["complete"] is False
+    assert place.item().state is BinState.WAITING
+    place.nothing_left(job)
+    second = place.rescue()
+    with pytest.raises(UserError, match="console_used"):
+        place.does("mei", rescue.choose_way, second, "console")
+
+
+def test_a_refused_login_is_not_tried_again(place: Place) -> None:
+    """While the console copies, the target's password dies: a person is asked, and then it goes on comparing."""
+    place.leaves()
+    job = place.approved(place.rescue(), "console")
+    place.mails["其他文件夹/x"] = 4
+
+    def refuse() -> None:
+        raise LoginRefused("no", mailbox=SUPPORT)
+
+    place.looking = refuse
+    before = place.looks
+    place.poll(job)
+    assert place.looks == before + 1
+    assert place.state(job) == (JobState.WAITING, "access")
+    assert place.links(job)[-1][1] == "target"
+    place.poll(job)
+    assert place.looks == before + 1, "nobody gave another password"
+    place.looking = None
+    place.give(job, "target", "mei")
+    place.run(job)
+    assert place.state(job) == (JobState.WAITING, "once")
+    assert place.data(job)["before"] == {"其他文件夹/old": 3}, "it compares with the first look"
+    place.looking, before = refuse, place.looks
+    place.poll(job)
+    place.poll(job)
+    assert place.looks == before + 1, "an entered one is not tried again either"
+    place.looking = None
+    place.clock.advance(hours=1)
+    place.give(job, "target", "mei")
+    place.run(job)
+    place.poll(job)
+    assert place.poll(job).state is HandoverState.DONE
+    place.nothing_left(job)
+
+
+def test_a_public_mailbox_by_the_mail_api(place: Place) -> None:
+    """Seen by somebody else first, the entry is not closed by mistake; complete, it is safe."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    assert place.state(job) == (JobState.WAITING, "convert")
+    place.public = AHING
+    place.clock.advance(hours=1)
+    place.seen(None, AHING)  # the nightly reading is faster
+    place.clock.moment = place.item().next_at or place.clock.moment
+    place.runner.sweep("bin", "1")
+    assert place.item().state is BinState.WAITING
+    place.poll(job)
+    assert place.state(job) == (JobState.WAITING, "saving")
+    with place.store.begin() as tx:
+        mailbox = tx.mailboxes.get(int(place.item().mailbox_id or 0))
+        assert (mailbox.kind, mailbox.managed, mailbox.address) == (MailboxKind.PUBLIC, True, AHING)
+    backup = place.data(job)["backup"]
+    place.run(backup)
+    assert place.state(backup) == (JobState.WAITING, "ready"), "both keys are minted, nobody is asked"
+    from handlers.backup import start
+
+    place.does("mei", start, backup)
+    place.run(backup)
+    assert place.data(backup)["outcome"]["complete"], place.data(backup)["outcome"]
+    place.sweep("rescue")
+    assert place.data(job)["ending"] == "done"
+    assert (place.item().state, place.item().evidence) == (BinState.SAFE, {"job": backup, "rescue": job})
+    place.nothing_left(job)
+
+
+def converted(place: Place) -> int:
+    """A rescue whose mailbox became public and is not copied yet."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.public = AHING
+    place.poll(job)
+    return job
+
+
+def test_the_deletion_comes_while_it_runs(place: Place) -> None:
+    """Not converted: lost, and said so. Converted: it left the bin in time, and the copy goes on."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.clock.moment = place.item().deletes_at + timedelta(minutes=1)
+    place.sweep("rescue")
+    assert place.data(job)["ending"] == "too_late"
+    assert "ended_too_late" in place.told("mei")[-1] or "came too late" in place.told("mei")[-1]
+    place.runner.sweep("bin", "1")
+    assert place.item().state is BinState.LOST
+    place.nothing_left(job)
+    with pytest.raises(UserError, match="lost"):
+        place.does("mei", rescue.request_rescue, "ahing@", SUPPORT, "x")
+
+
+def test_converted_before_the_deletion(place: Place) -> None:
+    """The deadline means nothing to a public mailbox: the entry is closed as what it became."""
+    job = converted(place)
+    place.clock.moment = place.item().deletes_at + timedelta(minutes=1)
+    place.sweep("rescue")
+    place.runner.sweep("bin", "1")
+    assert place.state(job) == (JobState.WAITING, "saving")
+    assert (place.item().state, place.item().evidence["public"]) == (BinState.ASSIGNED, AHING)
+
+
+def test_a_login_proves_what_the_mail_api_hides(place: Place) -> None:
+    """Asked for only after somebody said that it is done; a refused one proves nothing; the key goes to the backup."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.poll(job)
+    place.sweep("rescue")
+    assert place.state(job) == (JobState.WAITING, "convert")
+    assert place.says_done(job).state is HandoverState.CONTRADICTED
+    place.sweep("rescue")
+    assert place.state(job) == (JobState.WAITING, "access")
+    assert place.links(job) == [("mei", "source")]
+
+    def refuse() -> None:
+        raise LoginRefused("no", mailbox=AHING)
+
+    place.looking = refuse
+    place.give(job, "source", "mei")
+    place.run(job)
+    assert place.state(job) == (JobState.WAITING, "access")
+    assert place.poll(job).state is HandoverState.CONTRADICTED
+    place.looking = None
+    place.give(job, "source", "mei")
+    place.run(job)
+    step = place.poll(job)
+    assert (step.state, step.after and step.after["detail"]) == (HandoverState.DONE, {AHING: "login"})
+    assert place.state(job) == (JobState.WAITING, "saving")
+    backup = place.data(job)["backup"]
+    place.run(backup)
+    assert place.state(backup) == (JobState.WAITING, "ready"), "nobody has to enter it twice"
+    place.cancel(job)
+    place.run(job)
+    place.run(backup)
+    assert place.state(backup)[0] is JobState.CANCELLED
+    assert place.item().state is BinState.ASSIGNED
+    place.nothing_left(job)
+    place.nothing_left(backup)
+
+
+@pytest.mark.parametrize("stage", ["shown", "approval", "access", "once", "convert", "saving"])
+def test_cancel_leaves_nothing_behind(place: Place, stage: str) -> None:
+    """In every stage; the entry waits on, and its reminders with it, unless it left the bin."""
+    if stage == "saving":
+        job = converted(place)
+    else:
+        place.leaves()
+        job = place.rescue()
+    if stage == "approval":
+        place.does("mei", rescue.choose_way, job, "console")
+    elif stage in ("once", "convert"):
+        place.approved(job, {"once": "console", "convert": "public"}[stage])
+    elif stage == "access":
+        place.approved(job, "public")
+        place.says_done(job)
+        place.sweep("rescue")
+    assert place.state(job) == (JobState.WAITING, stage)
+    place.cancel(job)
+    place.run(job)
+    assert place.data(job)["ending"] == "cancelled"
+    if stage == "saving":
+        place.run(place.data(job)["backup"])
+    place.nothing_left(job)
+    assert place.item().state is (BinState.ASSIGNED if stage == "saving" else BinState.WAITING)
+
+
+def test_ways_can_be_changed_and_clicks_repeated(place: Place) -> None:
+    """The console refuses: the other way, without asking the manager again; the same press twice does nothing."""
+    place.leaves()
+    job = place.rescue()
+    with pytest.raises(UserError, match="already_open"):
+        place.does("mei", rescue.request_rescue, "ahing@", SUPPORT, "again")
+    place.does("mei", rescue.choose_way, job, "public")
+    with pytest.raises(UserError, match="no_choice"):
+        place.does("mei", rescue.choose_way, job, "public")
+    place.approved(job)
+    first = place.step(job).id
+    with pytest.raises(UserError, match="way_already"):
+        place.does("mei", rescue.choose_way, job, "public")
+    place.does("mei", rescue.choose_way, job, "console")
+    place.run(job)
+    assert place.state(job) == (JobState.WAITING, "once")
+    with place.store.begin() as tx:
+        assert tx.handovers.get(first).state is HandoverState.WITHDRAWN
+    assert place.audited("approval.asked") == 1
+
+
+def test_let_go_ends_it(place: Place) -> None:
+    """What somebody decides in the book counts."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.does("mei", recycle_bin.bin_let_go, "ahing@")
+    place.sweep("rescue")
+    assert place.data(job)["ending"] == "over"
+    place.nothing_left(job)
+
+
+def test_a_living_members_mailbox_becomes_public(place: Place) -> None:
+    """His manager's yes, taken off him, made public, seen; whose it was is read again before anything is done."""
+    place.owner = "ahing"
+    place.does("mei", convert.request_convert, "ahing@", None, "customers write there")
+    job = place.newest()
+    place.run(job)
+    assert place.state(job) == (JobState.WAITING, "approval")
+    place.approved(job)
+    assert place.state(job) == (JobState.WAITING, "reclaim")
+    assert place.says_done(job).state is HandoverState.CONTRADICTED
+    place.owner = None
+    place.poll(job)
+    assert place.state(job) == (JobState.WAITING, "convert")
+    assert (place.item().source, place.item().state) == (BinSource.RECLAIMED, BinState.WAITING)
+    place.public = AHING
+    place.poll(job)
+    assert place.data(job)["ending"] == "done"
+    assert (place.item().state, place.item().evidence["public"]) == (BinState.ASSIGNED, AHING)
+    mailbox = place.mailbox(AHING)
+    assert (mailbox.kind, mailbox.owner, mailbox.managed) == (MailboxKind.PUBLIC, None, True)
+    place.nothing_left(job)
+
+
+def test_a_conversion_whose_owner_changed_does_nothing(place: Place) -> None:
+    """What was agreed to is not so any more."""
+    place.owner = "ahing"
+    place.does("mei", convert.request_convert, "ahing@", None, "customers write there")
+    job = place.newest()
+    place.run(job)
+    place.owner = "calvin"
+    place.approved(job)
+    assert place.data(job)["ending"] == "failed"
+    assert not place.data(job)["handovers"]
