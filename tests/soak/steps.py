@@ -20,7 +20,7 @@ class Then(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """The `nth` time that `heard` comes from the client (or the server) of one side."""
+    """The `nth` time that `heard` comes from the client (or the server) of one side; a group in it is a set of UIDs."""
 
     name: str
     side: str  # source, target
@@ -39,7 +39,7 @@ def resumed(name: str, side: str, speaker: str, heard: bytes, nth: int = 1, then
     return Step(name, side, speaker == "client", re.compile(heard), nth, then, resumed=True)
 
 
-STORED = rb"\[APPENDUID "
+STORED = rb"\[APPENDUID \d+ ([\d:,]+)\]"  # each mail counts: one answer may be for several
 APPEND = rb"(?:^|\n)\S+ APPEND "
 
 STEPS = (
@@ -81,6 +81,12 @@ STEPS = (
 )
 
 
+def mails_in(uids: bytes) -> int:
+    """How many a set such as `3:5,9` names."""
+    ends = [[int(end) for end in each.split(b":")] for each in uids.split(b",")]
+    return sum(each[-1] - each[0] + 1 for each in ends)
+
+
 class Ear:
     """Counts what is heard on all connections of a side; calls `kill` when the step is there."""
 
@@ -94,8 +100,8 @@ class Ear:
         for match in self.step.heard.finditer(tail + data):
             if match.end() <= len(tail):
                 continue  # counted before
-            self.times += 1
-            if self.times == self.step.nth:
+            self.times += mails_in(match[1]) if match.lastindex else 1
+            if self.times >= self.step.nth:
                 self.done = True
                 at = max(0, match.start() - len(tail))
                 if self.step.then is Then.LOST:

@@ -21,7 +21,7 @@ from tests.bench.mailbox import Filled
 from tests.mail import child
 from tests.mail.test_killed import changed_at
 from tests.servers.dovecot import PROFILES, Dovecot
-from tests.soak.steps import Cut, Ear, Heard, Step, step
+from tests.soak.steps import STORED, Cut, Ear, Heard, Step, step
 
 ROOT = "Backup/box"
 MAILS = 120
@@ -31,7 +31,7 @@ KILLS_A_TRIAL = 10
 CUTS = 4
 LOOK_SECONDS = 0.002
 SECONDS_MAX = 120.0
-FIRST_LOST = step("answers under way", "target", "server", rb"\[APPENDUID ", 40)
+FIRST_LOST = step("answers under way", "target", "server", STORED, 40)
 
 
 @dataclass
