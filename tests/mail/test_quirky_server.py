@@ -67,6 +67,7 @@ def test_a_habit_does_no_harm(ledger: SqlLedger, side: str, fault: str) -> None:
         outcome = await here.copy(connections=2)
         assert outcome.finished
         assert not outcome.refused
+        assert all(folder.subscribed for folder in here.target.folders.values()), "a folder nobody would see"
         await all_there(here)
 
     tried(ledger, story)
