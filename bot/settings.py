@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bot.mail.pace import Hours
 from bot.words import Language
 
 ROLES = ("super_admin", "admin", "approver", "auditor")  # that a tag can give
@@ -44,6 +45,9 @@ class Settings(BaseSettings):
     exmail_imap_port: int = 993
     exmail_imap_tls: bool = True
     exmail_imap_connections_max: int = Field(4, ge=1, le=64)
+    exmail_imap_mails_per_second: float | None = Field(None, gt=0)  # of each copy
+    exmail_imap_bytes_per_second: float | None = Field(None, gt=0)
+    exmail_imap_hours: Hours | None = None  # 22:00-06:00: copy only then
     exmail_smtp_host: str = "smtp.exmail.qq.com"
     exmail_smtp_port: int = 465
     exmail_archive_mailbox: str = ""
@@ -87,6 +91,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"write role=tag id; the roles are {', '.join(ROLES)}")
             return {name: tag_id for name, _, tag_id in pairs}
         return value
+
+    @field_validator("exmail_imap_hours", mode="before")
+    @classmethod
+    def _hours(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return Hours.parse(value) if value.strip() else None
+        except ValueError:
+            raise ValueError("not hours of a day; for example 22:00-06:00") from None
 
     @field_validator("bot_time_zone")
     @classmethod

@@ -416,9 +416,7 @@ def copy(job: JobContext) -> None:
             outcome = asyncio.run(
                 copy_mail(
                     source, target, into=str(job.data["root"]), filter=filter_of(job.params), ledger=ledger,
-                    limits=Limits(
-                        connections=max(1, connections.count - 1), adaptive=True, seconds_max=SLICE_SECONDS,
-                    ),
+                    limits=limits_of(job, connections.count - 1),
                     hosts=SqlHosts(EngineDatabase(job.services.store.engine)),
                     on_progress=reporter.progress, should_stop=reporter.should_stop, exclude_roots=own_roots,
                 )
@@ -438,6 +436,16 @@ def copy(job: JobContext) -> None:
     finally:
         job.services.leases.release(lease, holder)
     after_slice(job, outcome)
+
+
+def limits_of(job: JobContext, connections: int) -> Limits:
+    """How hard a slice may work."""
+    settings = job.services.settings
+    return Limits(
+        connections=max(1, connections), adaptive=True, seconds_max=SLICE_SECONDS,
+        mails_per_second=settings.exmail_imap_mails_per_second, bytes_per_second=settings.exmail_imap_bytes_per_second,
+        hours=settings.exmail_imap_hours, zone=settings.zone,
+    )  # fmt: skip
 
 
 def count_what_is_there(job: JobContext, both: dict[Side, Mailbox]) -> None:
@@ -582,7 +590,9 @@ def after_slice(job: JobContext, outcome: CopyOutcome) -> None:
         if not data.get("half_told") and done >= left and step.now - started > LONG_COPY:
             step.put(half_told=True)
             step.say(Text(step.job.asked_by, say("backup.half", number=job.job_id, done=done, left=left)))
-        if job.services.stopping.is_set() or wanted_by_others(step.tx, job.job_id):
+        if outcome.waits_seconds:  # outside of the hours in which copying is allowed
+            step.go("copy", due_at=step.now + timedelta(seconds=outcome.waits_seconds))
+        elif job.services.stopping.is_set() or wanted_by_others(step.tx, job.job_id):
             step.go("copy", due_at=step.now + LET_IN)
 
 

@@ -65,6 +65,8 @@ class Writer:
             await self._in_turn()
         if self._flight:
             await asyncio.wait(self._flight)
+        if self._session.lost is not None:
+            raise self._session.lost
 
     async def _next(self) -> Item | None:
         """The next mail, when it is its turn; none for a connection that is to rest."""

@@ -67,6 +67,8 @@ def test_sqlite_files_lie_apart(environment: pytest.MonkeyPatch) -> None:
         ("WECOM_CALLBACK_AES_KEY", "hush-too-short"),
         ("EXMAIL_IMAP_PORT", "hush-port"),
         ("EXMAIL_IMAP_CONNECTIONS_MAX", "0"),
+        ("EXMAIL_IMAP_HOURS", "at night"),
+        ("EXMAIL_IMAP_MAILS_PER_SECOND", "0"),
         ("BOT_TIME_ZONE", "Hush/Nowhere"),
         ("BOT_ROLE_TAGS", "hush"),
         ("BOT_ROLE_TAGS", "emperor=12"),

@@ -457,6 +457,18 @@ def test_a_slice_that_others_wait_for_lets_them_in(world: World) -> None:
         assert (row.stage, row.state, row.due_at > tx.now) == ("copy", JobState.DUE, True)
 
 
+def test_outside_of_its_hours_a_copy_waits(world: World) -> None:
+    """Until they begin, not for a while."""
+    job = world.started("calvin")
+    part = CopyOutcome(False, 0, 0, 0, 1.0, waits_seconds=7200)
+    world.mail.copying = [lambda: part]
+    world.run(job)
+    with world.store.begin() as tx:
+        row = tx.jobs.get(job)
+        assert (row.stage, row.due_at) == ("copy", tx.now + timedelta(hours=2))
+    assert world.mail.limits[0].adaptive
+
+
 def test_a_process_that_stops_ends_its_slice(world: World) -> None:
     """Nothing spins while it stops: the rest is due in a moment, for the next life."""
     job = world.started("calvin")

@@ -97,7 +97,7 @@ def test_a_cut_line_costs_nothing(scene: Scene, side: str, seed: int) -> None:
     """Connections are cut after random amounts of bytes; the run goes on by itself."""
     scene.fill()
     rng = random.Random(seed)
-    cuts = [rng.randrange(25_000, 80_000) for _ in range(4)]  # no mail is larger, and all of it is
+    cuts = [rng.randrange(25_000, 60_000) for _ in range(4)]  # no mail is larger, and all of it is
     if side == "source":
         scene.source_side.cut_after_received = cuts
     else:
