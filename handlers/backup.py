@@ -114,6 +114,8 @@ def request_backup(
     admin = ctx.require_admin()
     wanted_source = ctx.directory.mailbox(source)
     if (binned := rescue.in_bin(ctx, source, wanted_source)) is not None and binned.address is not None:
+        if since is not None or folders or without is not None:
+            raise UserError(say("rescue.whole_only", address=binned.address))
         return rescue.begin(ctx, binned, target, reason)
     if target is None:
         raise Choose("target", say("backup.where_to"), targets(ctx, str(wanted_source)))

@@ -170,7 +170,14 @@ class Morning:
             item.next_at = speaks_at
             return
         for member in self.receivers(item, self.level(item)):
-            self.endings[member].append(closed_words(item, self.directory))
+            self.endings[member].append(self.ending_for(member, item))
+
+    def ending_for(self, member: str, item: BinItem) -> Words:
+        """How an entry ended; who is no admin is told whom to tell, not what to type."""
+        if item.state is BinState.LOST and member not in self.sweep.roles.admins:
+            moment = moment_of(item)
+            return say("recycle_bin.is_lost_for_manager", what=named(item), moment=moment, admins=self.admin_names)
+        return closed_words(item, self.directory)
 
     # who is told, and when
 

@@ -464,6 +464,10 @@ def test_lost_is_said_honestly_and_once_in_working_hours(desk: Desk) -> None:
     }
     last = words_of([desk.said[-1][1]], "yan")
     assert "ahing@corp.test was deleted for ever at 2026-12-26 00:00, as far as I know" in last
+    assert "bin done" in last
+    hers = words_of([each for _, each in desk.said], "ling")  # she is no admin: nothing that she may not type
+    assert "please tell an admin" in hers.splitlines()[-1]
+    assert "bin done" not in hers
     with pytest.raises(UserError, match="is_lost"):
         desk.does("mei", bin_.bin_let_go, "ahing@")
     desk.does("mei", bin_.bin_date, "ahing@", date(2027, 1, 20))  # the console still shows it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from bot.errors import UserError
 from bot.mail.counts import OwnFolders
 from bot.mail.errors import LoginRefused
-from handlers import addresses, approvals, conversion, convert, handovers, recycle_bin, rescue
+from handlers import addresses, approvals, backup, conversion, convert, handovers, recycle_bin, rescue
 from storage.models import BinItem, BinSource, BinState, Handover, HandoverState, JobState, Mailbox, MailboxKind
 from storage.store import Store
 from tests.handlers.backup_world import ROLES, World
@@ -135,6 +135,17 @@ def test_the_consoles_copy_counts_when_no_more_mails_come(place: Place) -> None:
     second = place.rescue()
     with pytest.raises(UserError, match="console_used"):
         place.does("mei", rescue.choose_way, second, "console")
+
+
+def test_a_part_of_a_mailbox_in_the_bin_is_not_taken_for_the_whole(place: Place) -> None:
+    """`backup ahing@ … since` leads to a rescue, which saves all of it: that is said, not done in silence."""
+    place.leaves()
+    for part in ({"since": date(2026, 1, 1)}, {"folders": ["INBOX"]}, {"without": "junk"}):
+        with pytest.raises(UserError, match="whole_only"):
+            place.does("mei", backup.request_backup, "ahing@", SUPPORT, "customers", **part)
+    place.does("mei", backup.request_backup, "ahing@", SUPPORT, "customers")
+    with place.store.begin() as tx:
+        assert [each.kind for each in tx.jobs.recent(["rescue", "backup"])] == ["rescue"]
 
 
 def test_a_refused_login_is_not_tried_again(place: Place) -> None:
