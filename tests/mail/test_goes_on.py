@@ -24,11 +24,12 @@ from bot.mail.plan import Filter, make_plan
 from bot.mail.pump import Pass, appended
 from bot.mail.session import Done, MailAccount
 from bot.mail.verify import verify_copy
+from bot.mail.wire import uids_of
 from bot.mail.wrap import Wrapped, Wrapping
 from storage.ledger import SqlLedger
 from tests.mail.mailboxes import bag, count, fill, message, opened
 from tests.mail.test_exmail import MAILS, NOW, ROOT, world
-from tests.mail.test_faults import Scene
+from tests.mail.test_faults import Scene, once
 from tests.servers.dovecot import Dovecot
 
 
@@ -52,6 +53,8 @@ def test_a_lost_connection_costs_only_its_own(dovecot: Dovecot, ledger: SqlLedge
     assert outcome.reconnects == 1
     assert scene.target_side.connections == 4
     assert scene.source_side.connections == 1
+    fetched = [line.split()[2].decode() for line in scene.source_side.commands if b"BODY.PEEK[]" in line]
+    assert sum(len(uids_of(uids)) for uids in fetched) <= outcome.stored + 4, "more than what was under way came twice"
     scene.check()
 
 
@@ -141,6 +144,18 @@ def test_too_many_connections_are_fewer_at_once(dovecot: Dovecot, ledger: SqlLed
     assert outcome.finished
     assert scene.target_side.connections <= 4
     assert hosts[scene.target.host] <= 2
+    scene.check()
+
+
+def test_a_complaint_halves_the_connections(dovecot: Dovecot, ledger: SqlLedger) -> None:
+    """In the middle of the work; what was under way there is sent by another."""
+    scene = Scene(dovecot, ledger, "exmail")
+    scene.fill(per_folder=30)
+    scene.target_side.on_command = once(b"APPEND", b"* BYE Too many connections", after=12)
+    outcome = scene.copy(limits=Limits(connections=4, silence_seconds=10))
+    assert outcome.finished
+    assert (outcome.connections, outcome.reconnects) == (2, 1)
+    assert scene.target_side.connections == 4
     scene.check()
 
 
