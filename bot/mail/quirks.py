@@ -187,6 +187,7 @@ REFUSED_CODES = {
     "UNAVAILABLE": Refused.BUSY,
     "INUSE": Refused.BUSY,
     "THROTTLED": Refused.BUSY,
+    "LIMIT": Refused.BUSY,
 }
 REFUSED_TEXTS = (
     (Refused.NO_FOLDER, re.compile(r"(folder|mailbox).{0,20}(not exist|doesn't exist|not found)", re.IGNORECASE)),

@@ -111,7 +111,6 @@ def test_throttling_is_waited_for(ledger: SqlLedger, side: str, after: int) -> N
     tried(ledger, story)
 
 
-@engine("[LIMIT] is not known as busy")
 def test_a_rate_limit_is_waited_for(ledger: SqlLedger) -> None:
     async def story(here: World) -> None:
         here.target.faults.arm("rate_limited", times=2, after=3)
