@@ -86,7 +86,7 @@ TICK_SECONDS = 0.05
 ASK_SECONDS = 0.2
 TELL_SECONDS = 0.5
 SETTLED_SECONDS = 1.0  # nothing has landed for so long: a dead session's appends are over
-SETTLED_ROUND_TRIPS = 20  # the same on a slow server
+SETTLED_ROUND_TRIPS = 8  # the same on a slow server
 SETTLING_SECONDS_MAX = 30.0
 SETTLING_STEP_SECONDS = 0.1
 LIMITS = Limits()
@@ -279,8 +279,7 @@ class Copy:
                 if losses > LOSSES_MAX:
                     raise
                 self.reconnects += 1
-                self._line_is_dead()
-                self.doubtful = {job.record.id for job in self.jobs or []}
+                self.doubtful |= {job.record.id for job in self.jobs or []}
                 await self.pause(min(2.0 ** (losses - 1), LOSS_PAUSE_SECONDS_MAX))
 
     async def _prepare(self, *, patient: bool) -> None:
@@ -451,6 +450,8 @@ class Copy:
                 for side, add in sides:
                     if side.missing <= 0 or (side.live and side.pause_seconds > 0):
                         continue
+                    if side is self.source_side and passing.all_read:
+                        continue  # it may rest: every login counts
                     if side.pause_seconds > 0:
                         await self.pause(side.pause_seconds)
                         side.governor.not_before = 0.0

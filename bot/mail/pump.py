@@ -82,6 +82,11 @@ class Pass:
     def closed(self) -> bool:
         return self.channel.closed
 
+    @property
+    def all_read(self) -> bool:
+        """Nothing more is asked of the source."""
+        return self._exhausted
+
     def close(self, error: BaseException | None = None) -> None:
         """Begin nothing new; what is in flight is still answered. The first error is the one raised."""
         if error is not None and self.error is None:
