@@ -93,7 +93,7 @@ class Morning:
         had = self.sweep.tx.recycle_bin.had_digest({each for all_ in heard.values() for each in all_}, self.day)
         for item in reminded:
             if had & set(heard[item.id]) and (later := self.tomorrow(item)) is not None:
-                item.next_at = later
+                item.next_at = min(later, item.next_at or later)  # a reminder of a day between comes on its day
                 continue
             for member in heard[item.id]:
                 self.items[member].append(item)
@@ -144,14 +144,14 @@ class Morning:
         """An entry ends with a complete backup, with another owner of the address, or with the deletion."""
         book = self.sweep.tx.recycle_bin
         waiting = [item for item in self.due if item.state is BinState.WAITING]
-        backups = book.complete_backups({item.mailbox_id for item in waiting if item.mailbox_id is not None})
+        backups = book.complete_backups(waiting)
         owners = book.owners_since(waiting)
         for item in waiting:
             rescued = self.rescues.get(item.id)
             converted = rescued is not None and bool(rescued.data.get("converted_at"))
             state, evidence = BinState.LOST, dict[str, Any]()
-            if item.mailbox_id in backups:
-                state, evidence = BinState.SAFE, {"job": backups[item.mailbox_id]}
+            if item.id in backups:
+                state, evidence = BinState.SAFE, {"job": backups[item.id]}
             elif (box := owners.get(item.id)) is not None and (rescued is None or box.owner is not None):
                 seen = {"owner": box.owner} if box.owner is not None else {"public": box.name or box.address}
                 state, evidence = BinState.ASSIGNED, {**seen, "seen_by": box.source}

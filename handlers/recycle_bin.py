@@ -234,10 +234,9 @@ def rescue_words(job: Job, item: BinItem) -> Words:
 
 def backup_words(tx: Transaction, item: BinItem) -> Words:
     """Which backups of it there are, as far as we know."""
+    if (complete := tx.recycle_bin.complete_backups([item]).get(item.id)) is not None:
+        return say("recycle_bin.backup_complete", job=complete)
     backups = tx.recycle_bin.backups_of(item.mailbox_id) if item.mailbox_id is not None else []
-    complete = next((job for job in backups if (job.data.get("outcome") or {}).get("complete") is True), None)
-    if complete is not None:
-        return say("recycle_bin.backup_complete", job=complete.id)
     once = next((job for job in tx.recycle_bin.rescues_of(item.id) if job.data.get("seen_once")), None)
     if once is not None:
         return say("recycle_bin.backup_by_console", job=once.id, target=once.data["target_address"])

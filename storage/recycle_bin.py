@@ -16,6 +16,7 @@ from storage.models import (
     BinState,
     Job,
     JobState,
+    Json,
     Mailbox,
     MailboxKind,
 )
@@ -168,27 +169,28 @@ class RecycleBin(Asking):
         self.session.flush()
         return True
 
-    def backed_up(self, mailbox_id: int) -> bool:
-        """Whether a complete, verified backup of the mailbox exists."""
-        return mailbox_id in self.complete_backups([mailbox_id])
-
     def backups_of(self, mailbox_id: int) -> Sequence[Job]:
         """Every backup of the mailbox that came to its end, the newest first."""
         source = Job.data["source"].as_integer()
         query = select(Job).where(Job.kind == "backup", Job.state == JobState.DONE, source == mailbox_id)
         return self.session.scalars(query.order_by(Job.id.desc())).all()
 
-    def complete_backups(self, mailbox_ids: Collection[int]) -> dict[int, int]:
-        """The jobs that made complete, verified backups, by the mailbox they read."""
+    def complete_backups(self, items: Collection[BinItem]) -> dict[int, int]:
+        """The jobs that made complete, verified backups of entries, by the entry's id."""
+        wanted: dict[int, list[BinItem]] = {}
+        for item in items:
+            if item.mailbox_id is not None:
+                wanted.setdefault(item.mailbox_id, []).append(item)
         found: dict[int, int] = {}
         source = Job.data["source"].as_integer()
-        for ids in portions(mailbox_ids):
+        for ids in portions(wanted):
             rows = self.session.execute(
-                select(Job.id, source, Job.data).where(
-                    Job.kind == "backup", Job.state == JobState.DONE, source.in_(ids)
-                )
+                select(Job.id, source, Job.data)
+                .where(Job.kind == "backup", Job.state == JobState.DONE, source.in_(ids))
+                .order_by(Job.id)
             )
-            found |= {box: job for job, box, data in rows if (data.get("outcome") or {}).get("complete") is True}
+            for job, box, data in rows:
+                found |= {item.id: job for item in wanted[box] if holds_all_of(data, item)}
         return found
 
     def owners_since(self, items: Collection[BinItem]) -> dict[int, Mailbox]:
@@ -236,6 +238,20 @@ class RecycleBin(Asking):
     def digest_of(self, digest_id: int) -> BinDigest | None:
         """A digest, locked."""
         return self.session.get(BinDigest, digest_id, with_for_update=True)
+
+
+def holds_all_of(data: Json, item: BinItem) -> bool:
+    """
+    Whether a backup with this data holds all that an entry's mailbox held when it came into the bin.
+
+    The same mailbox may have lived on after an earlier backup, or after an earlier stay in the bin.
+    """
+    if (data.get("outcome") or {}).get("complete") is not True or not data.get("verified_from"):
+        return False
+    meant = data.get("in_bin_since")  # of a rescue: complete as far as that stay goes
+    if meant and datetime.fromisoformat(meant) != item.entered_at:
+        return False
+    return datetime.fromisoformat(data["verified_from"]) >= item.entered_at
 
 
 def claim_of(address: str | None, owner: str | None) -> str | None:

@@ -393,7 +393,8 @@ def test_an_admin_accepts_the_list_of_refused_mails(world: World, others: list[s
     assert world.data(job)["outcome"]["complete"] is not bool(others)
     assert world.audited("backup.accepted") == 1
     with world.store.begin() as tx:
-        assert tx.recycle_bin.backed_up(tx.jobs.get(job).data["source"]) is not bool(others)
+        backups = tx.recycle_bin.backups_of(tx.jobs.get(job).data["source"])
+        assert backups[0].data["outcome"]["complete"] is not bool(others)
     with pytest.raises(UserError, match="nothing_to_accept"):
         world.does("mei", backup_receipt.accept, job)
 

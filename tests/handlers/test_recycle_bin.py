@@ -424,12 +424,22 @@ def test_a_card_of_somebody_else_does_nothing(desk: Desk) -> None:
 # How it ends
 
 
-def backup(desk: Desk, mailbox_id: int, *, complete: bool) -> None:
-    """A backup that came to its end."""
+def backup(desk: Desk, mailbox_id: int, *, complete: bool, **data: object) -> int:
+    """A backup that came to its end, compared just now; its number."""
     with desk.store.begin() as tx:
         job = tx.jobs.add("backup", asked_by="mei", params={})
-        tx.jobs.put(job, source=mailbox_id, outcome={"complete": complete, "verified": True})
+        outcome = {"complete": complete, "verified": True}
+        tx.jobs.put(job, **{"source": mailbox_id, "outcome": outcome, "verified_from": tx.now.isoformat()} | data)
         tx.jobs.end(job, JobState.DONE)
+        return job.id
+
+
+def safe_by(desk: Desk, address: str) -> int | None:
+    """The backup that makes an entry that waits safe, if there is one."""
+    with desk.store.begin() as tx:
+        item = tx.recycle_bin.waiting_at(address)
+        assert item is not None
+        return tx.recycle_bin.complete_backups([item]).get(item.id)
 
 
 @on_both
@@ -438,18 +448,50 @@ def test_only_a_complete_backup_ends_it(desk: Desk) -> None:
     mailbox_id = desk.items()[0].mailbox_id
     assert mailbox_id is not None
     backup(desk, mailbox_id, complete=False)
-    with desk.store.begin() as tx:
-        assert not tx.recycle_bin.backed_up(mailbox_id)
+    assert safe_by(desk, "ahing@corp.test") is None
     assert "but not a complete one" in words_of(desk.does("mei", bin_.recycle_bin, "ahing@"), "mei")
     assert desk.until("2026-12-16 12:00")["mei"] == ["12-09 09:00", "12-16 09:00"]
     backup(desk, mailbox_id, complete=True)
-    with desk.store.begin() as tx:
-        assert tx.recycle_bin.backed_up(mailbox_id)
-        assert not tx.recycle_bin.backed_up(mailbox_id + 1)
+    assert safe_by(desk, "ahing@corp.test") == 2
     assert "Job 2 is a complete, verified backup" in words_of(desk.does("mei", bin_.recycle_bin, "ahing@"), "mei")
     assert desk.until("2026-12-30 12:00")["mei"] == ["12-18 09:00"]
     assert "ahing@corp.test is safe: job 2" in words_of([each for _, each in desk.said], "mei")
     assert desk.items()[0].state is BinState.SAFE
+
+
+def test_a_backup_of_an_earlier_stay_makes_nothing_safe(desk: Desk) -> None:
+    """A rescued mailbox lived on for months as a public one: what came then is in no backup; somebody is reminded."""
+    desk.at("2026-03-02 10:00")
+    with desk.store.begin() as tx:
+        box = tx.mailboxes.converted("ahing@corp.test", readers=["mei"])
+    entered = desk.clock.moment.isoformat()
+    backup(desk, box.id, complete=True, in_bin_since=entered)
+    desk.at("2026-06-01 10:00")
+    desk.does("mei", bin_.bin_add, "ahing@", date(2026, 6, 1))
+    assert "but not a complete one" in words_of(desk.does("mei", bin_.recycle_bin, "ahing@"), "mei")
+    assert desk.until("2026-06-16 12:00")["mei"] == ["06-16 09:00"]
+    assert desk.items()[0].state is BinState.WAITING
+    backup(desk, box.id, complete=True, verified_from=None)  # nobody knows how old that is
+    backup(desk, box.id, complete=True, in_bin_since=entered)  # compared again, but only what it held in March counts
+    assert safe_by(desk, "ahing@corp.test") is None
+    job = backup(desk, box.id, complete=True, in_bin_since=desk.items()[0].entered_at.isoformat())
+    assert safe_by(desk, "ahing@corp.test") == job
+
+
+def test_a_digest_of_today_skips_no_reminder_before_the_next_morning(desk: Desk) -> None:
+    """On a Friday one was told already; what is due on the Sunday itself comes on the Sunday, not on the Monday."""
+    desk.at("2026-11-20 10:00")
+    desk.does("mei", bin_.bin_add, "old@", date(2026, 11, 20))
+    desk.does("mei", bin_.bin_date, "old@", date(2026, 12, 15))  # its last day is a Monday
+    friday = local("2026-12-11 09:30")
+    desk.until("2026-12-11 09:00")
+    with desk.store.begin() as tx:
+        item = tx.recycle_bin.waiting_at("old@corp.test")
+        assert item is not None
+        item.again_at, item.again_for, item.next_at = friday, ["mei"], friday
+        tx.recycle_bin.digest("mei", "2026-12-11", [])
+    desk.at("2026-12-11 09:30").sweep()
+    assert desk.items()[0].next_at == local("2026-12-13 09:00")
 
 
 def test_lost_is_said_honestly_and_once_in_working_hours(desk: Desk) -> None:
