@@ -89,6 +89,8 @@ SETTLED_SECONDS = 1.0  # nothing has landed for so long: a dead session's append
 SETTLED_ROUND_TRIPS = 8  # the same on a slow server
 SETTLING_SECONDS_MAX = 30.0
 SETTLING_STEP_SECONDS = 0.1
+LAST_LOOK_SECONDS = 5.0  # after a death the last look begins no earlier: a starved server stores late
+WAITING_STEP_SECONDS = 0.5
 LIMITS = Limits()
 
 
@@ -188,6 +190,7 @@ class Copy:
         self.begun = False
         self.unclean = False  # the run before this one was killed
         self.dead_since: float | None = None  # sessions that may still be storing what they were given
+        self.died_at: float | None = None  # the latest, until a last look was late enough
         self.first: tuple[Job, int, Line, Digest] | None = None  # the first mail stored: to be looked at
         self.folder = ""
         self.error: BaseException | None = None  # found outside of a pass
@@ -205,7 +208,7 @@ class Copy:
         found: Verification | None = None
         try:
             finished = await self._until_done()
-            if self.dead_since is None:
+            if self.died_at is None:
                 self.ledger.end_run()
             await self._look_at_first()
             await self._describe_refusals()
@@ -261,8 +264,7 @@ class Copy:
                 await self._prepare(patient=busy < len(BUSY_PAUSES_SECONDS))
                 if not await self._passes():
                     return False
-                self._doubt_again()
-                await self._reconcile()
+                await self._look_last()
                 return True
             except ServerBusy:
                 await self.pause(BUSY_PAUSES_SECONDS[busy])
@@ -290,14 +292,15 @@ class Copy:
                 await self._survey(patient=patient)
             if not self.begun:
                 self.begun, self.unclean = True, self.ledger.begin_run()
-                self.dead_since = self.began if self.unclean else self.dead_since
+                if self.unclean:  # nobody knows when it died
+                    self.dead_since = self.died_at = time.monotonic()
             await self._reconcile()
         finally:
             await filling
 
     def _line_is_dead(self) -> None:
         """The server may still be storing what it had read."""
-        self.dead_since = time.monotonic()
+        self.dead_since = self.died_at = time.monotonic()
 
     def _doubt_again(self) -> None:
         """Appends of an earlier session may have landed since we looked; mails stored without a UID want a place."""
@@ -305,26 +308,44 @@ class Copy:
             if self.reconnects or self.unclean or self.ledger.unplaced(job.target):
                 self.doubtful.add(job.record.id)
 
-    async def _settle(self) -> None:
+    async def _look_last(self) -> None:
+        """Once more over everything that was doubtful: late enough after a death, and watched."""
+        self._doubt_again()
+        died_at = self.dead_since = self.died_at
+        if died_at is not None:
+            await self._settle(not_before=died_at + LAST_LOOK_SECONDS)
+            await both(self.source_side.first(), self.target_side.first())
+        await self._reconcile()
+        if died_at == self.died_at:
+            self.died_at = None
+
+    async def _settle(self, *, not_before: float = 0.0) -> None:
         """
         Wait until the server has let dead sessions go: what it had read of them it still stores, unasked.
 
-        Nobody can be asked whether that is over, so the folders are watched until nothing has landed for a while.
+        Nobody can be asked whether that is over, so the folders are watched until nothing has landed for a while: two
+        looks at least, the first no earlier than `not_before`.
         """
         if self.dead_since is None or not self.doubtful:
             return
-        target, loop = self.target_session, asyncio.get_running_loop()
-        folders = list(dict.fromkeys(job.target for job in self.jobs or [] if job.record.id in self.doubtful))
-        began = since = max(loop.time() - (time.monotonic() - self.dead_since), 0)
+        target = self.target_session
+        folders = [
+            Folder(each, "", frozenset())
+            for each in dict.fromkeys(job.target for job in self.jobs or [] if job.record.id in self.doubtful)
+        ]
+        while (left := not_before - time.monotonic()) > 0:
+            await statuses(target, folders[:1])  # so that it does not hang up
+            await asyncio.sleep(min(left, WAITING_STEP_SECONDS))
         seen: object = None
-        until = loop.time() + SETTLING_SECONDS_MAX
-        while loop.time() < until:
-            asked = loop.time()
-            told = await statuses(target, [Folder(each, "", frozenset()) for each in folders])
-            now = loop.time()
+        since = time.monotonic()
+        until = since + SETTLING_SECONDS_MAX
+        while time.monotonic() < until:
+            asked = time.monotonic()
+            told = await statuses(target, folders)
+            now = time.monotonic()
             if told != seen:
-                seen, since = told, now if seen is not None else began
-            if now - since >= max(SETTLED_SECONDS, SETTLED_ROUND_TRIPS * (now - asked)):
+                seen, since = told, now
+            elif now - since >= max(SETTLED_SECONDS, SETTLED_ROUND_TRIPS * (now - asked)):
                 break
             await asyncio.sleep(SETTLING_STEP_SECONDS)
         self.dead_since = None

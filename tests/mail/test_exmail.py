@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bot.mail import copy
 from bot.mail.copy import CopyOutcome, Limits, RefusalReason, copy_mail
 from bot.mail.errors import MailError, QuotaFull
 from bot.mail.notes import NoteKind
@@ -59,6 +60,12 @@ LASTING = [
     "wrong_appenduid",
     "connections_max",
 ]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is this process: what a dead session left is stored at once."""
+    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.2)
 
 
 class World:

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import pytest
 
+from bot.mail import copy
 from bot.mail.copy import RefusalReason
 from bot.mail.errors import LoginRefused, MailError
 from bot.mail.notes import NoteKind
@@ -21,6 +22,12 @@ from bot.sandbox.mailserver import TROUBLES
 from storage.ledger import SqlLedger
 from tests.mail.mailboxes import message
 from tests.mail.test_exmail import MAILS, NOW, ROOT, World, world
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is this process: what a dead session left is stored at once."""
+    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.2)
 
 
 def engine(reason: str) -> pytest.MarkDecorator:
