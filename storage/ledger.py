@@ -60,6 +60,8 @@ WRAPPED = f"""
     {OF_LINE}
 """
 GONE = f"UPDATE copy_ledger SET state = 'gone' {OF_LINE}"
+GONE_UIDS = "SELECT uid FROM copy_ledger WHERE folder_id = :folder AND uid BETWEEN :low AND :high AND state = 'gone'"
+PLANNED_AGAIN = f"UPDATE copy_ledger SET state = 'planned' {OF_LINE} AND state = 'gone'"
 GATHERED = (STORED, REFUSED, WRAPPED, GONE)
 
 
@@ -262,6 +264,10 @@ class SqlLedger:
                 fresh = [row for row in some if row["uid"] not in known]
                 if fresh:
                     statements.run(ADD_LINE, fresh)
+                span = {"folder": folder_id, "low": min(uids), "high": max(uids)}
+                gone = {row.uid for row in statements.rows(GONE_UIDS, span)}.intersection(uids)
+                if gone:  # shown again: it was not gone
+                    statements.run(PLANNED_AGAIN, [{"folder": folder_id, "uid": uid} for uid in sorted(gone)])
                 new += len(fresh)
         return new
 

@@ -267,6 +267,8 @@ class Copy:
                 await self._look_last()
                 return True
             except ServerBusy:
+                if busy >= len(BUSY_PAUSES_SECONDS):
+                    raise
                 await self.pause(BUSY_PAUSES_SECONDS[busy])
                 busy += 1
             except Renumbered:
@@ -630,7 +632,7 @@ class Copy:
         self.refused += 1
 
     async def _unreadable(self, job: Job, line: Line, text: str) -> None:
-        """Asked for alone and not come: gone, or really not to be had."""
+        """Asked for alone and not come: gone if the server says so, else to be asked for later, or not to be had."""
         if line.state != LineState.PLANNED:
             return
         source = self.source_session
@@ -642,8 +644,17 @@ class Copy:
             there |= told.uid == line.uid
             return True
 
-        await source.send(b"UID FETCH %d (UID RFC822.SIZE)" % line.uid, on_fetch=take).done
-        if there:
+        done = await source.send(b"UID FETCH %d (UID RFC822.SIZE)" % line.uid, on_fetch=take).done
+        text = text or ("" if done.ok else done.text)
+        if text and why_refused(text) is Refused.BUSY:
+            key = (line.folder_id, line.uid)
+            trouble = self.troubles.setdefault(key, Trouble(alone=True))
+            trouble.busy += 1
+            if trouble.busy > len(BUSY_PAUSES_SECONDS):
+                self._refuse(job, line, RefusalReason.BUSY, text, b"")
+            else:
+                self.waiting[key] = BUSY_PAUSES_SECONDS[trouble.busy - 1]
+        elif there or not done.ok:
             self._refuse(job, line, RefusalReason.UNREADABLE, text, b"")
         else:
             self.ledger.gone(job.record.id, line.uid)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import deque
 from dataclasses import dataclass
 
 from bot.mail import wire
-from bot.mail.session import Session, Stream
+from bot.mail.quirks import Refused, why_refused
+from bot.mail.session import Command, Session, Stream
+from bot.mail.work import ServerBusy
 
 HEADER_BYTES_MAX = 65_536
 IDENTITY_HEADERS = (b"message-id", b"date", b"from", b"subject")
@@ -84,11 +87,14 @@ class Content:
     flags: str
 
 
-async def digest_mails(session: Session, uids: list[int], *, identify: bool = True) -> dict[int, Content]:
+async def digest_mails(
+    session: Session, uids: list[int], *, identify: bool = True, whole: bool = False
+) -> dict[int, Content]:
     """
     Read these mails of the open folder and say what they are; what does not come is not in the result.
 
-    Holds one mail at a time, a big one not at all. Raises ConnectionLost.
+    Holds one mail at a time, a big one not at all. Raises ConnectionLost, and ServerBusy when a mail is refused for the
+    moment; with `whole` whenever one is refused.
     """
     digests: dict[int, Digest] = {}
     told_of: dict[int, wire.Fetched] = {}
@@ -108,14 +114,30 @@ async def digest_mails(session: Session, uids: list[int], *, identify: bool = Tr
             told.body = None
         return True
 
-    ahead = []
+    ahead: deque[tuple[list[int], Command]] = deque()
+    refused: list[int] = []
+
+    async def settle() -> None:
+        some, command = ahead.popleft()
+        if not (await command.done).ok:
+            refused.extend(uid for uid in some if uid not in digests)
+
+    def ask(some: list[int]) -> Command:
+        return session.send(
+            b"UID FETCH " + wire.uid_set(some) + b" (UID FLAGS INTERNALDATE BODY.PEEK[])", on_fetch=take
+        )
+
     for start in range(0, len(uids), BATCH_MAILS):
-        line = b"UID FETCH " + wire.uid_set(uids[start : start + BATCH_MAILS])
-        ahead.append(session.send(line + b" (UID FLAGS INTERNALDATE BODY.PEEK[])", on_fetch=take))
+        some = uids[start : start + BATCH_MAILS]
+        ahead.append((some, ask(some)))
         if len(ahead) >= BATCHES_AHEAD:
-            await ahead.pop(0).done
-    for command in ahead:
-        await command.done
+            await settle()
+    while ahead:
+        await settle()
+    for uid in refused:  # one mail that cannot be had must not hide the others, nor a busy server any
+        done = await ask([uid]).done
+        if uid not in digests and not done.ok and (whole or why_refused(done.text) is Refused.BUSY):
+            raise ServerBusy(done.text, mailbox=session.account.user)
     return {
         uid: Content(
             digest.size_bytes,

@@ -131,7 +131,9 @@ class Ledger(Protocol):
         """The target has told wrong UIDs: what is stored there keeps its state and loses its place."""
 
     def plan(self, folder_id: int, lines: Iterable[tuple[int, int, str, str]]) -> int:
-        """Add what is new of (UID, size in bytes, INTERNALDATE, flags); gives how many were."""
+        """
+        Add what is new of (UID, size in bytes, INTERNALDATE, flags), plan again what was gone; gives how many were new.
+        """
 
     def lines(
         self, folder_id: int, *, state: str | None = None, after: int = 0, limit: int | None = None

@@ -17,10 +17,10 @@ from bot.mail.errors import CommandRefused, FolderRefused
 from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import WireName
 from bot.mail.notes import Note, NoteKind
-from bot.mail.quirks import flag_set, parse_internaldate
+from bot.mail.quirks import Refused, flag_set, parse_internaldate, why_refused
 from bot.mail.session import Selected, Session, Status, Stream, checked, status_of
-from bot.mail.survey import PAGE_UIDS, list_mails
-from bot.mail.work import Job, Renumbered
+from bot.mail.survey import PAGE_UIDS, OnMail, list_mails
+from bot.mail.work import Job, Renumbered, ServerBusy
 from bot.mail.wrap import Wrapped, Wrapping
 
 LISTING = b"UID RFC822.SIZE FLAGS INTERNALDATE"
@@ -69,7 +69,7 @@ class Reconciler:
                 orphans[mail.uid] = mail
 
         status = Status(told.uidvalidity, high + 1, told.exists)
-        await list_mails(self.target, {job.target: status}, on_mail, items=LISTING, first={job.target: low})
+        await list_all(self.target, job.target, status, on_mail, first={job.target: low})
         if not orphans:
             return
         await self.target.select(job.target)
@@ -196,12 +196,12 @@ class Reconciler:
 
         told = await self.target.select(job.target)
         status = Status(told.uidvalidity, told.uidnext or 0, told.exists)
-        await list_mails(self.target, {job.target: status}, on_mail, items=LISTING)
+        await list_all(self.target, job.target, status, on_mail)
         await self.target.select(job.target)
         owned: dict[tuple[int, int], int] = {}
         uids = sorted(mails)
         for start in range(0, len(uids), HASHED_AHEAD):
-            contents = await digest_mails(self.target, uids[start : start + HASHED_AHEAD])
+            contents = await digest_mails(self.target, uids[start : start + HASHED_AHEAD], whole=True)
             for uid, content in contents.items():
                 lines = [
                     line
@@ -230,7 +230,7 @@ class Reconciler:
 
         told = await self.source.examine(job.source)
         status = Status(told.uidvalidity, told.uidnext or 0, told.exists)
-        await list_mails(self.source, {job.source: status}, on_mail, items=LISTING)
+        await list_all(self.source, job.source, status, on_mail)
         known: dict[tuple[int, object], list[Line]] = {}
         for line in self.ledger.lines(job.record.id, state=LineState.STORED):
             known.setdefault((line.size_bytes, parse_internaldate(line.internal_date)), []).append(line)
@@ -238,7 +238,7 @@ class Reconciler:
         await self.source.examine(job.source)
         moved: dict[int, int] = {}
         for start in range(0, len(doubtful), HASHED_AHEAD):
-            contents = await digest_mails(self.source, doubtful[start : start + HASHED_AHEAD])
+            contents = await digest_mails(self.source, doubtful[start : start + HASHED_AHEAD], whole=True)
             for uid, content in contents.items():
                 size, date = mails[uid]
                 for line in known[size, parse_internaldate(date)]:
@@ -265,6 +265,16 @@ async def digest_wrapped(source: Session, line: Line) -> bytes | None:
 
     await source.send(b"UID FETCH %d (UID BODY.PEEK[])" % line.uid, on_fetch=take).done
     return found[0].sha256() if found else None
+
+
+async def list_all(
+    session: Session, name: WireName, status: Status, on_mail: OnMail, first: dict[WireName, int] | None = None
+) -> None:
+    """A listing that is whole. Raises ServerBusy, Renumbered: what was not told must not count as not there."""
+    told = (await list_mails(session, {name: status}, on_mail, items=LISTING, first=first))[name]
+    if isinstance(told, str):
+        kind = ServerBusy if why_refused(told) is Refused.BUSY else Renumbered
+        raise kind(told, mailbox=session.account.user)
 
 
 async def open_source(source: Session, record: FolderRecord) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from bot.mail.session import (
     same_mailbox,
 )
 from bot.mail.survey import PAGE_UIDS, choose, list_mails, statuses
+from bot.mail.work import ServerBusy
 
 EVERYTHING = Filter()
 SMALL_BYTES = 8_000_000  # read back whole
@@ -240,7 +242,9 @@ class Check:
                     page[mail.uid] = mail
 
             some = Status(status.uidvalidity, high + 1, status.messages)
-            await list_mails(session, {target: some}, on_mail, first={target: low})
+            told = (await list_mails(session, {target: some}, on_mail, first={target: low}))[target]
+            if isinstance(told, str):
+                self.wrong.append((self._name(target, "target"), f"the target does not list it: {told}"))
             owners = self.ledger.owners(target, low, high)
             for uid, line in owners.items():
                 mail = page.get(uid)
@@ -259,6 +263,9 @@ class Check:
         tally.missing += len(lost)
         for line in lost:
             self.wrong.append((self._name(target, "target"), f"source UID {line.uid}: its copy was not found"))
+        if (beyond := stored - tally.found - tally.missing) > 0:  # at UIDs the folder no longer has, or two at one UID
+            tally.missing += beyond
+            self.wrong.append((self._name(target, "target"), f"{beyond} more mails are not there"))
         await self._read_back(session, target, picked)
 
     def _pick(self, lines: list[Line]) -> list[Line]:
@@ -305,7 +312,10 @@ class Check:
         by_uid = {line.target_uid: line for line in lines if line.target_uid is not None}
         uids = sorted(by_uid)
         for start in range(0, len(uids), 256):
-            contents = await digest_mails(session, uids[start : start + 256], identify=self.ledger.altered)
+            try:
+                contents = await digest_mails(session, uids[start : start + 256], identify=self.ledger.altered)
+            except ServerBusy:
+                contents = {}  # each then says that it could not be read
             for uid in uids[start : start + 256]:
                 line, content = by_uid[uid], contents.get(uid)
                 if content is None:
@@ -331,12 +341,17 @@ class Check:
         seen: dict[WireName, list[int]] = {each.wire: [] for each in folders}
         unknown: dict[WireName, int] = {}
 
+        @functools.cache
+        def gone(folder_id: int) -> frozenset[int]:
+            """Called gone by the copy: what is listed now was not."""
+            return frozenset(line.uid for line in self.ledger.lines(folder_id, state=LineState.GONE))
+
         def judge(name: WireName) -> None:
             record, uids = records.get(name), seen[name]
             if record is None or not uids:
                 return
             tally = self.tallies[record.target]
-            known = self.ledger.known(record.id, min(uids), max(uids))
+            known = self.ledger.known(record.id, min(uids), max(uids)) - gone(record.id)
             for uid in uids:
                 if uid in known:
                     continue
