@@ -17,6 +17,7 @@ from storage.models import Job
 if TYPE_CHECKING:
     from storage.store import Transaction
 
+MADE_IN_CONSOLE = "public, made in the console"  # among the facts: WeCom shows nobody who can open it
 NOTE_CHARACTERS = SHOWN_CHARACTERS["sub_title_text"]
 
 
@@ -33,6 +34,8 @@ def title(job: Job) -> Words:
 def readers(data: Mapping[str, Any]) -> Words:
     """Who can read the mail in its target, or that WeCom does not tell."""
     named = list(data.get("reader_names", []))
+    if named and (data.get("facts") or {}).get("target_kind") == MADE_IN_CONSOLE:
+        return say("backup.readers_perhaps_more", names=named, target=data["target_address"])
     return say("backup.readers", names=named) if named else say("backup.readers_unknown", target=data["target_address"])
 
 

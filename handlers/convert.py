@@ -118,7 +118,7 @@ def find(job: JobContext) -> None:
         if public or (owner is None and item is None):
             copying.refuse(step, say("convert.public_already" if public else "reassign.unknown", address=address))
             return
-        facts = facts_of(address, owner, item)
+        facts = facts_of(address, owner, item, step.job.asked_by)
         box = step.tx.mailboxes.at(address)
         had = owner or (item.owner if item is not None else None)
         step.put(
@@ -129,10 +129,12 @@ def find(job: JobContext) -> None:
         ask_manager(step, had)
 
 
-def facts_of(address: str, owner: str | None, item: BinItem | None) -> dict[str, Any]:
-    """What people agree to."""
+def facts_of(address: str, owner: str | None, item: BinItem | None, asker: str) -> dict[str, Any]:
+    """What people agree to, and who will be able to open it."""
     had = owner if item is None else item.owner
-    return {"mailbox": address, "owner": had, "state": "in use" if item is None else "recycle bin"}
+    return {
+        "mailbox": address, "owner": had, "state": "in use" if item is None else "recycle bin", "opener": asker,
+    }  # fmt: skip
 
 
 def ask_manager(step: JobStep, had: str | None) -> None:
@@ -147,7 +149,7 @@ def ask_manager(step: JobStep, had: str | None) -> None:
         copying.refuse(step, nobody.words)
         return
     key = "convert.question" if data["owner"] is not None else "convert.question_binned"
-    question = say(key, address=data["source_address"], owner=data["owner_name"])
+    question = say(key, address=data["source_address"], owner=data["owner_name"], asker=str(data["asker_name"]))
     approval, replies = approvals.ask(
         step.tx, action=ACTION, requirement=requirement, may=may, job_id=job.id, question=question,
         facts=data["facts"], reason=str(data["reason"]), asked_by=job.asked_by,
@@ -167,7 +169,7 @@ def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
     address = str(job.params["address"])
     item, box = ctx.tx.recycle_bin.waiting_at(address), ctx.tx.mailboxes.at(address)
     owner = box.owner if box is not None and box.owner is not None else job.data["owner"]
-    return facts_of(address, owner, item)
+    return facts_of(address, owner, item, job.asked_by)
 
 
 @approvals.decided(ACTION)

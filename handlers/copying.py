@@ -24,10 +24,11 @@ from bot.words import Words, as_json, say
 from bot.work import BACKOFF_MAX, JobContext, JobStep, wait_after
 from handlers import access
 from handlers.access import SIDES, Side
-from handlers.backup_card import put_away
+from handlers.backup_card import MADE_IN_CONSOLE, put_away
 from handlers.connections import WANTED
 from storage.ledger import SqlLedger
 from storage.ledger_tables import EngineDatabase
+from storage.mailboxes import made_in_console
 from storage.models import Job, JobState, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def facts_of(step: JobStep, source: Mailbox, target: Mailbox) -> dict[str, Any]:
         "source": source.address,
         "owner": source.owner,
         "target": target.address,
-        "target_kind": str(target.kind),
+        "target_kind": kind_of(target),
         "readers": step.directory.readers(target),
     }
 
@@ -208,9 +209,14 @@ def mintable(box: Mailbox) -> bool:
     return box.kind is MailboxKind.PUBLIC and box.managed
 
 
+def kind_of(box: Mailbox) -> str:
+    """What kind a target is, as people agree to it."""
+    return MADE_IN_CONSOLE if made_in_console(box) else str(box.kind)
+
+
 def readers_known(facts: Mapping[str, Any]) -> bool:
     """Whether WeCom shows who can open the target; of a public mailbox made in the console it does not."""
-    return bool(facts["target_kind"] != MailboxKind.UNSEEN)
+    return facts["target_kind"] not in (MailboxKind.UNSEEN, MADE_IN_CONSOLE)
 
 
 def accounts(job: JobContext, both: dict[Side, Mailbox]) -> tuple[MailAccount, MailAccount]:

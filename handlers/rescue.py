@@ -163,7 +163,7 @@ def find_target(job: JobContext) -> None:
         if target.address == item.address:
             copying.refuse(step, say("backup.same_mailbox", source=target.address, target=target.address))
             return
-        facts = facts_of(step.directory.readers(target), item, target)
+        facts = facts_of(step.directory.readers(target), item, target, None, step.job.asked_by)
         named = [step.directory.name(each) for each in facts["readers"]]
         step.put(target=target.id, target_address=target.address, facts=facts, reader_names=named, sides=["target"])
         try:
@@ -175,12 +175,20 @@ def find_target(job: JobContext) -> None:
         show(step, item)
 
 
-def facts_of(can_read: list[str], item: BinItem, target: Mailbox) -> dict[str, Any]:
-    """What people agree to: whose mail, into which mailbox, read by whom. No counts."""
+def facts_of(can_read: list[str], item: BinItem, target: Mailbox, way: str | None, asker: str) -> dict[str, Any]:
+    """What people agree to: whose mail, into which mailbox, read by whom, and who opens the mailbox itself for it."""
     return {
         "source": item.address, "owner": item.owner, "state": "recycle bin", "target": target.address,
-        "target_kind": str(target.kind), "readers": can_read,
+        "target_kind": copying.kind_of(target), "readers": can_read, "way": way,
+        "opener": asker if way == "public" else None,
     }  # fmt: skip
+
+
+def covers(agreed: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a yes to some facts is one to these: the console's own copy lets nobody into the mailbox itself."""
+    if now["way"] == "once":
+        agreed = {**agreed, "way": "once", "opener": None}
+    return dict(agreed) == dict(now)
 
 
 def requirement_of(source: Context | JobStep, item: BinItem) -> Requirement:
@@ -306,51 +314,76 @@ def choose_way(ctx: Context, job_id: int, way: str) -> list[Reply]:
     sides = ["target"] if chosen == "once" else ["source"]
     ctx.tx.jobs.put(job, way=chosen, handovers={}, sides=sides, opener=None, proof_for=None)
     ctx.tx.audit.add(ctx.sender, "rescue.way", str(item.address), job=job.id, way=chosen)
-    if job.data.get("approved_by"):
+    if job.data.get("approved_by") and covers(job.data["facts"], facts_now(ctx, job)):
+        go_on(ctx, job)
+        return replies
+    if requirement_of(ctx, item) is Requirement.CONFIRM:  # it needs no more than the asker's own press
+        ctx.tx.jobs.put(job, approved_by=ctx.sender, facts=facts_now(ctx, job))
         go_on(ctx, job)
         return replies
     return replies + ask_manager(ctx, job, item)
 
 
 def go_on(ctx: Context, job: Job) -> None:
-    """The chosen way begins."""
-    ctx.tx.jobs.wake(job, "access" if job.data["way"] == "once" else "convert")
+    """The chosen way begins, or goes on."""
+    stage = "saving" if job.data.get("converted_at") else "convert"
+    ctx.tx.jobs.wake(job, "access" if job.data["way"] == "once" else stage)
     ctx.start(job)
 
 
 # --- somebody's yes --------------------------------------------------------------------------------------------------
 
 
-def ask_manager(ctx: Context, job: Job, item: BinItem) -> list[Reply]:
-    """Whoever must agree is asked; a public mailbox's mail needs no more than the asker's own press."""
-    requirement, facts = requirement_of(ctx, item), facts_now(ctx, job)
-    if requirement is Requirement.CONFIRM:
-        ctx.tx.jobs.put(job, approved_by=ctx.sender, facts=facts)
-        go_on(ctx, job)
-        return []
-    may = who_may(ctx, job, item, facts)
-    owner = item.owner_name or item.owner or "?"
+def ask_manager(source: Context | JobStep, job: Job, item: BinItem) -> list[Reply]:
+    """Whoever must agree is asked, and the job waits; NobodyCanAnswer."""
+    settings = source.settings if isinstance(source, Context) else source.services.settings
+    requirement, facts = requirement_of(source, item), facts_now(source, job)
+    may = who_may(source, job, item, facts)
+    named = [source.directory.name(each) for each in facts["readers"]]
+    asker = str(job.data["asker_name"])
     question = say(
-        "rescue.question", owner=owner, address=item.address, target=facts["target"],
-        readers=readers({**job.data, "reader_names": [ctx.directory.name(each) for each in facts["readers"]]}),
-        moment=recycle_bin.moment_of(item),
+        "rescue.question_public_by_now" if job.data.get("converted_at") else "rescue.question",
+        owner=item.owner_name or item.owner or "?", address=item.address, target=facts["target"],
+        readers=readers({**job.data, "reader_names": named, "facts": facts}), moment=recycle_bin.moment_of(item),
+        way=say(f"rescue.question_way_{facts['way']}", address=item.address, asker=asker),
     )  # fmt: skip
     approval, replies = approvals.ask(
-        ctx.tx, action=ACTION, requirement=requirement, may=may, job_id=job.id, question=question, facts=facts,
-        reason=str(job.data["reason"]), asked_by=job.asked_by, asked_by_name=str(job.data["asker_name"]),
-        settings=ctx.settings,
+        source.tx, action=ACTION, requirement=requirement, may=may, job_id=job.id, question=question, facts=facts,
+        reason=str(job.data["reason"]), asked_by=job.asked_by, asked_by_name=asker, settings=settings,
     )  # fmt: skip
-    ctx.tx.jobs.put(job, approval=approval.id)
-    ctx.tx.jobs.wait(job, "approval", expires_at=approval.expires_at)
-    named = [ctx.directory.name(userid) for userid in may.userids]
-    return [*replies, Text(ctx.sender, say("backup.manager_asked", approvers=named, number=job.id))]
+    source.tx.jobs.put(job, approval=approval.id, approved_by=None, reader_names=named)
+    source.tx.jobs.wait(job, "approval", expires_at=approval.expires_at)
+    asked = [source.directory.name(userid) for userid in may.userids]
+    told = source.sender if isinstance(source, Context) else job.asked_by
+    return [*replies, Text(told, say("backup.manager_asked", approvers=asked, number=job.id))]
 
 
-def facts_now(ctx: Context, job: Job) -> dict[str, Any]:
+def facts_now(source: Context | JobStep, job: Job) -> dict[str, Any]:
     """What a yes is about, as rows tell it now."""
-    item, target = entry_of(ctx.tx, job.data), ctx.tx.mailboxes.get(int(job.data["target"]))
-    facts = facts_of(ctx.directory.readers(target), item, target)
-    return facts if item.state is BinState.WAITING else {**facts, "state": str(item.state)}
+    item, target = entry_of(source.tx, job.data), source.tx.mailboxes.get(int(job.data["target"]))
+    facts = facts_of(source.directory.readers(target), item, target, job.data.get("way"), job.asked_by)
+    as_agreed = item.state is BinState.WAITING or job.data.get("converted_at")  # the latter is what was agreed to
+    return facts if as_agreed else {**facts, "state": str(item.state)}
+
+
+def still_agreed(step: JobStep, item: BinItem) -> bool:
+    """Whether it is now as people agreed to it; else they are asked again before anything more is done."""
+    job, agreed, now = step.job, step.job.data["facts"], facts_now(step, step.job)
+    if covers(agreed, now):
+        return True
+    step.tx.audit.add("bot", "rescue.facts_changed", str(item.address), job=job.id, before=agreed, now=now)
+    named = [step.directory.name(each) for each in now["readers"]]
+    can_read = readers({**job.data, "reader_names": named, "facts": now})
+    words = say("rescue.facts_changed", number=job.id, address=item.address, target=now["target"], readers=can_read)
+    step.say(Text(job.asked_by, words))
+    if requirement_of(step, item) is Requirement.CONFIRM:  # he is told, and what comes next is his own press
+        step.put(facts=now, reader_names=named)
+        return True
+    try:
+        step.say(*ask_manager(step, job, item))
+    except approvals.NobodyCanAnswer as nobody:
+        stop(step, nobody.words)
+    return False
 
 
 @approvals.facts_of(ACTION)
@@ -412,7 +445,8 @@ def once(job: JobContext) -> None:
         item = entry_of(step.tx, step.job.data)
         handover = conversion.current(step, "once")
         if handover is None:
-            ask_for_copy(step, item)
+            if still_agreed(step, item):
+                ask_for_copy(step, item)
         elif handover.state is HandoverState.DONE:
             seen_once(step, item, handover)
         elif handover.state in STILL_OPEN:
@@ -530,6 +564,8 @@ def convert(job: JobContext) -> None:
         item = entry_of(step.tx, step.job.data)
         handover = conversion.current(step, "convert")
         if handover is None:
+            if not still_agreed(step, item):
+                return
             why = say("rescue.convert_why", number=step.job.id, moment=recycle_bin.moment_of(item))
             conversion.ask_for_it(step, item, why)
             return
@@ -547,6 +583,8 @@ def save(job: JobContext) -> None:
     with job.begin() as step:
         data = step.job.data
         if data.get("backup") is None:
+            if not still_agreed(step, entry_of(step.tx, data)):
+                return
             step.put(backup=start_backup(step))
             step.tx.jobs.wait(step.job, "saving", expires_at=step.now + SAVING_WITHIN)
             return
@@ -690,6 +728,8 @@ def next_stage(tx: Transaction, job: Job) -> str | None:
         child = tx.jobs.find(int(data["backup"]))
         news = child is not None and child.state not in OPEN and data.get("noted") != ending_of(child)
         return "saving" if news else None
+    if job.stage == "approval":
+        return None
     stage = {"once": "once", "public": "convert"}.get(str(data.get("way")))
     return conversion.next_stage(tx, job, stage) if stage is not None else None
 

@@ -95,6 +95,11 @@ class Place(World):
         self.does("mei", handovers.say_done, self.step(job).id)
         return self.poll(job, later=timedelta(minutes=2))
 
+    def opens_to(self, *readers: str) -> None:
+        """Other people can open the target from now on."""
+        with self.store.begin() as tx:
+            tx.mailboxes.public_is(1, SUPPORT, name="support", readers={"userids": [*readers]}, aliases=[])
+
     def nothing_left(self, job: int) -> None:
         """No key, no page, no question, no console step."""
         assert self.state(job)[0] not in (JobState.WAITING, JobState.DUE)
@@ -375,3 +380,81 @@ def test_a_conversion_whose_owner_changed_does_nothing(place: Place) -> None:
     place.approved(job)
     assert place.data(job)["ending"] == "failed"
     assert not place.data(job)["handovers"]
+
+
+def test_what_was_agreed_to_is_read_again_before_the_console_copies(place: Place) -> None:
+    """More people can read the target since the yes: nothing is asked of the console before another yes."""
+    place.leaves()
+    job = place.rescue()
+    place.does("mei", rescue.choose_way, job, "console")
+    place.does("ling", approvals.approve, place.data(job)["approval"])
+    place.opens_to("mei", "tao", "calvin")
+    place.run(job)
+    assert place.state(job) == (JobState.WAITING, "approval")
+    assert not place.data(job)["handovers"]
+    assert "卡尔文" in place.told("mei")[-2]
+    place.approved(job)
+    assert place.state(job) == (JobState.WAITING, "once")
+    assert place.data(job)["facts"]["readers"] == ["calvin", "mei", "tao"]
+    place.opens_to("mei", "tao", "calvin", "lan")
+    place.does("mei", rescue.choose_way, job, "public")
+    assert place.state(job) == (JobState.WAITING, "approval"), "the way was changed after the readers were"
+    place.opens_to("mei")
+    place.does("ling", approvals.approve, place.data(job)["approval"])
+    place.sweep("rescue")
+    assert place.data(job)["ending"] == "void", "a yes to what is not so any more"
+    place.nothing_left(job)
+
+
+def test_what_was_agreed_to_is_read_again_before_the_backup(place: Place) -> None:
+    """While the console made it public, the target got readers: no backup before another yes, then it goes on."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.opens_to("mei", "tao", "calvin")
+    place.public = AHING
+    place.poll(job)
+    assert place.state(job) == (JobState.WAITING, "approval")
+    with place.store.begin() as tx:
+        item = tx.session.get_one(BinItem, 1)
+        item.deletes_at = item.next_at = tx.now + timedelta(minutes=30)
+    place.clock.advance(hours=1)
+    place.runner.sweep("bin", "1")
+    assert place.item().state is BinState.ASSIGNED
+    place.sweep("rescue")
+    assert place.state(job) == (JobState.WAITING, "approval")
+    assert place.data(job).get("backup") is None
+    place.approved(job)
+    assert place.state(job) == (JobState.WAITING, "saving")
+    assert place.data(job)["backup"]
+
+
+def test_a_yes_to_the_consoles_copy_is_none_to_opening_the_mailbox(place: Place) -> None:
+    """As a public mailbox the asker can open it: the manager is told, and asked when that comes later."""
+    place.leaves()
+    job = place.approved(place.rescue(), "console")
+    place.does("mei", rescue.choose_way, job, "public")
+    assert place.state(job) == (JobState.WAITING, "approval")
+    with place.store.begin() as tx:
+        approval = tx.approvals.get(place.data(job)["approval"])
+        assert (approval.facts["way"], approval.facts["opener"]) == ("public", "mei")
+        assert approval.question["values"]["way"]["key"] == "rescue.question_way_public"
+    place.approved(job)
+    for way, stage in (("console", "once"), ("public", "convert")):  # that yes is one to both
+        place.does("mei", rescue.choose_way, job, way)
+        place.run(job)
+        assert place.state(job) == (JobState.WAITING, stage)
+    assert place.audited("approval.asked") == 2
+
+
+def test_nobody_sees_who_opens_a_target_the_console_made(place: Place) -> None:
+    """Its row knows whom we asked, not its members: no break-glass, and the card says that there may be others."""
+    with place.store.begin() as tx:
+        tx.mailboxes.converted("old@corp.test", readers=["tao"])
+    place.leaves()
+    place.does("mei", rescue.request_rescue, "ahing@", "old@corp.test", "customers")
+    job = place.newest()
+    place.run(job)
+    assert "perhaps others" in place.told("mei")[-1]
+    place.does("mei", rescue.choose_way, job, "public")
+    with place.store.begin() as tx:
+        assert tx.approvals.get(place.data(job)["approval"]).gains is None
