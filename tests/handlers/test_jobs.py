@@ -181,7 +181,7 @@ def test_a_failed_backup_keeps_its_reason(world: World) -> None:
         copying.failed(step, say("mail.same_mailbox", mailbox="ahing@corp.test"))
     world.run(job)
     told = details(world, "mei", job)
-    assert "Why: Source and target are the same mailbox, ahing@corp.test." in told
+    assert "Why: Source and target are the same mailbox, ahing@corp.test" in told
     assert f"`retry {job}`" in told
     assert "`retry" not in details(world, "ahing", job)
     world.does("mei", jobs.retry, job)
