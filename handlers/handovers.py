@@ -19,7 +19,7 @@ import structlog
 
 from bot.context import Context
 from bot.directory import Directory
-from bot.errors import UserError
+from bot.errors import UpstreamError, UserError
 from bot.policy import Role
 from bot.replies import Button, Card, CardUpdate, Reply, Text
 from bot.router import Router
@@ -216,6 +216,36 @@ def withdraw(tx: Transaction, job_id: int) -> list[Reply]:
             tx.handovers.end(handover, HandoverState.WITHDRAWN)
             replies += put_away(tx, handover, say("handovers.mark_withdrawn"))
     return replies
+
+
+def last_look(job: JobContext, handover_id: int) -> Look | None:
+    """A look before a step is withdrawn: it may be done, and nobody has looked since. None when it cannot be made."""
+    with job.services.store.begin() as tx:
+        handover = tx.handovers.peek(handover_id)
+        wanted, args, still = handover.check, dict(handover.args), handover.state in OPEN
+    if not still:
+        return None
+    try:
+        return CHECKS[wanted](job, **args)
+    except (addresses.NoBudget, UpstreamError) as error:
+        log.warning("handover_not_looked", handover_id=handover_id, why=type(error).__name__)
+        return None
+
+
+def seen_done(step: JobStep, handover: Handover, look: Look | None) -> bool:
+    """Whether a step is done, also if only this last look says so; then it is kept like any other."""
+    if handover.state is HandoverState.DONE:
+        return True
+    if handover.state not in OPEN or look is None or not look.holds or (look.needs_before and handover.before is None):
+        return False
+    handover.after = evidence(step.now, look)
+    step.tx.handovers.end(handover, HandoverState.DONE)
+    step.tx.audit.add(
+        "bot", "handover.done", f"handover {handover.id}", job=handover.job_id, said_by=handover.said_by,
+        before=handover.before, after=handover.after,
+    )  # fmt: skip
+    step.say(*put_away(step.tx, handover, say("handovers.mark_done")))
+    return True
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------

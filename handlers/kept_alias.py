@@ -9,7 +9,7 @@ back, so what would be lost is for a person to say. WeCom may go on refusing: it
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -26,6 +26,9 @@ from handlers import addresses, approvals
 from handlers.handovers import name_of, owner_now
 from handlers.reassign_card import day
 from storage.models import Approval, ApprovalStatus, BinState, Job, JobState
+
+if TYPE_CHECKING:
+    from storage.store import Transaction
 
 log = structlog.get_logger()
 router = Router()
@@ -95,8 +98,8 @@ def look(job: JobContext) -> None:
             end_with(step, "refused", why)
             return
         step.tx.jobs.wait(step.job, "ask", expires_at=step.now + ANSWER_WITHIN)
-        step.put(others=known_others(step))
-        step.say(*question(step.job))
+        step.put(others=known_others(step.tx, step.job))
+        step.say(*question(step.job, say("alias.free", **values_of(step.job))))
 
 
 def in_the_way(job: JobContext) -> Words | None:
@@ -113,20 +116,24 @@ def in_the_way(job: JobContext) -> Words | None:
     return say("alias.taken", **values, owner=box.name or address) if box is not None and public else None
 
 
-def known_others(step: JobStep) -> list[str]:
+def known_others(tx: Transaction, job: Job) -> list[str]:
     """The mailbox's other aliases, of now and of when it was somebody else's: a few, or none, may be all we know."""
-    mailbox, address = str(step.job.params["mailbox"]), str(step.job.params["address"])
-    boxes = [step.tx.mailboxes.of(str(step.job.params["owner"])), *step.tx.mailboxes.all_at(mailbox)]
+    mailbox, address = str(job.params["mailbox"]), str(job.params["address"])
+    boxes = [tx.mailboxes.of(str(job.params["owner"])), *tx.mailboxes.all_at(mailbox)]
     known = dict.fromkeys(each for box in boxes if box is not None for each in box.aliases)
     return [each for each in known if each not in (mailbox, address)][: limits.ALIASES_MAX - 1]
 
 
-def question(job: Job) -> list[Reply]:
+def values_of(job: Job) -> dict[str, Any]:
+    """What its sentences name."""
+    return {"address": job.params["address"], "mailbox": job.params["mailbox"], "number": job.id}
+
+
+def question(job: Job, head: Words) -> list[Reply]:
     """What the list would be, in words, then the card with Add."""
     params, others = job.params, list(job.data["others"])
-    values = {"address": params["address"], "mailbox": params["mailbox"], "number": job.id}
     told = lines(
-        say("alias.free", **values),
+        head,
         say("alias.whole_list", aliases=[str(params["address"]), *others]),
         say("alias.how", number=job.id),
     )
@@ -168,6 +175,8 @@ def add_alias(ctx: Context, job_id: int, others: list[str] | None = None) -> lis
         raise UserError(say("alias.over", number=job_id))
     if others is not None and {each.casefold() for each in others} <= NO_OTHERS:
         others = []
+    if others is None and "others" not in job.data:
+        return ask_first(ctx, job, given_up=given_up)
     typed = None if others is None else [ctx.directory.address(each) for each in others]
     kept = typed if typed is not None else list(job.data.get("others") or [])
     whole = list(dict.fromkeys([str(job.params["address"]), *kept]))
@@ -183,6 +192,16 @@ def add_alias(ctx: Context, job_id: int, others: list[str] | None = None) -> lis
         ctx.start(job)
         return [*closed, Text(admin, say("alias.trying", aliases=whole, mailbox=job.params["mailbox"]))]
     return [*closed, *ask_others(ctx, job, requirement)]
+
+
+def ask_first(ctx: Context, job: Job, *, given_up: bool) -> list[Reply]:
+    """Nobody has seen yet which aliases would be replaced: the list is shown, and WeCom is asked after the next yes."""
+    ctx.tx.jobs.put(job, others=known_others(ctx.tx, job))
+    if given_up:
+        job.finished_at = None
+        ctx.tx.jobs.put(job, ending=None)
+        ctx.tx.jobs.wait(job, "ask", expires_at=ctx.now + ANSWER_WITHIN)
+    return question(job, say("alias.look_first", **values_of(job)))
 
 
 def ask_others(ctx: Context, job: Job, requirement: Requirement) -> list[Reply]:

@@ -30,7 +30,7 @@ from handlers import addresses, approvals, handovers, reassign_steps, recycle_bi
 from handlers.handovers import Look, evidence
 from handlers.reassign_card import alias_later, card_rows, day, lost, put_away, shown_card, what
 from handlers.reassign_steps import KIND, end_with, facts_of, known_job
-from storage.models import Approval, ApprovalStatus, Job, JobState, MailboxKind
+from storage.models import Approval, ApprovalStatus, HandoverState, Job, JobState, MailboxKind
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -109,10 +109,12 @@ def saving_place(ctx: Context, into: str | None, source: str, new_owner: str) ->
 
 @work.job(KIND)
 def turn(job: JobContext) -> None:
-    """One turn, by its stage. A wish to cancel is honoured between turns."""
+    """One turn, by its stage. A wish to cancel is honoured between turns, after what was done in the console."""
     if job.stage not in ("finish", "cleanup"):  # once it is assigned there is nothing left to cancel
         with job.begin() as step:
-            if step.job.cancel_asked_by is not None:
+            handover = reassign_steps.current(step, job.stage)
+            done = handover is not None and handover.state is HandoverState.DONE
+            if step.job.cancel_asked_by is not None and not done:
                 end_with(step, "cancelled")
                 return
     stages = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from bot.context import Context
 from bot.errors import UserError
+from bot.mail.plan import Filter
 from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, as_json, from_json, lines, say
@@ -81,7 +82,9 @@ def prepare(job: JobContext) -> None:
             step.put(acknowledgement_asked=True)
             step.say(*ask_new_owner(step))
         if data["into"] is not None and data.get("backup") is None:
-            step.put(backup=start_backup(step))
+            if (backup_id := start_backup(step)) is None:
+                return
+            step.put(backup=backup_id)
         saved = saved_now(step)
         if saved is None:
             return
@@ -91,14 +94,21 @@ def prepare(job: JobContext) -> None:
             step.tx.jobs.wait(step.job, "prepare", expires_at=step.now + PREPARE_WITHIN)
 
 
-def start_backup(step: JobStep) -> int:
-    """The backup of the displaced mailbox, an ordinary job; one that is under way already is waited for."""
+def start_backup(step: JobStep) -> int | None:
+    """
+    The backup of the displaced mailbox, an ordinary job; one that is under way already is waited for.
+
+    None when what is under way copies only a part of it: told, stopped.
+    """
     data, job = step.job.data, step.job
     into = step.directory.mailbox(str(data["into"]))
     ids = (data["target"], into.mailbox.id if into.mailbox is not None else None)
     for other in step.tx.jobs.open_on([data["target"]], kind=copying.KIND):
-        if copying.pair(other) == ids:
+        if copying.pair(other) == ids and copying.filter_of(other.params) == Filter():
             return other.id
+        if copying.pair(other) == ids:
+            fail(step, say("reassign.backup_in_part", backup=other.id, displaced=data["displaced"]))
+            return None
     reason = say("reassign.backup_reason", number=job.id, address=data["source_address"], reason=data["reason"])
     why = reason.text(step.services.settings.bot_language)
     started = copying.add_job(
@@ -125,6 +135,9 @@ def saved_now(step: JobStep) -> bool | None:
     outcome = done.data.get("outcome") or {}
     if done.state is not JobState.DONE or not outcome.get("verified"):
         fail(step, say("reassign.backup_failed", backup=done.id, displaced=step.job.data["displaced"]))
+        return None
+    if copying.filter_of(done.params) != Filter():
+        fail(step, say("reassign.backup_in_part", backup=done.id, displaced=step.job.data["displaced"]))
         return None
     step.put(backup_noted=True)
     words = say("reassign.did_backup", displaced=step.job.data["displaced"], into=step.job.data["into"], backup=done.id)
@@ -300,14 +313,22 @@ def reclaim(job: JobContext) -> None:
             return
         if still_open(step, "reclaim", handover):
             return
-        last_seen = datetime.fromisoformat((handover.before or data["before"]["source"])["at"])
-        deletes_at = into_book(
-            step, address=address, mailbox_id=data["source"], owner=owner, source=BinSource.RECLAIMED, since=last_seen
-        )
-        step.put(source_deletes_at=deletes_at.isoformat())
-        did(step, say("reassign.did_reclaim", address=address, owner=data["owner_name"], handover=handover.id))
+        deletes_at = reclaimed(step, handover)
         step.say(Text(step.job.asked_by, say("reassign.half", address=address, date=day(deletes_at))))
         enter(step, "assign")
+
+
+def reclaimed(step: JobStep, handover: Handover) -> datetime:
+    """It was seen to be taken off its owner: into the book; when it is deleted."""
+    data = step.job.data
+    address, owner = str(data["source_address"]), str(data["owner"])
+    last_seen = datetime.fromisoformat((handover.before or data["before"]["source"])["at"])
+    deletes_at = into_book(
+        step, address=address, mailbox_id=data["source"], owner=owner, source=BinSource.RECLAIMED, since=last_seen
+    )
+    step.put(source_deletes_at=deletes_at.isoformat())
+    did(step, say("reassign.did_reclaim", address=address, owner=data["owner_name"], handover=handover.id))
+    return deletes_at
 
 
 def assign(job: JobContext) -> None:
@@ -335,16 +356,23 @@ def assign(job: JobContext) -> None:
             return
         if still_open(step, "assign", handover):
             return
-        did(step, say("reassign.did_assign", address=address, name=data["new_name"], handover=handover.id))
-        out_of_book(step, address, by=step.job.asked_by, handover=handover)
-        if displaced is not None:
-            last_seen = datetime.fromisoformat((handover.before or data["before"]["target"])["at"])
-            deletes_at = into_book(
-                step, address=str(displaced), mailbox_id=data["target"], owner=str(params["new_owner"]),
-                source=BinSource.REPLACED, since=last_seen,
-            )  # fmt: skip
-            step.put(deletes_on=day(deletes_at))
+        assigned(step, handover)
         enter(step, "finish")
+
+
+def assigned(step: JobStep, handover: Handover) -> None:
+    """It was seen to be the new owner's: out of the book, and what he had before into it."""
+    data = step.job.data
+    address, displaced = str(data["source_address"]), data["displaced"]
+    did(step, say("reassign.did_assign", address=address, name=data["new_name"], handover=handover.id))
+    out_of_book(step, address, by=step.job.asked_by, handover=handover)
+    if displaced is not None:
+        last_seen = datetime.fromisoformat((handover.before or data["before"]["target"])["at"])
+        deletes_at = into_book(
+            step, address=str(displaced), mailbox_id=data["target"], owner=str(step.job.params["new_owner"]),
+            source=BinSource.REPLACED, since=last_seen,
+        )  # fmt: skip
+        step.put(deletes_on=day(deletes_at))
 
 
 def into_book(
@@ -432,8 +460,17 @@ def failed(step: JobStep, words: Words) -> None:
 
 
 def clean_up(job: JobContext) -> None:
-    """Nobody is asked for anything any more; then the job has its ending."""
+    """
+    Nobody is asked for anything any more; then the job has its ending.
+
+    A console step that is still asked for may be done already: a last look, so that no mailbox lies in the bin unknown.
+    """
+    wanted = (job.data.get("handovers") or {}).get(job.data.get("at_step"))
+    look = handovers.last_look(job, int(wanted)) if wanted is not None else None
     with job.begin() as step:
+        told = late(step, step.tx.handovers.get(int(wanted)), look) if wanted is not None else []
+        if step.job.stage != "cleanup":
+            return
         data = step.job.data
         ending = str(data.get("ending", "failed"))
         step.tx.approvals.void(step.job.id)
@@ -441,10 +478,40 @@ def clean_up(job: JobContext) -> None:
         step.say(*put_away(step.tx, step.job, say(f"jobs.ended_{ending}")))
         if ending in ("cancelled", "expired"):
             words = say(f"reassign.ended_{ending}", number=job.job_id)
-            step.say(*(Text(each, lines(words, *so_far(data))) for each in told_of_failure(step)))
+            step.say(*(Text(each, lines(words, *so_far(data), *told)) for each in told_of_failure(step)))
+        elif told:
+            step.say(*(Text(each, lines(*told)) for each in told_of_failure(step)))
         state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
         step.tx.audit.add("bot", "reassign.ended", str(data["source_address"]), job=job.job_id, ending=ending)
         step.tx.jobs.end(step.job, state, error=step.job.error)
+
+
+def late(step: JobStep, handover: Handover, look: Look | None) -> list[Words]:
+    """What is to be said of the console step at which it stops: done all the same, or perhaps. If assigned: on."""
+    data = step.job.data
+    address, displaced = str(data["source_address"]), data["displaced"]
+    still_asked = handover.state in STILL_OPEN
+    if handovers.seen_done(step, handover, look):
+        if handover.stage == "assign":
+            assigned(step, handover)
+            words = say("reassign.assigned_already", address=address, name=data["new_name"], number=step.job.id)
+            step.say(Text(step.job.asked_by, words))
+            step.put(ending=None)
+            step.job.error = None
+            enter(step, "finish")
+            return []
+        deletes_at = reclaimed(step, handover)
+        step.put(at_step="assign")
+        return [] if data.get("ending") != "failed" else [
+            say("reassign.lies_in_bin", address=address, date=day(deletes_at))
+        ]  # fmt: skip
+    if not still_asked or (look is not None and look.holds is not None):
+        return []
+    date = day(recycle_bin.deletion_of(step.now, step.services.settings.bot_bin_days))
+    if handover.stage == "reclaim":
+        return [say("reassign.perhaps_reclaimed", address=address, date=date)]
+    told = [say("reassign.perhaps_assigned", address=address, name=data["new_name"])]
+    return told if displaced is None else [*told, say("reassign.perhaps_displaced", displaced=displaced, date=date)]
 
 
 @router.command(

@@ -25,6 +25,7 @@ from storage.models import (
     OneTimeLink,
     Override,
     PendingQuestion,
+    Secret,
     SentCard,
     TagMember,
 )
@@ -32,7 +33,7 @@ from storage.models import (
 COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     Member.direct_leader, Mailbox.owner, LookUp.userid, SentCard.member, CardCode.member, Handover.asked_of,
     Handover.said_by, Delivery.receiver, Job.asked_by, Job.cancel_asked_by, Approval.asked_by, Approval.decided_by,
-    Approval.owner, Override.made_by, Override.stopped_by, Override.reviewed_by, OneTimeLink.member,
+    Approval.owner, Override.made_by, Override.stopped_by, Override.reviewed_by, OneTimeLink.member, Secret.given_by,
     BinItem.owner, BinItem.manager, BinItem.added_by, BinItem.date_from, BinItem.closed_by,
 )  # fmt: skip
 ONE_EACH = ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.member))  # the new one's give way
@@ -40,7 +41,7 @@ ONE_EACH = ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.mem
 # be a folder, a name or a reason.
 USERIDS = frozenset({
     "userid", "userids", "owner", "new_owner", "approved_by", "manager", "acknowledged_by", "by_manager", "opener",
-    "asked_of", "by", "readers", "refused_sides",
+    "asked_of", "by", "readers", "refused_sides", "page_for",
 })  # fmt: skip
 
 

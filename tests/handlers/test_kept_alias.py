@@ -147,10 +147,38 @@ def test_the_admin_names_the_others_and_need_not_wait(world: World, others: list
     assert world.set_to == [("calvin", wanted)]
 
 
+@pytest.mark.parametrize("handler", [kept_alias.add_alias, jobs.retry], ids=["alias", "retry"])
+def test_before_anybody_saw_the_list_it_is_shown(world: World, handler: Callable[..., Any]) -> None:
+    """`alias 17` or `retry 17` the day after: the aliases it has are wiped only after somebody saw which."""
+    world.clock.advance(days=1)
+    world.says(handler)
+    world.turn()
+    assert world.set_to == []
+    (asked,) = world.heard()
+    assert "Nothing is changed yet" in asked
+    assert f"They would be: {CALVIN}, sales@corp.test." in asked
+    assert world.job().stage == "wait", "it is still asked for at the book's date"
+    world.says(handler)
+    world.turn()
+    assert world.set_to == [("calvin", [CALVIN, "sales@corp.test"])]
+
+
+def test_one_that_failed_unasked_is_shown_before_it_is_tried_again(world: World) -> None:
+    """It stopped before anybody saw the list; then it waits for the answer, not for ever."""
+    with world.store.begin() as tx:
+        tx.jobs.put(tx.jobs.get(world.number), ending="failed")
+        tx.jobs.end(tx.jobs.get(world.number), JobState.FAILED)
+    world.says(jobs.retry)
+    assert (world.job().state, world.job().stage, world.set_to) == (JobState.WAITING, "ask", [])
+    world.says(kept_alias.add_alias)
+    world.turn()
+    assert world.set_to == [("calvin", [CALVIN, "sales@corp.test"])]
+
+
 def test_what_wecom_refuses_is_tried_a_few_times_and_then_given_up(world: World) -> None:
     """Each refusal says why and when next; the last one how to do it by hand; `retry` begins anew."""
     world.refuses = [WeComError(60143, "invalid alias") for _ in range(5)]
-    world.says(kept_alias.add_alias)
+    world.says(kept_alias.add_alias, "mei", world.number, ["none"])
     for tries, days in enumerate((1, 2, 4, 8), 1):
         world.turn()
         assert f"try {tries} of 5" in world.heard()[-1]
@@ -171,7 +199,7 @@ def test_what_wecom_refuses_is_tried_a_few_times_and_then_given_up(world: World)
 def test_what_can_never_work_is_said_at_once(world: World, error: Exception) -> None:
     """Without leave, or without the contacts-sync secret, no day will help."""
     world.refuses = [error]
-    world.says(kept_alias.add_alias)
+    world.says(kept_alias.add_alias, "mei", world.number, ["none"])
     world.turn()
     assert "I cannot make calvin@corp.test an alias" in world.heard()[-1]
     assert world.job().state is JobState.FAILED
@@ -233,7 +261,7 @@ def test_a_stricter_policy_wants_another_admin(world: World) -> None:
     with world.store.begin() as tx:
         ctx = world.speaking(tx, "mei")
         ctx.policy = Policy({"alias": "two"})
-        for reply in kept_alias.add_alias(ctx, world.number):
+        for reply in kept_alias.add_alias(ctx, world.number, ["none"]):
             delivery.add(tx, reply, world.settings)
     world.turn()
     assert (world.job().stage, world.set_to) == ("approval", [])
