@@ -128,6 +128,8 @@ def members_left(tx: Transaction, roles: Roles, settings: Settings, gone: Sequen
     Who vanished between two readings of the directory may have left at any moment since the first of them.
     """
     since = (tx.moments.last("directory") or tx.now) if seen == "directory" else tx.now
+    for member in gone:
+        came_back(tx, member, since)
     entered = [
         item
         for member in gone
@@ -156,6 +158,22 @@ def members_left(tx: Transaction, roles: Roles, settings: Settings, gone: Sequen
         asked = [say("recycle_bin.addresses_unknown", numbers=unknown, first=unknown[0])] if unknown else []
         words = lines(left, *parts, *asked, say("recycle_bin.see_bin"))
     return [Text(admin, words) for admin in roles.admins]
+
+
+def came_back(tx: Transaction, member: Member, since: datetime) -> None:
+    """
+    Who leaves again had his mailbox back: it came out of the bin, so its days are counted anew.
+
+    Only if it was seen to be his after it had come into the bin, and he may have left after that.
+    """
+    box = tx.mailboxes.of(member.userid)
+    item = tx.recycle_bin.waiting_at(box.address) if box is not None else None
+    if box is None or item is None or item.mailbox_id != box.id or box.confirmed_at is None:
+        return
+    if item.entered_at >= min(box.confirmed_at, since):
+        return
+    if tx.recycle_bin.close(item, BinState.ASSIGNED, by="bot", owner=member.userid, seen_by=box.source):
+        tx.audit.add("bot", f"bin.{BinState.ASSIGNED}", named(item), item=item.id, **item.evidence)
 
 
 # --- in words --------------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ def test_what_is_under_way_follows(store: Store) -> None:
         job = tx.jobs.add("reassign", asked_by="mei", params=params, state=JobState.WAITING)
         tx.jobs.put(job, facts=FACTS, owner="ahing", acknowledged_by="calvin", refused_sides={"target": "calvin"})
         at_work = tx.jobs.add("backup", asked_by="calvin", params={"target": {"userid": "calvin"}})
+        tx.jobs.put(at_work, page_for={"source": "calvin", "target": "mei"})
+        tx.passwords.keep(at_work.id, "source", given_by="calvin", ciphertext=b"x")
         other = tx.jobs.add("backup", asked_by="mei", params={"target": {"userid": "calvinist"}})
         asked = tx.approvals.open(
             action="reassign", requirement="manager", job_id=job.id, question={"key": "lookup.nothing", "values": {}},
@@ -56,6 +58,10 @@ def test_what_is_under_way_follows(store: Store) -> None:
         }  # fmt: skip
         assert (job.wakes, job.state) == (1, JobState.WAITING)
         assert (at_work.asked_by, at_work.params["target"]["userid"]) == ("zhou.calvin", "zhou.calvin")
+        assert at_work.data["page_for"] == {"source": "zhou.calvin", "target": "mei"}, "his link opens his page still"
+        given = tx.passwords.find(at_work.id, "source")
+        assert given is not None
+        assert given.given_by == "zhou.calvin"
         assert at_work.wakes == 2, "a turn that has read the old userid writes nothing"
         assert (other.params["target"]["userid"], other.wakes) == ("calvinist", 1)
         asked = tx.approvals.get(asked.id)

@@ -182,6 +182,42 @@ def test_an_address_never_learnt_is_asked_for(desk: Desk) -> None:
         desk.does("mei", bin_.bin_address, 2, "a.xing@")
 
 
+@pytest.mark.parametrize("seen", ["callback", "directory"])
+def test_who_came_back_and_leaves_again_is_entered_anew(desk: Desk, seen: str) -> None:
+    """The days are counted from the second time; a look-up that was right behind the first is no return."""
+    desk.leaves("ahing", "ahing@corp.test")
+    with desk.store.begin() as tx:
+        tx.moments.happened("directory")
+    desk.at("2026-11-24 11:00")
+    if seen == "directory":
+        back(desk)  # WeCom's answer was old, or he came for an hour: the first reading that misses him is no proof
+        desk.at("2026-11-25 02:00")
+        assert desk.leaves("ahing", seen=seen) == []
+        assert len(desk.items()) == 1
+    desk.at("2026-12-04 10:00")
+    back(desk)
+    with desk.store.begin() as tx:
+        tx.moments.happened("directory")
+    desk.at("2026-12-10 10:00")
+    said = desk.leaves("ahing", seen=seen)
+    last = "2027-01-08" if seen == "callback" else "2027-01-02"
+    assert f"the last day is {last}" in words_of(said, "mei")
+    first, second = desk.items()
+    assert (first.state, second.state) == (BinState.ASSIGNED, BinState.WAITING)
+    assert first.evidence == {"owner": "ahing", "seen_by": "look-up"}
+    with desk.store.begin() as tx:
+        assert tx.mailboxes.of("ahing") is None
+    assert desk.until("2026-12-26 12:00")["mei"], "reminded of the new date"
+    assert desk.items()[1].state is BinState.WAITING
+
+
+def back(desk: Desk) -> None:
+    """He is in the directory again, and a look-up shows his mailbox as his."""
+    with desk.store.begin() as tx:
+        tx.members.saw("ahing")
+        tx.mailboxes.member_has("ahing", "ahing@corp.test", "look-up")
+
+
 def test_many_at_once_are_one_message(desk: Desk) -> None:
     with desk.store.begin() as tx:
         tx.mailboxes.member_has("ahing", "ahing@corp.test", "look-up")

@@ -141,7 +141,7 @@ def test_ahing_becomes_calvins_while_the_bot_restarts(bot: Bot) -> None:
     restart(bot)
     bot.advance(LOOK_AGAIN)
     bot.say("mei", f"done {reclaim.id}")
-    bot.hear("mei", "but I cannot see it")
+    bot.hear("mei", "but I cannot see that it is done")
     assert f"{AHING} belongs to 阿兴" in said_to(bot, "mei")[-1]
     assert step_of(bot, job, "reclaim").state is HandoverState.CONTRADICTED
     bot.say("mei", "handovers")
@@ -331,7 +331,7 @@ def test_two_managers_answer_in_the_same_instant_on_postgresql(tmp_path: Path, p
         job = ask(bot, "reassign fang@ to calvin because nobody is above her")
         told = bot.hear("mei", "goes from 方敏 to 卡尔文")["text"]
         assert "Under way already: job" in told
-        assert f"backup of {CALVIN} (waiting for access)" in told
+        assert f"backup of {CALVIN} (waits for access)" in told
         bot.press("mei", "reassign_ask:")
         cards = {member: bot.card_with(member, "approve:") for member in ("wei", "lan")}
         key = next(each["key"] for each in cards["wei"]["card"]["buttons"] if each["key"].startswith("approve:"))
