@@ -52,7 +52,7 @@ def test_the_manager_says_yes_by_button(bot: Bot) -> None:
     bot.wait("the card is greyed", lambda: greyed(bot, "ling") == ["已同意"])
     bot.hear("ahing", "凌")  # the owner is told who allowed it
     check(bot, "ling", ("同意 1", "审批 1 已由 凌 同意，无需再处理。"), ("审批", "没有待您处理的审批"))
-    assert "approval.approved" in answer(bot, "mei", "audit")
+    assert "凌: said yes to approval 1" in answer(bot, "mei", "audit")
     until(bot, job, "waiting", "access")
 
 

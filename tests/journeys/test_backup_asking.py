@@ -161,7 +161,7 @@ def test_what_changed_between_preview_and_start_stops_it(bot: Bot) -> None:
     bot.console("set_public_users", address=SUPPORT, members=["ahing", "mei", "tao"])
     task_id = bot.press("mei", "start:")
     told = bot.hear("mei", f"Job {job} has stopped, because what was agreed to has changed.")["text"]
-    assert "read there by 阿兴, 美玲)" in told or "read there by 阿兴, 美玲." in told
+    assert "read there by 阿兴, 美玲\n" in told
     assert "陈涛" in told
     over(bot, job, "cancelled")
     assert own_folders(bot, SUPPORT) == set()

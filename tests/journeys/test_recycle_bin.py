@@ -154,7 +154,7 @@ def test_one_is_lost_and_it_is_said_in_chinese(starting: Starting) -> None:
 
         until(bot, "2026-11-13 09:00")
         card = text_of(bot.hear("mei", "即将删除：ahing@corp.test"))
-        assert "11-27: ahing@corp.test，还有 14 天 | ahing@ 11-27 | [放弃] | [明天再说]" in card
+        assert "11-27: ahing@corp.test，还有 14 天 | ahing@ 11-27 | [备份] | [转移] | [放弃] | [明天再说]" in card
         until(bot, "2026-11-25 20:00")  # as after an outage: the 20th and the 24th are past
         until(bot, "2026-11-26 09:00")
         bot.hear("mei", "ahing@corp.test，就是明天")
