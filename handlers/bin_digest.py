@@ -152,7 +152,9 @@ class Morning:
             state, evidence = BinState.LOST, dict[str, Any]()
             if item.id in backups:
                 state, evidence = BinState.SAFE, {"job": backups[item.id]}
-            elif (box := owners.get(item.id)) is not None and (rescued is None or box.owner is not None):
+            elif (box := owners.get(item.id)) is not None and (
+                rescued is None or box.owner is not None or item.deletes_at <= self.now
+            ):
                 seen = {"owner": box.owner} if box.owner is not None else {"public": box.name or box.address}
                 state, evidence = BinState.ASSIGNED, {**seen, "seen_by": box.source}
             elif item.deletes_at > self.now:

@@ -20,7 +20,7 @@ from bot.replies import Text
 from bot.words import Words, say
 from bot.work import JobContext, JobStep
 from handlers import access, addresses, copying, handovers
-from handlers.access import NoPassword, Side
+from handlers.access import NoPassword, Side, refused_sides
 from handlers.connections import Connections
 from handlers.handovers import Check, Look, check, evidence, moment
 from storage.handovers import OPEN as STILL_OPEN
@@ -165,7 +165,13 @@ def public_name(data: dict[str, Any]) -> str:
     return str(data.get("public_name") or str(data["source_address"]).partition("@")[0])
 
 
-def is_done(step: JobStep, handover: Handover) -> bool | None:
+def living(tx: Transaction, item: BinItem | None) -> bool:
+    """Whether the mail API showed it as a public mailbox since it came into the bin: it is there, whatever the date."""
+    box = tx.recycle_bin.owners_since([item]).get(item.id) if item is not None else None
+    return box is not None and box.kind is MailboxKind.PUBLIC
+
+
+def is_done(step: JobStep, item: BinItem | None, handover: Handover) -> bool | None:
     """
     Whether it became public; None when the deadline has passed.
 
@@ -174,11 +180,11 @@ def is_done(step: JobStep, handover: Handover) -> bool | None:
     if handover.state is HandoverState.DONE:
         return True
     if handover.state not in STILL_OPEN:
-        return None
+        return True if living(step.tx, item) else None
     if wants_proof(step.job.data, handover):
         said = handover.said_at.isoformat() if handover.said_at is not None else None
         box = step.tx.mailboxes.unseen(str(step.job.data["source_address"]))
-        step.put(source=box.id, sides=["source"], proof_for=said, opener=handover.said_by)
+        step.put(source=box.id, sides=["source"], proof_for=said, opener=handover.said_by, refused_sides={})
         step.go("access")
     else:
         step.tx.jobs.wait(step.job, "convert", expires_at=None)
@@ -234,4 +240,5 @@ def next_stage(tx: Transaction, job: Job, stage: str) -> str | None:
     handover = tx.handovers.peek(int(number))
     if handover.state not in STILL_OPEN:
         return stage
-    return "convert" if job.stage == "convert" and wants_proof(job.data, handover) else None
+    proof = job.stage == "convert" or (job.stage == "access" and refused_sides(job))  # somebody else can open it now
+    return "convert" if proof and wants_proof(job.data, handover) else None

@@ -256,7 +256,7 @@ def convert(job: JobContext) -> None:
         if handover is None:
             conversion.ask_for_it(step, item, say("convert.convert_why", number=step.job.id))
             return
-        done = conversion.is_done(step, handover)
+        done = conversion.is_done(step, item, handover)
         if done is None:
             stop(step, say("convert.not_done", title=from_json(handover.title)))
         elif done:
@@ -296,9 +296,10 @@ def left_in_bin(step: JobStep) -> list[Words]:
 
 @work.failed(KIND)
 def failed(step: JobStep, words: Words) -> None:
-    """It cannot go on; in its cleanup it just ends."""
+    """It cannot go on; in its cleanup it just ends, and what is left of keys is tried again every hour."""
     if step.job.stage == "cleanup":
-        step.tx.jobs.end(step.job, JobState.FAILED, error=words.text("en"))
+        finish(step)
+        step.job.error = step.job.error or words.text("en")
         return
     stop(step, words)
 
@@ -307,19 +308,24 @@ def clean_up(job: JobContext) -> None:
     """No key and no open console step is left behind; the book says that it left the bin, if it was seen."""
     problems = access.give_back(job.services, job.job_id)
     with job.begin() as step:
-        data, ending = step.job.data, str(step.job.data.get("ending") or "failed")
         for problem in problems:
             step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
-        step.tx.approvals.void(step.job.id)
-        step.say(*handovers.withdraw(step.tx, step.job.id))
-        conversion.not_seen(step.tx, data)
-        conversion.out_of_bin(step, entry_of(step.tx, step.job), KIND)
-        if ending in ("cancelled", "expired", "rejected", "too_late"):
-            words = say(f"convert.ended_{ending}", number=job.job_id, address=data["source_address"])
-            step.say(Text(step.job.asked_by, lines(words, *left_in_bin(step))))
-        step.tx.audit.add("bot", "convert.ended", str(data["source_address"]), job=job.job_id, ending=ending)
-        state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-        step.tx.jobs.end(step.job, state, error=step.job.error)
+        finish(step)
+
+
+def finish(step: JobStep) -> None:
+    """Nothing waits for anybody any more, the book is told the truth, and the job has its ending."""
+    data, ending = step.job.data, str(step.job.data.get("ending") or "failed")
+    step.tx.approvals.void(step.job.id)
+    step.say(*handovers.withdraw(step.tx, step.job.id))
+    conversion.not_seen(step.tx, data)
+    conversion.out_of_bin(step, entry_of(step.tx, step.job), KIND)
+    if ending in ("cancelled", "expired", "rejected", "too_late"):
+        words = say(f"convert.ended_{ending}", number=step.job.id, address=data["source_address"])
+        step.say(Text(step.job.asked_by, lines(words, *left_in_bin(step))))
+    step.tx.audit.add("bot", "convert.ended", str(data["source_address"]), job=step.job.id, ending=ending)
+    state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
+    step.tx.jobs.end(step.job, state, error=step.job.error)
 
 
 @work.sweep("convert", conversion.WATCH_EVERY)
@@ -334,7 +340,8 @@ def watch(sweep: SweepStep) -> None:
             conversion.next_stage(tx, job, job.stage if job.stage != "access" else "convert"),
         )
         ending = None
-        if item is not None and item.state is BinState.WAITING and item.deletes_at <= tx.now:
+        over = item is not None and item.state is BinState.WAITING and item.deletes_at <= tx.now
+        if over and not conversion.living(tx, item):
             ending = "too_late"
         elif job.expires_at is not None and job.expires_at <= tx.now:
             ending = "expired"

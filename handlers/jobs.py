@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from bot.context import Context
 from bot.errors import UserError
 from bot.policy import Role
@@ -79,11 +82,18 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
         if may_cancel(ctx, job):
             told.append(say("jobs.can_cancel", number=job.id))
     elif admin(ctx):
-        if job.state is not JobState.DONE or (outcome and not (outcome["verified"] and not outcome["refused"])):
+        if job.state is not JobState.DONE or (outcome and not is_whole(job, outcome)):
             told.append(say("jobs.can_retry", number=job.id))
         if job.state is JobState.DONE and outcome:
             told.append(say("jobs.can_verify", number=job.id))
     return [Text(ctx.sender, lines(*told))]
+
+
+def is_whole(job: Job, outcome: Mapping[str, Any]) -> bool:
+    """Whether a backup leaves nothing to try again; one that rescues a mailbox only when it is complete."""
+    if job.data.get("rescue") is not None:
+        return bool(outcome.get("complete"))
+    return bool(outcome.get("verified") and not outcome.get("refused"))
 
 
 def trouble_of(ctx: Context, job: Job) -> list[Words]:
@@ -137,8 +147,7 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
             ctx, str(job.params["address"]), job.data.get("public_name"), job.params["reason"]
         )
     outcome = job.data.get("outcome") or {}
-    whole = job.kind != KIND or (outcome.get("verified") and not outcome.get("refused"))
-    if job.state in OPEN or (job.state is JobState.DONE and whole):
+    if job.state in OPEN or (job.state is JobState.DONE and (job.kind != KIND or is_whole(job, outcome))):
         raise UserError(say("jobs.nothing_to_retry", number=job_id, state=state_of(job)))
     ctx.tx.audit.add(ctx.sender, "job.retried", str(job.data.get("source_address", "")), job=job.id)
     job.cancel_asked_by, job.finished_at = None, None

@@ -63,6 +63,7 @@ SAVING_WITHIN = timedelta(days=30)  # of a mailbox that is public by now: nothin
 AFTER_WITHIN = timedelta(days=14)
 HURRY = timedelta(days=1)  # nearer to the deletion than that, the console's copy may come too late
 SETTLED_AFTER = timedelta(minutes=10)  # the console copies in the background: that long without another mail
+STEADY_AFTER = timedelta(hours=12)  # a target that gets mail all the time never rests
 
 
 # --- asking for it ---------------------------------------------------------------------------------------------------
@@ -268,6 +269,17 @@ def once_used(tx: Transaction, item: BinItem) -> Job | None:
     return next((each for each in tx.recycle_bin.rescues_of(item.id) if each.data.get("seen_once")), None)
 
 
+def copying_into(tx: Transaction, job: Job) -> Job | None:
+    """Another rescue that waits for the console's copy into the same target: nobody could tell their mails apart."""
+    return next(
+        (
+            each for each in tx.jobs.waiting_or_due(KIND)
+            if each.id != job.id and each.data.get("way") == "once" and each.data.get("target") == job.data["target"]
+        ),
+        None,
+    )  # fmt: skip
+
+
 def details(job: Job) -> list[Words]:
     """What `job 12` says beside where it stands: which other way there is."""
     return [say("rescue.other_way", number=job.id)] if job.state in OPEN and job.stage in CHOOSING else []
@@ -307,12 +319,16 @@ def choose_way(ctx: Context, job_id: int, way: str) -> list[Reply]:
         raise UserError(say("rescue.way_already", number=job_id))
     if chosen == "public" and conversion.trial(str(item.address)):
         raise UserError(say("conversion.trial", address=item.address))
-    if chosen == "once" and (used := once_used(ctx.tx, item)) is not None:
-        raise UserError(say("rescue.console_used", number=used.id))
-    replies = put_away(ctx.tx, job, say("rescue.mark_chosen")) + handovers.withdraw(ctx.tx, job.id)
+    if chosen == "once" and (other := copying_into(ctx.tx, job)) is not None:
+        raise UserError(say("rescue.once_at_target", number=other.id, target=job.data["target_address"]))
+    used = once_used(ctx.tx, item) if chosen == "once" else None
+    warned = [Text(ctx.sender, say("rescue.console_used", number=used.id))] if used is not None else []
+    replies = warned + put_away(ctx.tx, job, say("rescue.mark_chosen")) + handovers.withdraw(ctx.tx, job.id)
     ctx.tx.links.end(job.id)
     sides = ["target"] if chosen == "once" else ["source"]
-    ctx.tx.jobs.put(job, way=chosen, handovers={}, sides=sides, opener=None, proof_for=None)
+    ctx.tx.jobs.put(
+        job, way=chosen, handovers={}, sides=sides, opener=None, proof_for=None, refused_sides={}, untold=[]
+    )
     ctx.tx.audit.add(ctx.sender, "rescue.way", str(item.address), job=job.id, way=chosen)
     if job.data.get("approved_by") and covers(job.data["facts"], facts_now(ctx, job)):
         go_on(ctx, job)
@@ -481,11 +497,16 @@ def ask_for_copy(step: JobStep, item: BinItem) -> None:
 
 @check("copied_once")
 def copied_once(job: JobContext, rescue: int, target: int) -> Look:
-    """Whether mails came into folders of the target that are not ours, and no more are coming."""
+    """
+    Whether mails came into folders of the target that are not ours, and no more are coming.
+
+    People move mails, too: what came counts only after somebody said that he copied.
+    """
     with job.services.store.begin() as tx:
         box, row = tx.mailboxes.get(target), tx.jobs.get(rescue)
         before = dict(row.data["before"])
-        looks = list(tx.handovers.peek(int(job.data["handover"])).looks)
+        handover = tx.handovers.peek(int(job.data["handover"]))
+        looks, said_at, number = list(handover.looks), handover.said_at, handover.id
         own_roots = tuple(tx.mailboxes.roots_in(box))
         kept, now = tx.passwords.find(rescue, "target") is not None, tx.now
     try:
@@ -500,12 +521,19 @@ def copied_once(job: JobContext, rescue: int, target: int) -> Look:
     if not count:
         return Look(False, say("rescue.saw_none", target=box.address), {"mails": 0})
     folders = sorted(grown, key=lambda each: -grown[each])
-    latest: dict[str, Any] = looks[-1] if looks else {"detail": {}, "at": now.isoformat()}
-    same_since = datetime.fromisoformat(latest["at"]) if latest["detail"].get("mails") == count else now
-    settled = now - same_since >= SETTLED_AFTER
-    key = "rescue.saw_mails" if settled else "rescue.saw_mails_coming"
-    saw = say(key, target=box.address, count=count, folder=folders[0], folders=len(folders))
-    return Look(True if settled else None, saw, {"mails": count})
+    values = {"target": box.address, "count": count, "folder": folders[0], "folders": len(folders)}
+    if said_at is None:
+        return Look(None, say("rescue.saw_mails_unsaid", **values, number=number), {"mails": count})
+    same_since, since = now, now
+    for each in reversed(looks):
+        if not each["detail"].get("mails"):
+            break
+        since = datetime.fromisoformat(each["at"])
+        same_since = since if each is looks[-1] and each["detail"]["mails"] == count else same_since
+    settled = now - max(same_since, said_at) >= SETTLED_AFTER
+    steady = now - max(since, said_at) >= STEADY_AFTER
+    key = "rescue.saw_mails" if settled else "rescue.saw_mails_steady" if steady else "rescue.saw_mails_coming"
+    return Look(True if settled or steady else None, say(key, **values), {"mails": count})
 
 
 def seen_at(job: JobContext, box: Mailbox, of: int | None, own_roots: tuple[str, ...]) -> OwnFolders | None:
@@ -569,7 +597,7 @@ def convert(job: JobContext) -> None:
             why = say("rescue.convert_why", number=step.job.id, moment=recycle_bin.moment_of(item))
             conversion.ask_for_it(step, item, why)
             return
-        done = conversion.is_done(step, handover)
+        done = conversion.is_done(step, item, handover)
         if done:
             box = conversion.became_public(step, item, handover)
             step.say(Text(step.job.asked_by, say("rescue.converted", address=box.address, number=step.job.id)))
@@ -617,7 +645,7 @@ def start_backup(step: JobStep) -> int:
         source={"address": data["source_address"], "userid": None},
         target={"address": target.address, "userid": None},
     )  # fmt: skip
-    step.tx.jobs.put(child, rescue=job.id, in_bin_since=item.entered_at.isoformat(), opener=data.get("opener"))
+    step.tx.jobs.put(child, rescue=job.id, in_bin_since=item.entered_at.isoformat())
     entered = step.tx.passwords.find(job.id, "source")
     if entered is not None:
         step.tx.passwords.keep(child.id, "source", given_by=entered.given_by, ciphertext=entered.ciphertext)
@@ -661,9 +689,10 @@ def not_in_time(step: JobStep, item: BinItem, handover: Handover) -> None:
 
 @work.failed(KIND)
 def failed(step: JobStep, words: Words) -> None:
-    """It cannot go on; in its cleanup it just ends."""
+    """It cannot go on; in its cleanup it just ends, and what is left of keys is tried again every hour."""
     if step.job.stage == "cleanup":
-        step.tx.jobs.end(step.job, JobState.FAILED, error=words.text("en"))
+        finish(step)
+        step.job.error = step.job.error or words.text("en")
         return
     stop(step, words)
 
@@ -672,25 +701,30 @@ def clean_up(job: JobContext) -> None:
     """No key and no open console step is left behind; then it has its ending, and the book is told the truth."""
     problems = access.give_back(job.services, job.job_id)
     with job.begin() as step:
-        data, ending = step.job.data, str(step.job.data.get("ending") or "failed")
         for problem in problems:
             step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
-        step.tx.approvals.void(step.job.id)
-        step.say(*handovers.withdraw(step.tx, step.job.id))
-        step.say(*put_away(step.tx, step.job, say(f"jobs.ended_{ending}")))
-        end_child(step)
-        conversion.not_seen(step.tx, data)
-        item = entry_of(step.tx, data)
-        conversion.out_of_bin(step, item, KIND)
-        if ending in ("cancelled", "expired", "rejected", "too_late", "over"):
-            words = say(f"rescue.ended_{ending}", number=job.job_id, address=data["source_address"])
-            still = [recycle_bin.deleted_words(item, step.services.settings.zone)]
-            told = [words, *(still if item.state is BinState.WAITING and item.deletes_at > step.now else [])]
-            step.say(Text(step.job.asked_by, lines(*told)))
-        step.tx.audit.add("bot", "rescue.ended", str(data["source_address"]), job=job.job_id, ending=ending)
-        good = ending in ("done", "partial")
-        state = JobState.DONE if good else JobState.FAILED if ending == "failed" else JobState.CANCELLED
-        step.tx.jobs.end(step.job, state, error=step.job.error)
+        finish(step)
+
+
+def finish(step: JobStep) -> None:
+    """Nothing waits for anybody any more, the book is told the truth, and the job has its ending."""
+    data, ending = step.job.data, str(step.job.data.get("ending") or "failed")
+    step.tx.approvals.void(step.job.id)
+    step.say(*handovers.withdraw(step.tx, step.job.id))
+    step.say(*put_away(step.tx, step.job, say(f"jobs.ended_{ending}")))
+    end_child(step)
+    conversion.not_seen(step.tx, data)
+    item = entry_of(step.tx, data)
+    conversion.out_of_bin(step, item, KIND)
+    if ending in ("cancelled", "expired", "rejected", "too_late", "over"):
+        words = say(f"rescue.ended_{ending}", number=step.job.id, address=data["source_address"])
+        still = [recycle_bin.deleted_words(item, step.services.settings.zone)]
+        told = [words, *(still if item.state is BinState.WAITING and item.deletes_at > step.now else [])]
+        step.say(Text(step.job.asked_by, lines(*told)))
+    step.tx.audit.add("bot", "rescue.ended", str(data["source_address"]), job=step.job.id, ending=ending)
+    good = ending in ("done", "partial")
+    state = JobState.DONE if good else JobState.FAILED if ending == "failed" else JobState.CANCELLED
+    step.tx.jobs.end(step.job, state, error=step.job.error)
 
 
 def end_child(step: JobStep) -> None:
@@ -737,6 +771,7 @@ def next_stage(tx: Transaction, job: Job) -> str | None:
 def over(tx: Transaction, job: Job, item: BinItem) -> str | None:
     """Why a rescue ends by itself: deleted, closed in the book by somebody, or waited for too long."""
     converted = bool(job.data.get("converted_at"))
+    converted = converted or (job.data.get("way") == "public" and conversion.living(tx, item))
     if not converted and item.state is BinState.WAITING and item.deletes_at <= tx.now:
         return "too_late"
     if not converted and item.state is not BinState.WAITING:

@@ -11,7 +11,9 @@ import pytest
 from bot.errors import UserError
 from bot.mail.counts import OwnFolders
 from bot.mail.errors import LoginRefused
-from handlers import addresses, approvals, backup, conversion, convert, handovers, recycle_bin, rescue
+from bot.words import from_json, say
+from bot.work import JobStep
+from handlers import addresses, approvals, backup, conversion, convert, handovers, jobs, recycle_bin, rescue
 from storage.models import BinItem, BinSource, BinState, Handover, HandoverState, JobState, Mailbox, MailboxKind
 from storage.store import Store
 from tests.handlers.backup_world import ROLES, World
@@ -91,8 +93,8 @@ class Place(World):
         self.run(job)
         return self.step(job)
 
-    def says_done(self, job: int) -> Handover:
-        self.does("mei", handovers.say_done, self.step(job).id)
+    def says_done(self, job: int, by: str = "mei") -> Handover:
+        self.does(by, handovers.say_done, self.step(job).id)
         return self.poll(job, later=timedelta(minutes=2))
 
     def opens_to(self, *readers: str) -> None:
@@ -138,8 +140,8 @@ def test_the_consoles_copy_counts_when_no_more_mails_come(place: Place) -> None:
     assert place.item().state is BinState.WAITING
     place.nothing_left(job)
     second = place.rescue()
-    with pytest.raises(UserError, match="console_used"):
-        place.does("mei", rescue.choose_way, second, "console")
+    assert "probably used up" in place.told("mei")[-1]
+    assert "probably used up" in place.does("mei", rescue.choose_way, second, "console")[0], "the console decides"
 
 
 def test_a_part_of_a_mailbox_in_the_bin_is_not_taken_for_the_whole(place: Place) -> None:
@@ -183,7 +185,7 @@ def test_a_refused_login_is_not_tried_again(place: Place) -> None:
     place.clock.advance(hours=1)
     place.give(job, "target", "mei")
     place.run(job)
-    place.poll(job)
+    place.says_done(job)
     assert place.poll(job).state is HandoverState.DONE
     place.nothing_left(job)
 
@@ -458,3 +460,155 @@ def test_nobody_sees_who_opens_a_target_the_console_made(place: Place) -> None:
     place.does("mei", rescue.choose_way, job, "public")
     with place.store.begin() as tx:
         assert tx.approvals.get(place.data(job)["approval"]).gains is None
+
+
+def test_mails_that_somebody_moved_are_no_copy(place: Place) -> None:
+    """They rest as long as they like: nobody said that he copied. He does, and they still have to rest."""
+    place.leaves()
+    job = place.approved(place.rescue(), "console")
+    place.mails["Done"] = 1
+    for _ in range(3):
+        assert place.poll(job).state is HandoverState.WAITING
+    assert "moved" in str(catalogued(place.step(job)))
+    place.mails["其他文件夹/x"] = 6
+    assert place.says_done(job).state is HandoverState.CONTRADICTED
+    assert place.poll(job).state is HandoverState.DONE
+
+
+def catalogued(step: Handover) -> str:
+    """What was seen last, in words."""
+    return from_json(step.looks[-1]["saw"]).text("en")
+
+
+def test_a_target_that_never_rests(place: Place) -> None:
+    """Customers' mail is sorted into its folders every hour: after half a day it is taken as it is, as partial."""
+    place.leaves()
+    job = place.approved(place.rescue(), "console")
+    place.mails["其他文件夹/x"] = 6
+    place.says_done(job)
+    hours = 0
+    while place.step(job).state is not HandoverState.DONE and hours < 20:
+        place.mails["Done"] = hours = hours + 1
+        place.poll(job)
+    assert 12 <= hours <= 13
+    assert place.data(job)["ending"] == "partial"
+
+
+def test_one_copy_of_the_console_at_a_time_into_a_target(place: Place) -> None:
+    """Nobody could tell the mails of two apart; the other way is free, and when the first is over the copy is, too."""
+    place.leaves()
+    first = place.rescue()
+    place.does("mei", rescue.choose_way, first, "console")
+    with place.store.begin() as tx:
+        member = tx.members.find("calvin")
+        assert member is not None
+        tx.members.left(member)
+        recycle_bin.members_left(tx, ROLES, place.services.settings, [member], "callback")
+    place.does("mei", rescue.request_rescue, "calvin@", SUPPORT, "customers")
+    second = place.newest()
+    place.run(second)
+    with pytest.raises(UserError, match="once_at_target"):
+        place.does("mei", rescue.choose_way, second, "console")
+    place.cancel(first)
+    place.run(first)
+    place.does("mei", rescue.choose_way, second, "console")
+
+
+def test_a_backup_that_rescues_can_be_tried_again_until_it_is_complete(place: Place) -> None:
+    """Nothing was refused, but newer mail is missing: `retry` goes on, for nobody is safe before."""
+    job = converted(place)
+    backup_job = place.data(job)["backup"]
+    place.run(backup_job)
+    place.mail.newer = 2
+    place.does("mei", backup.start, backup_job)
+    place.run(backup_job)
+    outcome = place.data(backup_job)["outcome"]
+    assert (outcome["verified"], outcome["refused"], outcome["complete"]) == (True, 0, False)
+    assert "retry" in "".join(place.does("mei", jobs.job_details, backup_job))
+    place.sweep("rescue")
+    place.mail.newer = 0
+    place.does("mei", jobs.retry, backup_job)
+    place.run(backup_job)
+    place.does("mei", backup.start, backup_job)
+    place.run(backup_job)
+    place.sweep("rescue")
+    assert place.item().state is BinState.SAFE
+    with pytest.raises(UserError, match="nothing_to_retry"):
+        place.does("mei", jobs.retry, backup_job)
+
+
+@pytest.mark.parametrize("first", ["bin", "rescue", "handovers"])
+def test_made_public_in_the_last_hour(place: Place, first: str) -> None:
+    """Nobody pressed Done, but the mail API has shown it: it lives, whoever looks at the clock first."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.clock.moment = place.item().deletes_at - timedelta(minutes=5)
+    place.public = AHING
+    place.seen(None, AHING)
+    place.public = None  # and no look comes in time
+    place.clock.moment = place.item().deletes_at + timedelta(minutes=1)
+    for each in dict.fromkeys([first, "bin", "rescue", "handovers", "rescue "]):
+        if each == "bin":
+            place.runner.sweep("bin", "1")
+        else:
+            place.sweep(each.strip())
+    assert place.state(job) == (JobState.WAITING, "saving")
+    assert place.item().state is BinState.ASSIGNED
+
+
+def test_a_cleanup_that_fails_leaves_nobody_waiting(place: Place) -> None:
+    """What nobody can delete now is tried again every hour; the console step and the backup end all the same."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    broken(place, job)
+    assert place.step(job).state is HandoverState.WITHDRAWN
+    place.nothing_left(job)
+
+
+def test_a_cleanup_that_fails_after_it_became_public(place: Place) -> None:
+    """The entry is closed, for it left the bin, and the backup does not go on alone."""
+    job = converted(place)
+    broken(place, job)
+    assert place.item().state is BinState.ASSIGNED
+    backup_job = place.data(job)["backup"]
+    place.run(backup_job)
+    assert place.data(backup_job)["ending"] == "cancelled"
+
+
+def broken(place: Place, job: int) -> None:
+    """It is cancelled, and its cleanup cannot go on."""
+    place.cancel(job)
+    with place.store.begin() as tx:
+        row = tx.jobs.get(job)
+        rescue.failed(JobStep(tx, row, place.services, ROLES), say("rescue.saw_busy"))
+
+
+def test_somebody_else_opens_what_one_refused(place: Place) -> None:
+    """Mei said no on her page; yan says that it is done, so yan is asked."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.says_done(job)
+    place.sweep("rescue")
+    place.declines(job, "mei", "source")
+    place.run(job)
+    place.sweep("rescue")
+    assert place.links(job) == [("mei", "source")]
+    place.says_done(job, "yan")
+    place.sweep("rescue")
+    assert place.links(job) == [("mei", "source"), ("yan", "source")]
+
+
+def test_the_targets_page_goes_to_who_can_read_it(place: Place) -> None:
+    """Yan, who opened the source, may not open support@."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.says_done(job, "yan")
+    place.sweep("rescue")
+    place.give(job, "source", "yan")
+    with place.store.begin() as tx:
+        tx.mailboxes.get(place.support).managed = False
+    place.run(job)
+    place.poll(job)
+    backup_job = place.data(job)["backup"]
+    place.run(backup_job)
+    assert place.links(backup_job) == [("mei", "target")]
