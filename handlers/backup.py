@@ -78,7 +78,6 @@ ROOT = "其他文件夹"  # the console's own backup goes there; webmail calls i
 SLICE_SECONDS = 240.0
 SLICE_SECONDS_WHEN_WANTED = 30.0  # others wait for connections
 PROGRESS_EVERY_SECONDS = 2.0
-KEEP_EVERY_SECONDS = 15.0  # leases of WRITER_SECONDS
 LET_IN = timedelta(seconds=8)
 WRITER_SECONDS = 90.0
 CONNECTIONS_MAX = 4  # of one copy: one to the source, the others to the target
@@ -409,12 +408,13 @@ def copy(job: JobContext) -> None:
     ledger = ledger_of(job, both, lambda: job.services.leases.holds(lease, holder, fence))
     try:
         source, target = accounts(job, both)
-        with Connections(job, least=2, most=CONNECTIONS_MAX) as connections:
+        writer = (lease, holder, WRITER_SECONDS)
+        with Connections(job, least=2, most=CONNECTIONS_MAX, beside=writer) as connections:
             if not connections.count:
                 wait_for_connections(job)
                 return
             count_what_is_there(job, both)
-            reporter = Reporter(job, lease, holder, connections)
+            reporter = Reporter(job)
             outcome = asyncio.run(
                 copy_mail(
                     source, target, into=str(job.data["root"]), filter=filter_of(job.params), ledger=ledger,
@@ -461,17 +461,14 @@ def count_what_is_there(job: JobContext, both: dict[Side, Mailbox]) -> None:
 
 class Reporter:
     """
-    Notes how far a slice is, keeps its leases, and hears within seconds whether the slice is to end.
+    Notes how far a slice is, and hears within seconds whether the slice is to end.
 
     It ends for who cancelled, for a process that stops, and after a while for another job that lacks connections.
     """
 
-    def __init__(self, job: JobContext, lease: str, holder: str, connections: Connections) -> None:
+    def __init__(self, job: JobContext) -> None:
         self._job = job
-        self._lease = lease
-        self._holder = holder
-        self._connections = connections
-        self._began = self._kept = time.monotonic()
+        self._began = time.monotonic()
         self._told = self._looked = 0.0
         self._stop = False
 
@@ -489,10 +486,6 @@ class Reporter:
         if self._stop or now - self._looked < PROGRESS_EVERY_SECONDS:
             return self._stop
         self._looked = now
-        if now - self._kept >= KEEP_EVERY_SECONDS:
-            self._kept = now
-            self._job.services.leases.acquire(self._lease, self._holder, WRITER_SECONDS)
-            self._connections.keep()
         self._stop = self._job.services.stopping.is_set() or self._job.cancelled()
         if now - self._began >= SLICE_SECONDS_WHEN_WANTED and not self._stop:
             with self._job.services.store.begin() as tx:

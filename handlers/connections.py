@@ -6,7 +6,12 @@ A job that gets too few waits and says so in its row; a copy that runs then ends
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.work import JobContext
 
@@ -16,19 +21,30 @@ if TYPE_CHECKING:
 KINDS = ("backup", "verify")
 LEASE = "imap:"
 LEASE_SECONDS = 90.0
+KEEP_EVERY_SECONDS = 15.0
 WANTED = "wants_connections"  # in a job's data, while it waits for some
 COPYING = "copy"
 
+log = structlog.get_logger()
+
 
 class Connections:
-    """What a job holds of them, as a context; `count` is 0 when there were too few, and then the job is to wait."""
+    """
+    What a job holds of them, as a context; `count` is 0 when there were too few, and then the job is to wait.
 
-    def __init__(self, job: JobContext, *, least: int, most: int) -> None:
+    Inside of the context a thread holds them for longer, however long a listing or a comparison takes; and with them
+    `beside`, another lease of the job's: (name, holder, seconds).
+    """
+
+    def __init__(self, job: JobContext, *, least: int, most: int, beside: tuple[str, str, float] | None = None) -> None:
         self._job = job
         self._leases = job.services.leases
         self._holder = f"{job.services.replica}:{job.job_id}"
         self._total = job.services.settings.exmail_imap_connections_max
         self._names: list[str] = []
+        self._beside = beside
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_on, name=f"connections of {job.job_id}", daemon=True)
         self._take(min(least, self._total), min(most, self._total))
 
     @property
@@ -53,14 +69,28 @@ class Connections:
         """Hold them for longer."""
         for name in self._names:
             self._acquire(name)
+        if self._beside is not None:
+            self._leases.acquire(*self._beside)
+
+    def _keep_on(self) -> None:
+        while not self._over.wait(KEEP_EVERY_SECONDS):
+            try:
+                self.keep()
+            except SQLAlchemyError:  # the next time is early enough
+                log.warning("connections_not_kept", job_id=self._job.job_id, exc_info=True)
 
     def give_back(self) -> None:
         """Others may have them."""
+        self._over.set()
+        with contextlib.suppress(RuntimeError):  # it was not begun
+            self._keeper.join()
         for name in self._names:
             self._leases.release(name, self._holder)
         self._names = []
 
     def __enter__(self) -> Connections:
+        if self._names:
+            self._keeper.start()
         return self
 
     def __exit__(self, *_: object) -> None:

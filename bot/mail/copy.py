@@ -183,6 +183,7 @@ class Copy:
         self.waiting: dict[Key, float] = {}
         self.passing: Pass | None = None
         self.pipelining = self.grouping = True
+        self.append_limit: int | None = None  # of one mail, as the target says
         self.notes: list[Note] = []
         self.stored = self.size_bytes = self.refused = self.adopted = self.removed = self.reconnects = 0
         self.already = 0
@@ -364,6 +365,7 @@ class Copy:
             exclude_roots=self.exclude_roots,
         )
         jobs = await survey.run(patient=patient)
+        self.append_limit = append_limit(survey.target)
         governor = self.target_side.governor
         if self.limits.adaptive and not survey.exmail:
             governor.wanted = min(max(2, governor.wanted), governor.most)
@@ -468,8 +470,8 @@ class Copy:
             while not passing.closed:
                 await asyncio.sleep(TICK_SECONDS)
                 self.target_side.governor.note(time.monotonic(), self.stored, len(self.targets))
-                for session in self.targets[self.target_side.governor.wanted :]:
-                    passing.rest(session)
+                for number, session in enumerate(self.targets):
+                    (passing.work if number < self.target_side.governor.wanted else passing.rest)(session)
                 for side, add in sides:
                     if side.missing <= 0 or (side.live and side.pause_seconds > 0):
                         continue
@@ -549,7 +551,7 @@ class Copy:
 
     def _too_big(self, job: Job, line: Line) -> bool:
         """Larger than the target says it takes (RFC 7889): not even tried."""
-        limit = append_limit(self.target_session)
+        limit = self.append_limit
         if limit is None or line.size_bytes <= limit:
             return False
         self._refuse(job, line, RefusalReason.TOO_BIG, f"APPENDLIMIT={limit}", b"")
@@ -566,6 +568,9 @@ class Copy:
     def unsure(self, items: list[Item]) -> None:
         self._line_is_dead()
         self.doubtful |= {item.job.record.id for item in items}
+
+    def doubted(self, items: list[Item]) -> None:
+        self.doubtful |= {item.job.record.id for item in items}  # looked through before the next pass sends them
 
     def answered(self, passing: Pass, item: Item, done: Done, target: tuple[int, int] | None) -> None:
         if done.ok:
@@ -684,7 +689,8 @@ class Copy:
             try:
                 self.ledger.flush()
                 self._tell()
-                if self.passing is not None and not self.passing.closed and self._should_stop():
+                stop = self._should_stop()  # asked also while nothing is sent: who is asked keeps the leases
+                if stop and self.passing is not None and not self.passing.closed:
                     self.passing.close()
             except Exception as error:
                 self.error = error

@@ -41,6 +41,9 @@ class Owner(Protocol):
     def unsure(self, items: list[Item]) -> None:
         """A connection broke before these were answered: the target may have them, or still get them."""
 
+    def doubted(self, items: list[Item]) -> None:
+        """A group was refused: a part of it may be stored all the same."""
+
     def lost(self, passing: Pass, session: Session, error: MailError) -> None:
         """A connection is gone. Add another, or close the pass."""
 
@@ -76,6 +79,7 @@ class Pass:
         self._exhausted = False
         self._readers: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.Task[None]] = set()
+        self._writing: set[Session] = set()
         self._changed = asyncio.Event()
 
     @property
@@ -105,7 +109,20 @@ class Pass:
         self._start(self._readers, session, self._read(session))
 
     def add_target(self, session: Session) -> None:
-        self._start(self._writers, session, Writer(self, session).run())
+        self._writing.add(session)
+        self._start(self._writers, session, self._write(session))
+
+    async def _write(self, session: Session) -> None:
+        try:
+            await Writer(self, session).run()
+        finally:
+            self._writing.discard(session)
+
+    def work(self, session: Session) -> None:
+        """This connection to the target is needed, also if it was to rest."""
+        self.retired.discard(session)
+        if session not in self._writing and session.lost is None and not self.closed:
+            self.add_target(session)
 
     def rest(self, session: Session) -> None:
         """This connection to the target begins nothing new."""
@@ -315,6 +332,7 @@ class Pass:
                 self._owner.answered(self, sent.items[0], done, None)
             for item in sent.items:
                 self.trouble(item.key).alone = True
+            self._owner.doubted(sent.items)
             return
         places = appended(done.text, len(sent.items))
         for item, place in zip(sent.items, places, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from bot.mail.outcome import CopyOutcome
 from bot.mail.plan import Plan
 from bot.policy import Policy
 from bot.words import say
-from handlers import addresses, approvals, backup, backup_access, backup_receipt, jobs, verification
+from handlers import addresses, approvals, backup, backup_access, backup_receipt, connections, jobs, verification
 from handlers import work as all_work
 from handlers.connections import WANTED, Connections
 from storage.ledger import LeaseLost
@@ -432,6 +433,24 @@ def test_all_copies_together_keep_to_the_connections_there_are(world: World) -> 
     with held[0], held[1]:
         pass
     assert holding(world, one, least=2, most=4).count == 2
+
+
+def test_connections_are_held_however_long_a_stage_takes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison says nothing meanwhile: its leases, and the writer's beside them, are renewed."""
+    monkeypatch.setattr(connections, "KEEP_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "LEASE_SECONDS", 2.0)
+    job = world.started("calvin")
+    with world.store.begin() as tx:
+        wakes = tx.jobs.get(job).wakes
+    context = world.runner.context(job, wakes)
+    assert context is not None
+    leases = context.services.leases
+    leases.acquire("writer", "me", 2.0)
+    with Connections(context, least=4, most=4, beside=("writer", "me", 2.0)):
+        time.sleep(2.5)
+        names = [*(f"{connections.LEASE}{number}" for number in range(4)), "writer"]
+        assert [leases.acquire(name, "other", 1.0) for name in names] == [None] * 5
+    assert leases.acquire(names[0], "other", 1.0) is not None
 
 
 def test_a_copy_uses_what_it_was_given(world: World) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from bot.mail import copy
+from bot.mail import copy, prepare, reconcile
+from bot.mail.copy import Limits
+from bot.mail.errors import ConnectionLost
+from bot.mail.plan import Filter
+from bot.mail.survey import list_mails
 from storage.ledger import SqlLedger
-from tests.mail.test_exmail import ROOT, world
+from tests.mail.test_exmail import NOW, ROOT, World, world
+from tests.mail.test_faults import Scene
+from tests.servers.dovecot import Dovecot
 
 
 def test_what_a_killed_run_still_stores_is_seen(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +42,117 @@ def test_what_a_killed_run_still_stores_is_seen(ledger: SqlLedger, monkeypatch: 
             assert not ledger.begin_run(), "the wait is over, also for the next run"
 
     asyncio.run(work())
+
+
+def begun(here: World, limits: Limits, **more: Any) -> copy.Copy:
+    """A copy whose insides can be looked at."""
+    source, target = here.accounts
+    told: dict[str, Any] = {"on_progress": None, "should_stop": lambda: False, **more}
+    return copy.Copy(
+        source,
+        target,
+        ROOT,
+        Filter(),
+        here.ledger,
+        limits,
+        told["on_progress"],
+        told["should_stop"],
+        (),
+        None,
+        no_pause,
+    )
+
+
+async def no_pause(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+async def reached(what: Callable[[], bool]) -> None:
+    """Bounded by the timeout of `world`."""
+    while not what():
+        await asyncio.sleep(0.01)
+
+
+def test_a_rested_connection_takes_over(ledger: SqlLedger) -> None:
+    """Two to the target, one is rested, the other is lost: the rested one goes on."""
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            for number in range(200):
+                here.source.put("INBOX", b"Subject: %d\r\n\r\n" % number + b"x" * 5000, NOW, [])
+            limits = Limits(connections=2, silence_seconds=5, mails_per_second=200, budget_bytes=50_000)
+            going = begun(here, limits)
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                run = group.create_task(going.run())
+                await reached(lambda: going.stored > 20)
+                passing = going.passing
+                assert passing is not None
+                going.target_side.governor.no_more(1)
+                await reached(lambda: len(passing._writing) == 1)
+                going.targets[0].fail(ConnectionLost("cut"))
+            assert run.result()[0].finished
+            assert here.copied() == here.expected()
+
+    asyncio.run(work())
+
+
+def test_who_may_stop_it_is_asked_from_the_first_second_on(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while a mailbox is listed: who is asked keeps leases."""
+    asked: list[float] = []
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        before = len(asked)
+        await reached(lambda: len(asked) >= before + 3)
+        return await list_mails(*args, **more)
+
+    monkeypatch.setattr(prepare, "list_mails", slow)
+    monkeypatch.setattr(reconcile, "list_mails", slow)
+
+    def should_stop() -> bool:
+        asked.append(time.monotonic())
+        return False
+
+    async def work() -> None:
+        async with world(ledger) as here, asyncio.timeout(20):
+            for _ in range(2):
+                outcome, _found = await begun(here, Limits(silence_seconds=5), should_stop=should_stop).run()
+                assert outcome.finished
+
+    asyncio.run(work())
+
+
+def test_a_mail_is_measured_also_while_no_connection_is_left(ledger: SqlLedger) -> None:
+    """What the target takes was asked at the beginning."""
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            here.target.faults["appendlimit"] = True
+            going = begun(here, Limits(silence_seconds=5))
+            await going.run()
+            assert not going.targets
+            assert going.append_limit
+            line: Any = ledger.lines(ledger.folders()[0].id)[0]
+            assert not going._too_big(going.jobs[0], line)  # type: ignore[index]
+
+    asyncio.run(work())
+
+
+def test_a_group_that_was_refused_and_stored_is_not_sent_again(dovecot: Dovecot, ledger: SqlLedger) -> None:
+    """All or nothing, says RFC 3502; but who knows every server?"""
+    scene = Scene(dovecot, ledger, "full")
+    scene.fill(per_folder=40)
+    changed = 0
+
+    def on_answer(data: bytes) -> bytes:
+        nonlocal changed
+        if changed:
+            return data
+        data, changed = re.subn(rb"OK \[APPENDUID \d+ \d+:\d+\][^\r]*", b"NO Internal failure", data, count=1)
+        return data
+
+    scene.target_side.on_answer = on_answer
+    outcome = scene.copy()
+    assert changed
+    assert outcome.finished
+    assert outcome.adopted
+    scene.check()

@@ -70,7 +70,12 @@ def test_groups_go_in_one_command(dovecot: Dovecot, ledger: SqlLedger) -> None:
 def test_a_refused_group_is_sent_one_by_one() -> None:
     """One of them is the reason: none is refused, each is asked for alone."""
 
+    doubted: list[Item] = []
+
     class Nobody:
+        def doubted(self, items: list[Item]) -> None:
+            doubted.extend(items)
+
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(name)
 
@@ -89,6 +94,7 @@ def test_a_refused_group_is_sent_one_by_one() -> None:
         answer.set_result(Done("NO", "Message contains NUL characters", []))
         passing.answered(sent, answer)
         assert passing.error is None
+        assert doubted == items, "some may be there all the same"
         assert {key: trouble.alone for key, trouble in passing.troubles.items()} == {
             (1, uid): True for uid in (1, 2, 3)
         }
