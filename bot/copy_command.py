@@ -21,7 +21,7 @@ from bot.mail.plan import Filter, Plan, make_plan
 from bot.mail.session import MailAccount
 from bot.mail.verify import Verification
 from storage.ledger import SqlHosts, SqlLedger
-from storage.ledger_file import LedgerFile
+from storage.ledger_file import LedgerFile, alone
 
 VERIFIED, FAILED, NOT_VERIFIED = 0, 1, 3
 CONNECTIONS_MAX = 4
@@ -109,6 +109,18 @@ async def work(options: argparse.Namespace, source: MailAccount, target: MailAcc
         plan = await make_plan(source, target, into=options.into, filter=meant, now=datetime.now(UTC))
         tell(options, {"ok": True, "dry_run": True, **plan_values(plan)}, plan_text(plan))
         return VERIFIED
+    with alone(options.ledger) as free:
+        if not free:
+            text = (
+                f"Another copy is under way with {options.ledger}. Nothing was done; run it again when that has ended."
+            )
+            tell(options, {"ok": False, "error": "LedgerInUse", "text": text}, text)
+            return FAILED
+        return await copied(options, source, target, meant)
+
+
+async def copied(options: argparse.Namespace, source: MailAccount, target: MailAccount, meant: Filter) -> int:
+    """Copy and verify, as the only one with this ledger."""
     file = LedgerFile(options.ledger)
     try:
         ledger = SqlLedger(file, key(source), key(target), options.into)

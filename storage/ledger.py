@@ -305,6 +305,10 @@ class SqlLedger:
     def unplaced(self, target: str) -> Sequence[Any]:
         return self._of_target(target, "state = 'stored' AND target_uid IS NULL")
 
+    def has_unplaced(self, target: str) -> bool:
+        sql = f"SELECT uid FROM copy_ledger WHERE {OF_TARGET} AND state = 'stored' AND target_uid IS NULL LIMIT 1"
+        return bool(self._rows(sql, {"target": target}))
+
     def owners(self, target: str, low: int, high: int) -> Mapping[int, Any]:
         found = self._of_target(
             target, "state = 'stored' AND target_uid BETWEEN :low AND :high", {"low": low, "high": high}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,24 @@ class LedgerFile:
 
     def close(self) -> None:
         self._connection.close()
+
+
+@contextmanager
+def alone(file: Path | None) -> Iterator[bool]:
+    """
+    Whether nobody else works with this ledger; while the context lasts nobody else may: two runs would copy all twice.
+
+    The lock is the kernel's, on a file beside: a killed run leaves none behind.
+    """
+    if file is None:
+        yield True
+        return
+    with file.with_name(file.name + ".lock").open("w") as lock:
+        free = False
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        yield free
 
 
 def named(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Any:

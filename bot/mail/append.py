@@ -79,8 +79,15 @@ class Writer:
         if self._session in self._pass.retired or self._session.lost is not None:
             self._pass.channel.put_back(item)
             return None
-        await self._pass.throttle.take(item.size)
+        # The wait comes before the command: no server waits that long for the literal of one it has begun.
+        if not await self._pass.throttle.take(item.size, stop=self._over) or self._over():
+            self._pass.channel.put_back(item)
+            return None
         return item
+
+    def _over(self) -> bool:
+        """Nothing is to be begun here any more."""
+        return self._pass.channel.closed or self._session.lost is not None
 
     def _begin(self, items: list[Item], *, go: bool, pipelined: bool = False) -> Sent:
         """The command, in flight from now on."""
@@ -151,7 +158,9 @@ class Writer:
                     when = asyncio.ALL_COMPLETED if item.alone else asyncio.FIRST_COMPLETED
                     await asyncio.wait(self._flight, return_when=when)
                 if self._groups and item.small:
-                    await self._gather(group)
+                    self._gather(group)
+                if self._over():
+                    return
                 sent = self._begin(group, go=False)
                 self._flight.add(sent.command.done)
                 await self._whole(sent)
@@ -187,16 +196,18 @@ class Writer:
     def _window_size(self) -> int:
         return max(2, WINDOW // GROUP_MAILS) if self._groups else WINDOW
 
-    async def _gather(self, group: list[Item]) -> None:
+    def _gather(self, group: list[Item]) -> None:
         """What else is there for the same folder."""
         first, size = group[0], group[0].size
         while len(group) < GROUP_MAILS and size < GROUP_BYTES:
             item = self._pass.channel.get_now(lambda each: each.small and each.job.target == first.job.target)
             if item is None:
                 return
+            if not self._pass.throttle.take_now(item.size):
+                self._pass.channel.put_back(item)
+                return
             group.append(item)
             size += item.size
-            await self._pass.throttle.take(item.size)
 
     async def _in_turn(self) -> None:
         channel = self._pass.channel
@@ -214,8 +225,10 @@ class Writer:
                     resting = self._session in self._pass.retired
                     if self._pass.pipelining and not item.alone and not resting:
                         following = channel.get_now(lambda each: not each.alone)
+                    if following is not None and not self._pass.throttle.take_now(following.size):
+                        channel.put_back(following)
+                        following = None
                     if following is not None:
-                        await self._pass.throttle.take(following.size)
                         following_sent = self._begin([following], go=True, pipelined=True)
                         tail += self._line(following_sent, plus=False)
                     await self._body(item, tail)

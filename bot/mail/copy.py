@@ -308,7 +308,7 @@ class Copy:
     def _doubt_again(self) -> None:
         """Appends of an earlier session may have landed since we looked; mails stored without a UID want a place."""
         for job in self.jobs or []:
-            if self.reconnects or self.unclean or self.ledger.unplaced(job.target):
+            if self.reconnects or self.unclean or self.ledger.has_unplaced(job.target):
                 self.doubtful.add(job.record.id)
 
     async def _look_last(self) -> None:

@@ -146,6 +146,9 @@ class Ledger(Protocol):
     def unplaced(self, target: str) -> Sequence[Line]:
         """Stored lines of which the target never told the UID."""
 
+    def has_unplaced(self, target: str) -> bool:
+        """Whether there are any of those."""
+
     def owners(self, target: str, low: int, high: int) -> Mapping[int, Line]:
         """The stored lines by target UID, for UIDs from `low` to `high`."""
 

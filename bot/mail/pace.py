@@ -14,6 +14,7 @@ from typing import Protocol
 
 WINDOW_SECONDS = 5.0  # throughput is compared over so long
 GAIN = 1.10  # another connection stays only if it brings this
+STEP_SECONDS = 0.2  # of a wait that may be ended
 BACK_OFF_SECONDS = 5.0
 BACK_OFF_SECONDS_MAX = 600.0
 COMPLAINTS = re.compile(
@@ -133,13 +134,25 @@ class Throttle:
         self._now, self._sleep = now, sleep
         self._free_at = 0.0
 
-    async def take(self, size_bytes: int) -> None:
-        """Wait for the turn of a mail."""
-        if self._mails is None and self._bytes is None:
-            return
+    async def take(self, size_bytes: int, *, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Wait for the turn of a mail; False when `stop` came first."""
+        turn = self._book(size_bytes)
+        while (left := turn - self._now()) > 0:
+            if stop():
+                return False
+            await self._sleep(min(left, STEP_SECONDS))
+        return True
+
+    def take_now(self, size_bytes: int) -> bool:
+        """Take the turn of a mail, if that is now."""
+        if self._free_at > self._now():
+            return False
+        self._book(size_bytes)
+        return True
+
+    def _book(self, size_bytes: int) -> float:
+        """The moment of its turn."""
         costs = max(1 / self._mails if self._mails else 0.0, size_bytes / self._bytes if self._bytes else 0.0)
-        now = self._now()
-        turn = max(now, self._free_at)
+        turn = max(self._now(), self._free_at)
         self._free_at = turn + costs
-        if turn > now:
-            await self._sleep(turn - now)
+        return turn

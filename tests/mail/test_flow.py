@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import copy_command
 from bot.mail import copy, prepare, reconcile
 from bot.mail.copy import Limits
 from bot.mail.errors import ConnectionLost
 from bot.mail.plan import Filter
 from bot.mail.survey import list_mails
 from storage.ledger import SqlLedger
+from storage.ledger_file import alone
 from tests.mail.test_exmail import NOW, ROOT, World, world
 from tests.mail.test_faults import Scene
 from tests.servers.dovecot import Dovecot
@@ -156,3 +160,67 @@ def test_a_group_that_was_refused_and_stored_is_not_sent_again(dovecot: Dovecot,
     assert outcome.finished
     assert outcome.adopted
     scene.check()
+
+
+def test_a_slow_pace_breaks_no_connection(ledger: SqlLedger) -> None:
+    """A mail's turn comes later than a server is silent: the wait is before its command."""
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            for number in range(3):
+                here.source.put("INBOX", b"Subject: %d\r\n\r\n" % number + b"x" * 30_000, NOW, [])
+            outcome, _ = await begun(here, Limits(silence_seconds=1, bytes_per_second=20_000)).run()
+            assert outcome.finished
+            assert outcome.reconnects == 0
+            assert here.copied() == here.expected()
+
+    asyncio.run(work())
+
+
+def test_who_waits_for_a_turn_hears_that_it_is_over(ledger: SqlLedger) -> None:
+    async def work() -> None:
+        async with world(ledger) as here:
+            going = begun(here, Limits(silence_seconds=60, mails_per_second=0.02))
+            going.should_stop = lambda: going.stored > 0
+            async with asyncio.timeout(15):
+                outcome, _ = await going.run()
+            assert not outcome.finished
+
+    asyncio.run(work())
+
+
+def test_stored_mails_are_not_read_to_ask_whether_there_are_any(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without UIDPLUS that is all of them, and there may be half a million."""
+
+    def unplaced(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(SqlLedger, "unplaced", unplaced)
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            here.target.faults["no_appenduid"] = True
+            assert (await here.copy()).finished
+            assert here.copied() == here.expected()
+
+    asyncio.run(work())
+
+
+def test_two_runs_on_one_ledger_are_one_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second says so and touches nothing; a run after the first one's end is welcome."""
+    monkeypatch.setenv("SOURCE_PASSWORD", "x")
+    monkeypatch.setenv("TARGET_PASSWORD", "x")
+    ledger = tmp_path / "ledger.sqlite"
+    where = [f"--{side}-{what}" for side in ("source", "target") for what in ("host=127.0.0.1", "port=1", "user=a@b")]
+    line = [*where, "--into=Backup", "--no-tls", "--json", f"--ledger={ledger}"]
+    with alone(ledger) as free:
+        assert free
+        assert copy_command.run(line) == copy_command.FAILED
+        assert json.loads(capsys.readouterr().out)["error"] == "LedgerInUse"
+        assert not ledger.exists()
+    assert copy_command.run(line) == copy_command.FAILED
+    assert json.loads(capsys.readouterr().out)["error"] != "LedgerInUse"

@@ -77,6 +77,8 @@ def test_lines_are_kept_by_another_of_the_same_key(database: Database) -> None:
     assert again.owned("b/INBOX", 5, 99) == {5}
     assert {uid: line.uid for uid, line in again.owners("b/INBOX", 1, 9).items()} == {5: 1}
     assert [line.uid for line in again.unplaced("b/INBOX")] == [2]
+    assert again.has_unplaced("b/INBOX")
+    assert not again.has_unplaced("b/Sent")
     assert [line.uid for line in again.lines_of_size("b/INBOX", 600)] == [6]
     assert again.known(folder, 2, 4) == {2, 3, 4}
     assert [(line.uid, line.subject, line.attempts) for line in again.refusals()] == [(3, "s", 1)]
