@@ -172,6 +172,7 @@ def test_by_the_consoles_own_copy_on_the_last_days(starting: Starting) -> None:
         bot.hear("mei", "“备份邮件”")
         step = step_of(bot, rescue)
         assert step.deadline_at == waiting(bot, AHING).deletes_at
+        bot.wait("it was looked at once", lambda: step_of(bot, rescue).looked_at is not None)
         tidy(bot)  # no minted key waits for a person
         says_done(bot, rescue, "完成")
         bot.hear("mei", "没有新邮件")
