@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
@@ -85,6 +86,7 @@ DESCRIBED_MAX = 200
 TICK_SECONDS = 0.05
 ASK_SECONDS = 0.2
 TELL_SECONDS = 0.5
+COUNTING_SHARE = 0.02  # of the time, at most: between two countings of the ledger the numbers are added up
 SETTLED_SECONDS = 1.0  # nothing has landed for so long: a dead session's appends are over
 SETTLED_ROUND_TRIPS = 8  # the same on a slow server
 SETTLING_SECONDS_MAX = 30.0
@@ -197,6 +199,9 @@ class Copy:
         self.error: BaseException | None = None  # found outside of a pass
         self.began = time.monotonic()
         self.told_at, self.asked_at = 0.0, -ASK_SECONDS
+        self.counted: Progress | None = None  # by the ledger
+        self.counted_then = (0, 0, 0)  # done, bytes and refused of this call at that moment
+        self.count_at = 0.0  # not before
         self.stop = False
 
     async def run(self, *, verify: bool = False) -> tuple[CopyOutcome, Verification | None]:
@@ -277,7 +282,7 @@ class Copy:
                 if renumberings > RENUMBERINGS_MAX:
                     raise
                 self.jobs = None
-            except ConnectionLost:
+            except ConnectionLost as error:
                 if not connected:
                     raise
                 losses = 1 if self.progress > before else losses + 1
@@ -285,7 +290,11 @@ class Copy:
                     raise
                 self.reconnects += 1
                 self.doubtful |= {job.record.id for job in self.jobs or []}
-                await self.pause(min(2.0 ** (losses - 1), LOSS_PAUSE_SECONDS_MAX))
+                sides = [each for each in (self.source_side, self.target_side) if not each.live]
+                asked = max((each.complained(error) for each in sides), default=0.0)
+                await self.pause(max(asked, min(2.0 ** (losses - 1), LOSS_PAUSE_SECONDS_MAX)))
+                for each in sides:
+                    each.governor.not_before = 0.0
 
     async def _prepare(self, *, patient: bool) -> None:
         """Look at both sides while the other connections are opened."""
@@ -703,7 +712,28 @@ class Copy:
         if self.on_progress is None or self.jobs is None or (not force and elapsed - self.told_at < TELL_SECONDS):
             return
         self.told_at = elapsed
-        self.on_progress(progress_of(self.ledger, self.jobs, self.folder, elapsed, self.stored))
+        self.on_progress(self._progress_now(self.jobs, elapsed, force))
+
+    def _progress_now(self, jobs: list[Job], elapsed: float, force: bool) -> Progress:
+        then = (self.stored + self.adopted, self.size_bytes, self.refused)
+        if self.counted is None or force or elapsed >= self.count_at:
+            began = time.monotonic()
+            self.counted = progress_of(self.ledger, jobs, self.folder, elapsed, self.stored)
+            self.counted_then = then
+            self.count_at = elapsed + (time.monotonic() - began) / COUNTING_SHARE
+            return self.counted
+        done, size_bytes, refused = (now - before for now, before in zip(then, self.counted_then, strict=True))
+        return dataclasses.replace(
+            self.counted,
+            done=self.counted.done + done,
+            planned=max(0, self.counted.planned - done - refused),
+            refused=self.counted.refused + refused,
+            size_bytes=self.counted.size_bytes + size_bytes,
+            planned_bytes=max(0, self.counted.planned_bytes - size_bytes),
+            folder=self.folder,
+            seconds=elapsed,
+            stored=self.stored,
+        )
 
     def _outcome(self, finished: bool) -> CopyOutcome:
         jobs = self.jobs or []

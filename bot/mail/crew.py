@@ -66,6 +66,13 @@ class Side:
             self.governor.refused(time.monotonic(), len(self.live) + 1, error.text)
         return self.losses <= RECONNECTS_MAX
 
+    def complained(self, error: MailError) -> float:
+        """The seconds this side asks to be left alone, when it said that with its loss; for a side without any left."""
+        now = time.monotonic()
+        if self.governor.not_before <= now and complains(error.text):
+            self.governor.refused(now, 1, error.text)
+        return max(0.0, self.governor.not_before - now)
+
     @property
     def pause_seconds(self) -> float:
         """To wait before the next attempt: nothing after a first loss."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 import time
@@ -16,12 +17,14 @@ from bot import copy_command
 from bot.mail import copy, prepare, reconcile
 from bot.mail.copy import Limits
 from bot.mail.errors import ConnectionLost
+from bot.mail.outcome import Progress
 from bot.mail.plan import Filter
 from bot.mail.survey import list_mails
 from storage.ledger import SqlLedger
 from storage.ledger_file import alone
+from tests.mail.middle import Middle
 from tests.mail.test_exmail import NOW, ROOT, World, world
-from tests.mail.test_faults import Scene
+from tests.mail.test_faults import Scene, once
 from tests.servers.dovecot import Dovecot
 
 
@@ -224,3 +227,55 @@ def test_two_runs_on_one_ledger_are_one_too_many(
         assert not ledger.exists()
     assert copy_command.run(line) == copy_command.FAILED
     assert json.loads(capsys.readouterr().out)["error"] != "LedgerInUse"
+
+
+def test_a_pause_that_is_asked_for_is_made_also_between_passes(ledger: SqlLedger) -> None:
+    """The source ends the line while it is listed, and says how long it wants to be left alone."""
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            busy = Middle(here.server.port)
+            busy.on_command = once(b"LIST", b"* BYE Request is throttled. Suggested Backoff Time: 20000 milliseconds")
+            async with busy.running():
+                here.accounts[0] = dataclasses.replace(here.accounts[0], port=busy.port)
+                going = begun(here, Limits(silence_seconds=5))
+                going.pause = pause
+                assert (await going.run())[0].finished
+
+    asyncio.run(work())
+    assert len(pauses) == 1
+    assert 19 < pauses[0] <= 20
+
+
+def test_progress_is_not_counted_all_the_time(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting takes long when there are many: what came since is added."""
+    counted = 0
+
+    def progress_of(*_: object) -> Progress:
+        nonlocal counted
+        counted += 1
+        time.sleep(0.1)
+        return Progress(
+            done=10, planned=5, refused=0, size_bytes=1000, planned_bytes=500, folder="", seconds=0.0, stored=0
+        )
+
+    monkeypatch.setattr(copy, "progress_of", progress_of)
+    monkeypatch.setattr(copy, "TELL_SECONDS", 0.0)
+    told: list[Progress] = []
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            going = begun(here, Limits(), on_progress=told.append)
+            going.jobs = []
+            going._tell()
+            going.stored, going.size_bytes, going.refused = 2, 200, 1
+            going._tell()
+
+    asyncio.run(work())
+    assert counted == 1
+    assert (told[1].done, told[1].planned, told[1].refused) == (12, 2, 1)
+    assert (told[1].size_bytes, told[1].planned_bytes, told[1].stored) == (1200, 300, 2)
