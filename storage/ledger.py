@@ -46,7 +46,8 @@ ADD_LINE = """
 """
 STORED = f"""
     UPDATE copy_ledger SET state = 'stored', target_uid = :target_uid, sha256 = :sha256, identity = :identity,
-        target_flags = :target_flags, reason = CASE WHEN wrapped THEN reason END,
+        size_bytes = COALESCE(:size_bytes, size_bytes), target_flags = :target_flags,
+        reason = CASE WHEN wrapped THEN reason END,
         detail = CASE WHEN wrapped THEN detail END
     {OF_LINE}
 """
@@ -335,6 +336,7 @@ class SqlLedger:
         *,
         target_uid: int | None,
         sha256: bytes,
+        size_bytes: int | None = None,
         identity: bytes | None = None,
         target_flags: str | None = None,
     ) -> None:
@@ -343,6 +345,7 @@ class SqlLedger:
             "uid": uid,
             "target_uid": target_uid,
             "sha256": sha256,
+            "size_bytes": size_bytes,
             "identity": identity,
             "target_flags": target_flags,
         }

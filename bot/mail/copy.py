@@ -384,7 +384,8 @@ class Copy:
         self._took(survey.reconciler.found)
 
     def _reconciler(self) -> Reconciler:
-        may_remove = bool(names.split_display(self.into))
+        # Without a killed run or a lost connection a second copy is a person's own.
+        may_remove = bool(names.split_display(self.into)) and (self.unclean or self.reconnects > 0)
         return Reconciler(self.source_session, self.target_session, self.ledger, may_remove=may_remove)
 
     async def _reconcile(self) -> None:
@@ -626,6 +627,7 @@ class Copy:
             item.line.uid,
             target_uid=target_uid,
             sha256=item.digest.sha256,
+            size_bytes=item.read_bytes,  # what the source told may be untrue
             identity=item.digest.identity if self.ledger.altered else None,
             target_flags=item.flags if changed else None,
         )

@@ -103,10 +103,12 @@ async def digest_mails(
     def take(told: wire.Fetched, stream: Stream | None) -> bool:
         if told.uid is None or told.uid not in wanted:
             return False
+        known = told_of.setdefault(told.uid, told)  # a mail may come in several answers
+        known.flags = known.flags if told.flags is None else told.flags
+        known.internal_date = known.internal_date if told.internal_date is None else told.internal_date
         if told.body is None or told.uid in digests:
             return stream is None
         digest = digests[told.uid] = Digest(identify=identify)
-        told_of[told.uid] = told
         if stream is not None:
             stream.tap = digest.update
         elif isinstance(told.body, bytes):

@@ -168,10 +168,11 @@ class Ledger(Protocol):
         *,
         target_uid: int | None,
         sha256: bytes,
+        size_bytes: int | None = None,
         identity: bytes | None = None,
         target_flags: str | None = None,
     ) -> None:
-        """The target has confirmed it."""
+        """The target has confirmed it; `size_bytes` is what was really read of the source."""
 
     def refused(
         self,

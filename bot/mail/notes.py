@@ -24,6 +24,7 @@ class NoteKind(StrEnum):
     KEYWORDS_DROPPED = "keywords_dropped"
     DATES_IGNORED = "dates_ignored"
     BYTES_CHANGED = "bytes_changed"
+    NOT_COMPARED = "not_compared"  # the target changes bytes, and the source's mail is not there to compare
     DOUBLE_LISTED = "double_listed"  # a second copy, left where it is
 
 

@@ -18,12 +18,13 @@ from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.quirks import Refused, flag_set, parse_internaldate, why_refused
-from bot.mail.session import Selected, Session, Status, Stream, checked, status_of
+from bot.mail.session import Selected, Session, Status, Stream, status_of
 from bot.mail.survey import PAGE_UIDS, OnMail, list_mails
 from bot.mail.work import Job, Renumbered, ServerBusy
 from bot.mail.wrap import Wrapped, Wrapping
 
 LISTING = b"UID RFC822.SIZE FLAGS INTERNALDATE"
+PROBED_MAILS = 8  # read again before a target is said to change bytes
 HASHED_AHEAD = 256  # orphans looked at in one go
 
 
@@ -92,14 +93,13 @@ class Reconciler:
                     line.uid,
                     target_uid=uid,
                     sha256=content.sha256 if line.wrapped else line.sha256 or content.sha256,
+                    size_bytes=None if line.wrapped or self.ledger.altered else content.size_bytes,
                     identity=content.identity if self.ledger.altered else None,
                     target_flags=None if flag_set(line.flags) == flag_set(content.flags) else content.flags,
                 )
                 self.ledger.flush()
                 self.found.adopted += line.state != LineState.STORED
-            elif await self._is_second_copy(job, uid, content, same):
-                await self._remove(uid)
-            else:
+            elif not (await self._is_second_copy(job, uid, content, same) and await self._remove(uid)):
                 job.strangers.add(uid)
                 self.found.notes.append(Note(NoteKind.DOUBLE_LISTED, job.name, str(uid)))
 
@@ -131,7 +131,7 @@ class Reconciler:
                 continue
             if Wrapping(line, line.size_bytes).size == content.size_bytes:
                 await open_source(self.source, job.record)
-                if await digest_wrapped(self.source, line) == content.sha256:
+                if await digest_wrapped(self.source, line, line.uid) == content.sha256:
                     same.append(line)
         return same
 
@@ -142,19 +142,33 @@ class Reconciler:
         lines = [
             line
             for line in (*self.ledger.unplaced(job.target), *self.ledger.lines(job.record.id, state=state))
-            if parse_internaldate(line.internal_date) == moment and line.size_bytes <= content.size_bytes
+            if parse_internaldate(line.internal_date) == moment
         ]
         unknown = [line for line in lines if line.identity is None and line.folder_id == job.record.id]
         contents = await self._source_contents(job, unknown)
-        same = [
-            line
-            for line in lines
-            if (line.identity or (contents[line.uid].identity if line.uid in contents else None)) == content.identity
-        ]
+
+        def of(line: Line) -> Content | None:
+            return contents.get(line.uid) if line.folder_id == job.record.id else None
+
+        # The very bytes first: the source may have told an untrue size, or not have answered a moment ago.
+        exact = [line for line in lines if (line.sha256 or ((c := of(line)) and c.sha256)) == content.sha256]
+        if exact:
+            return exact
+        same = [line for line in lines if (line.identity or ((c := of(line)) and c.identity)) == content.identity]
         if same and not self.ledger.altered:
+            if not any(line.state == LineState.STORED for line in same) and await self._keeps_bytes(job):
+                return []  # somebody else's: what we send stays as it is
             self.ledger.set_altered()
             self.found.notes.append(Note(NoteKind.BYTES_CHANGED))
         return same
+
+    async def _keeps_bytes(self, job: Job) -> bool:
+        """Are some mails that we know we stored in the folder still what was sent? False when there are none."""
+        mark = job.record.target_mark
+        owners = self.ledger.owners(job.target, mark, mark + PAGE_UIDS)
+        some = sorted((uid for uid, line in owners.items() if line.sha256), key=lambda uid: owners[uid].size_bytes)
+        contents = await digest_mails(self.target, sorted(some[:PROBED_MAILS]), identify=False)
+        return bool(contents) and all(each.sha256 == owners[uid].sha256 for uid, each in contents.items())
 
     async def _source_contents(self, job: Job, lines: Sequence[Line]) -> dict[int, Content]:
         if not lines:
@@ -179,12 +193,15 @@ class Reconciler:
             for each in kept.values()
         )
 
-    async def _remove(self, uid: int) -> None:
-        """The only deletion there is: one UID, in our own folder (RFC 4315)."""
-        user = self.target.account.user
-        checked(await self.target.send(b"UID STORE %d +FLAGS.SILENT (\\Deleted)" % uid).done, user)
-        checked(await self.target.send(b"UID EXPUNGE %d" % uid).done, user)
+    async def _remove(self, uid: int) -> bool:
+        """The only deletion there is: one UID, in our own folder (RFC 4315). False where the server refuses it."""
+        if not (await self.target.send(b"UID STORE %d +FLAGS.SILENT (\\Deleted)" % uid).done).ok:
+            return False
+        if not (await self.target.send(b"UID EXPUNGE %d" % uid).done).ok:
+            await self.target.send(b"UID STORE %d -FLAGS.SILENT (\\Deleted)" % uid).done
+            return False
         self.found.removed += 1
+        return True
 
     async def rematch_target(self, job: Job, uidvalidity: int, uidnext: int | None) -> None:
         """The target folder has a new UIDVALIDITY: find what is stored there again, from the first UID on."""
@@ -209,7 +226,12 @@ class Reconciler:
                     if (line.folder_id, line.uid) not in owned
                 ]
                 lines.sort(key=lambda line: line.state != LineState.STORED)
-                same = await self._equal(job, lines, content)
+                same = await self._equal(job, [line for line in lines if not line.wrapped], content)
+                same = same or [
+                    line
+                    for line in self.ledger.wrapped(job.target)
+                    if line.sha256 == content.sha256 and (line.folder_id, line.uid) not in owned
+                ]
                 if not same and self.ledger.altered:
                     same = await self._alike(job, content, stored_too=True)
                 for line in same:
@@ -221,39 +243,49 @@ class Reconciler:
         self.ledger.flush(durable=True)
 
     async def renumber_source(self, job: Job, uidvalidity: int, uidnext: int) -> FolderRecord:
-        """The source folder has a new UIDVALIDITY: recognise by size, date and every byte what was stored already."""
-        mails: dict[int, tuple[int, str]] = {}
+        """The source folder has a new UIDVALIDITY: recognise by date and every byte what was stored already."""
+        mails: dict[int, object] = {}
 
         def on_mail(_: WireName, mail: wire.Fetched) -> None:
             if mail.uid is not None:
-                mails[mail.uid] = (mail.size_bytes or 0, mail.internal_date or "")
+                mails[mail.uid] = parse_internaldate(mail.internal_date or "")
 
         told = await self.source.examine(job.source)
         status = Status(told.uidvalidity, told.uidnext or 0, told.exists)
         await list_all(self.source, job.source, status, on_mail)
-        known: dict[tuple[int, object], list[Line]] = {}
+        known: dict[tuple[object, bytes | None], list[int]] = {}
+        attached: dict[object, list[Line]] = {}
+        dates = set()
         for line in self.ledger.lines(job.record.id, state=LineState.STORED):
-            known.setdefault((line.size_bytes, parse_internaldate(line.internal_date)), []).append(line)
-        doubtful = sorted(uid for uid, (size, date) in mails.items() if (size, parse_internaldate(date)) in known)
+            date = parse_internaldate(line.internal_date)
+            dates.add(date)
+            if line.wrapped:
+                attached.setdefault(date, []).append(line)
+            else:
+                known.setdefault((date, line.sha256), []).append(line.uid)
+        doubtful = sorted(uid for uid, date in mails.items() if date in dates)
         await self.source.examine(job.source)
         moved: dict[int, int] = {}
         for start in range(0, len(doubtful), HASHED_AHEAD):
             contents = await digest_mails(self.source, doubtful[start : start + HASHED_AHEAD], whole=True)
             for uid, content in contents.items():
-                size, date = mails[uid]
-                for line in known[size, parse_internaldate(date)]:
-                    if line.uid not in moved and line.sha256 == content.sha256:
+                moment = mails[uid]
+                if old := known.get((moment, content.sha256)):
+                    moved[old.pop(0)] = uid
+                    continue
+                for line in attached.get(moment, []):
+                    if line.uid not in moved and await digest_wrapped(self.source, line, uid) == line.sha256:
                         moved[line.uid] = uid
                         break
         return self.ledger.renumbered(job.record.id, source_uidvalidity=uidvalidity, source_uidnext=uidnext, uids=moved)
 
 
-async def digest_wrapped(source: Session, line: Line) -> bytes | None:
-    """The SHA-256 of a mail of the open folder, wrapped."""
+async def digest_wrapped(source: Session, line: Line, uid: int) -> bytes | None:
+    """The SHA-256 of the mail at `uid` of the open folder, wrapped as `line` says. Raises ServerBusy."""
     found: list[Wrapped] = []
 
     def take(told: wire.Fetched, stream: Stream | None) -> bool:
-        if told.uid != line.uid or told.body is None or found:
+        if told.uid != uid or told.body is None or found:
             return False
         wrapped = Wrapped(line, stream.size if stream is not None else len(told.body))  # type: ignore[arg-type]
         found.append(wrapped)
@@ -263,7 +295,9 @@ async def digest_wrapped(source: Session, line: Line) -> bytes | None:
             wrapped.update(told.body)
         return True
 
-    await source.send(b"UID FETCH %d (UID BODY.PEEK[])" % line.uid, on_fetch=take).done
+    done = await source.send(b"UID FETCH %d (UID BODY.PEEK[])" % uid, on_fetch=take).done
+    if not found and not done.ok and why_refused(done.text) is Refused.BUSY:
+        raise ServerBusy(done.text, mailbox=source.account.user)
     return found[0].sha256() if found else None
 
 

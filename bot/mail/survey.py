@@ -13,6 +13,7 @@ from bot.mail.session import Command, Selected, Session, Status, checked, select
 
 PAGE_UIDS = 5_000  # UIDs asked for in one listing: a range without bounds times out on Exmail
 PAGES_MAX = 1_000
+AGAIN_UIDS = 64  # asked for once more, in one command
 FOLDERS_AHEAD = 16
 
 
@@ -86,15 +87,18 @@ async def list_mails(
     `first` gives the UID to begin with. The result is what EXAMINE told, or the server's text where it refused.
     Raises ConnectionLost.
     """
-    waiting: list[tuple[WireName, Command, list[Command]]] = []
+    waiting: list[tuple[WireName, Command, list[tuple[Page, Command]]]] = []
+    sizeless: dict[WireName, list[int]] = {}
     result: dict[WireName, Selected | str] = {}
 
     async def settle() -> None:
         name, opening, pages = waiting.pop(0)
         try:
             result[name] = selected(await opening.done, session.account.user)
-            for page in pages:
-                checked(await page.done, session.account.user)
+            for page, asked in pages:
+                checked(await asked.done, session.account.user)
+                if wanted := page.end():
+                    sizeless.setdefault(name, []).extend(wanted)
         except CommandRefused as error:
             result[name] = error.text
 
@@ -109,15 +113,27 @@ async def list_mails(
             except CommandRefused as error:
                 result[name] = error.text
                 continue
-        pages = [
-            session.send(b"UID FETCH " + span + b" (" + items + b")", on_fetch=taker(name, opening, on_mail))
-            for span in (spans(begin, status) if status.messages else [])
-        ]
+        pages = []
+        for span in spans(begin, status) if status.messages else []:
+            page = Page(name, opening, on_mail, items)
+            pages.append((page, session.send(b"UID FETCH " + span + b" (" + items + b")", on_fetch=page.take)))
         waiting.append((name, opening, pages))
         if len(waiting) >= FOLDERS_AHEAD:
             await settle()
     while waiting:
         await settle()
+    for name, uids in sizeless.items():  # asked for once more; without a size they are mails all the same
+        opening = session.open_folder(name)
+        for start in range(0, len(uids), AGAIN_UIDS):
+            page = Page(name, opening, on_mail, items)
+            line = b"UID FETCH " + wire.uid_set(sorted(uids)[start : start + AGAIN_UIDS]) + b" (" + items + b")"
+            asked = session.send(line, on_fetch=page.take)
+            try:
+                selected(await opening.done, session.account.user)
+                checked(await asked.done, session.account.user)
+                page.end(sizeless_too=True)
+            except CommandRefused as error:
+                result[name] = error.text
     return result
 
 
@@ -129,14 +145,43 @@ def spans(begin: int, status: Status) -> list[bytes]:
     return [b"%d:%d" % (low, min(low + width, status.uidnext) - 1) for low in range(begin, status.uidnext, width)]
 
 
-def taker(name: WireName, opening: Command, on_mail: OnMail) -> Callable[[wire.Fetched, object], bool]:
-    """Takes the mails of one folder, once the server has really opened it."""
+class Page:
+    """The mails of one listing, once the server has really opened the folder; a mail may come in several answers."""
 
-    def take(told: wire.Fetched, _stream: object) -> bool:
-        if told.uid is None or not opening.done.done() or not opening.done.result().ok:
+    def __init__(self, name: WireName, opening: Command, on_mail: OnMail, items: bytes) -> None:
+        self._name, self._opening, self._on_mail = name, opening, on_mail
+        self._dated, self._flagged = b"INTERNALDATE" in items, b"FLAGS" in items
+        self._told: set[int] = set()
+        self._parts: dict[int, wire.Fetched] = {}
+
+    def take(self, told: wire.Fetched, _stream: object) -> bool:
+        if told.uid is None or not self._opening.done.done() or not self._opening.done.result().ok:
             return False
-        if told.size_bytes is not None:
-            on_mail(name, told)
+        if told.uid in self._told:
+            return True  # news about its flags
+        if (part := self._parts.pop(told.uid, None)) is not None:
+            told.size_bytes = part.size_bytes if told.size_bytes is None else told.size_bytes
+            told.flags = part.flags if told.flags is None else told.flags
+            told.internal_date = part.internal_date if told.internal_date is None else told.internal_date
+        lacks = (self._dated and told.internal_date is None) or (self._flagged and told.flags is None)
+        if told.size_bytes is None or lacks:
+            self._parts[told.uid] = told
+        else:
+            self._tell(told)
         return True
 
-    return take
+    def _tell(self, mail: wire.Fetched) -> None:
+        assert mail.uid is not None  # noqa: S101 - take saw to it
+        self._told.add(mail.uid)
+        self._on_mail(self._name, mail)
+
+    def end(self, *, sizeless_too: bool = False) -> list[int]:
+        """Tell what came in part; the UIDs of which the size is still wanted."""
+        wanted = []
+        for uid, part in self._parts.items():
+            if part.size_bytes is None and not sizeless_too:
+                wanted.append(uid)
+            else:
+                self._tell(part)
+        self._parts, self._told = {}, set()
+        return wanted

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import random
 from dataclasses import dataclass, field
 
 from bot.mail import wire
-from bot.mail.digest import digest_mails
+from bot.mail.digest import Content, digest_mails
+from bot.mail.errors import CommandRefused
 from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
@@ -139,6 +141,7 @@ class Check:
         self.compared = 0
         self.dates_wrong: list[tuple[WireName, Line, str]] = []
         self.keywords_lost: dict[WireName, int] = {}
+        self.unsure: list[tuple[WireName, Line, bytes]] = []  # other bytes, and no identity to compare
         self.delimiters: dict[str, str] = {"source": "/", "target": "/"}
 
     async def run(self) -> Verification:
@@ -163,6 +166,7 @@ class Check:
         for failure in await asyncio.gather(*works, return_exceptions=True):
             if failure is not None:
                 raise failure
+        await self._ask_the_source()
         self._judge_dates()
         checks = []
         for record in self.records:
@@ -321,13 +325,39 @@ class Check:
                 if content is None:
                     self._differs(target, line, "could not be read back")
                     continue
+                same = content.sha256 == line.sha256
+                if not same and self.ledger.altered and line.identity is None:
+                    self.unsure.append((target, line, content.identity))
+                    continue
                 self.tallies[target].hashed += 1
-                if self.ledger.altered:
-                    same = line.identity in (None, content.identity)
-                else:
-                    same = content.sha256 == line.sha256
-                if not same:
+                if not same and (not self.ledger.altered or line.identity != content.identity):
                     self._differs(target, line, "other bytes")
+
+    async def _ask_the_source(self) -> None:
+        """Mails the target has changed and of which the ledger has no identity: is the change one that adds only?"""
+        left: dict[WireName, int] = {}
+        by_folder: dict[int, list[tuple[WireName, Line, bytes]]] = {}
+        for each in self.unsure:
+            by_folder.setdefault(each[1].folder_id, []).append(each)
+        for folder_id, some in by_folder.items():
+            record = next(each for each in self.records if each.id == folder_id)
+            contents: dict[int, Content] = {}
+            uids = sorted(line.uid for _, line, _ in some if not line.wrapped)
+            if self.source is not None and record.current and uids:
+                with contextlib.suppress(CommandRefused, ServerBusy):
+                    told = await self.source.examine(WireName(record.source))
+                    if told.uidvalidity == record.source_uidvalidity:
+                        contents = await digest_mails(self.source, uids)
+            for target, line, identity in some:
+                content = contents.get(line.uid)
+                if content is None or line.wrapped:
+                    left[target] = left.get(target, 0) + 1
+                    continue
+                self.tallies[target].hashed += 1
+                if content.identity != identity:
+                    self._differs(target, line, "other bytes")
+        for target, number in left.items():
+            self.notes.append(Note(NoteKind.NOT_COMPARED, self._name(target, "target"), str(number)))
 
     async def _source_side(self, source: Session) -> None:
         """Does the source show anything that the ledger does not know as stored or refused?"""

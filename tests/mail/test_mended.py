@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from bot.mail.copy import CopyOutcome, Limits, copy_mail
+from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter
 from bot.mail.verify import verify_copy
+from bot.sandbox.mail.boxes import Folder, Message
 from storage.ledger import SqlLedger
 from tests.mail.mailboxes import message
 from tests.mail.middle import Middle
@@ -146,6 +150,156 @@ def test_renumbered_and_busy_doubles_nothing(ledger: SqlLedger, side: str, about
         outcome = await copied_through(here, refusing(here, 1, about), side)
         assert outcome.stored == 0
         assert here.copied() == here.expected()
+        assert await here.verified()
+
+    tried(ledger, story)
+
+
+def planned_again(here: World, uid: int) -> None:
+    """As a killed run leaves it: the mail is in the target, the ledger does not know."""
+    folder = next(each for each in here.ledger.folders() if each.source == "INBOX")
+    with here.ledger._database.begin() as statements:
+        statements.run(
+            "UPDATE copy_ledger SET state = 'planned', target_uid = NULL, sha256 = NULL"
+            " WHERE folder_id = :folder AND uid = :uid",
+            {"folder": folder.id, "uid": uid},
+        )
+
+
+def test_a_target_that_cuts_mails_is_not_verified(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other bytes are forgiven only to a server that adds to a mail; without the source it is said."""
+
+    async def story(here: World) -> None:
+        add = Folder.add
+
+        def cutting(folder: Folder, raw: bytes, *args: Any, **more: Any) -> Message:
+            return add(folder, raw[:200] + b"\r\n" if more.get("appended") and len(raw) > 200 else raw, *args, **more)
+
+        monkeypatch.setattr(Folder, "add", cutting)
+        await here.copy()
+        source, target = here.accounts
+        check = await verify_copy(source, target, ledger=here.ledger)
+        assert not check.ok
+        assert any("other bytes" in each for each in check.differences)
+        check = await verify_copy(None, target, ledger=here.ledger)
+        assert check.hashed < MAILS
+        assert NoteKind.NOT_COMPARED in {each.kind for each in check.notes}
+
+    tried(ledger, story)
+
+
+def test_a_likeness_of_somebody_elses_does_not_blind_the_verification(ledger: SqlLedger) -> None:
+    """Beside mails that are kept byte for byte, one mail that only looks like ours is not ours."""
+
+    async def story(here: World) -> None:
+        await here.copy()
+        folder = here.target.folders[ROOT + "/INBOX"]
+        uid = max(folder.messages)
+        mail = folder.messages[uid]
+        folder.add(b"X-Seen: elsewhere\r\n" + mail.raw, mail.date, mail.flags)
+        folder.expunge(uid)
+        planned_again(here, max(here.source.folders["INBOX"].messages))
+        outcome = await here.copy()
+        assert (outcome.stored, outcome.adopted) == (1, 0)
+        assert not here.ledger.altered
+        assert await here.verified()
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_mail_without_a_size_is_a_mail(ledger: SqlLedger, lasting: bool) -> None:
+    """RFC822.SIZE lacks in one listing, or in all."""
+
+    async def story(here: World) -> None:
+        middle = Middle(here.server.port)
+        left = [2]
+
+        def on_answer(data: bytes) -> bytes:
+            if not (lasting or left[0]):
+                return data
+            found, count = re.subn(rb"(\* 3 FETCH \([^\r]*?)RFC822\.SIZE \d+ ?", rb"\1", data)
+            left[0] -= bool(count)
+            return found
+
+        middle.on_answer = on_answer
+        outcome = await copied_through(here, middle, "source")
+        assert outcome.stored == MAILS
+        assert here.copied() == here.expected()
+        assert await here.verified()
+
+    tried(ledger, story)
+
+
+def test_an_untrue_size_doubles_nothing(ledger: SqlLedger) -> None:
+    """The source tells sizes too large by one; the line dies after appends; later the source is renumbered."""
+
+    async def story(here: World) -> None:
+        def on_answer(data: bytes) -> bytes:
+            return re.sub(rb"RFC822\.SIZE (\d+)", lambda found: b"RFC822.SIZE %d" % (int(found[1]) + 1), data)
+
+        middle = Middle(here.server.port)
+        middle.on_answer = on_answer
+        here.target.faults.arm("drop_after_append", times=2, after=3)
+        outcome = await copied_through(here, middle, "source")
+        assert outcome.finished
+        assert here.copied() == here.expected()
+        assert await here.verified()
+        here.source.faults["uidvalidity_change"] = 1
+        again = Middle(here.server.port)
+        again.on_answer = on_answer
+        assert (await copied_through(here, again, "source")).stored == 0
+        assert here.copied() == here.expected()
+
+    tried(ledger, story)
+
+
+def second_copy(here: World) -> None:
+    """Of the first mail of the inbox, equal in all."""
+    mail = next(iter(here.target.folders[ROOT + "/INBOX"].messages.values()))
+    here.target.put(ROOT + "/INBOX", mail.raw, mail.date, list(mail.flags))
+
+
+def test_a_persons_own_copy_stays_when_no_run_was_killed(ledger: SqlLedger) -> None:
+    async def story(here: World) -> None:
+        await here.copy()
+        second_copy(here)
+        outcome = await here.copy()
+        assert outcome.removed == 0
+        assert NoteKind.DOUBLE_LISTED in {each.kind for each in outcome.notes}
+        here.ledger.begin_run()  # and it was killed
+        assert (await here.copy()).removed == 1
+        assert here.copied() == here.expected()
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize("refused", [b"UID STORE", b"UID EXPUNGE"])
+def test_a_refused_removal_is_listed_and_ends_nothing(ledger: SqlLedger, refused: bytes) -> None:
+    async def story(here: World) -> None:
+        await here.copy()
+        second_copy(here)
+        here.ledger.begin_run()
+        here.source.put("INBOX", message(62, random.Random(8)), NOW)
+        outcome = await copied_through(here, refusing(here, 1, lambda line: line.startswith(refused)), "target")
+        assert outcome.stored == 1
+        assert outcome.removed == 0
+        assert NoteKind.DOUBLE_LISTED in {each.kind for each in outcome.notes}
+        folder = here.target.folders[ROOT + "/INBOX"]
+        assert not any("\\Deleted" in mail.flags for mail in folder.messages.values())
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_an_attached_mail_is_found_again_after_a_renumbering(ledger: SqlLedger, side: str) -> None:
+    async def story(here: World) -> None:
+        here.target.faults["nul_refused"] = True
+        here.source.put("INBOX", b"Subject: odd\r\n\r\na\0b\r\n", NOW)
+        outcome = await copied_through(here, Middle(here.server.port), "source", wrap=True)
+        assert (outcome.stored, len(outcome.wrapped)) == (MAILS + 1, 1)
+        (here.source if side == "source" else here.target).faults["uidvalidity_change"] = 1
+        assert (await copied_through(here, Middle(here.server.port), "source", wrap=True)).stored == 0
         assert await here.verified()
 
     tried(ledger, story)

@@ -41,7 +41,7 @@ HARMLESS = (
     "no_namespace",
     "utf8_closes",
     "literals_everywhere",
-    pytest.param("fetch_split", marks=engine("the pieces of a split FETCH answer are not put together")),
+    "fetch_split",
     "unsolicited_fetch",
     "literal8",
     "subscribe_needed",
@@ -310,13 +310,7 @@ def test_the_whole_mailbox_again_copies_nothing(ledger: SqlLedger) -> None:
     tried(ledger, story)
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        pytest.param(name, marks=engine("a size that is untrue is taken for true") if name == "size" else ())
-        for name in TROUBLES
-    ],
-)
+@pytest.mark.parametrize("trouble", TROUBLES)
 def test_one_mail_in_trouble_costs_nothing_else(ledger: SqlLedger, trouble: str) -> None:
     """Counted and not given, refused, empty, of another size, hanging, breaking the line: listed or copied whole."""
 
