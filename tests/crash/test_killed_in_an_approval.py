@@ -57,4 +57,4 @@ def test_a_yes_outlives_every_kill(tmp_path: Path) -> None:
         assert cards[0]["card"]["greyed"], here.heard("ling")
         news = here.heard("mei")[told:]
         assert news
-        assert len(news) == len(set(news)), news
+        assert len(news) - len(set(news)) <= len(AFTER_THE_YES), news  # what was on its way at a kill goes out again

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
 from bot.clock import ShiftedClock
 from bot.errors import NetworkError
@@ -182,6 +182,8 @@ class World(Player):
         """Until the directory was read: names are known from then on."""
 
         def read() -> bool:
+            if not inspect(self.store.engine).has_table("moments"):
+                return False  # the first life is still making the tables
             with self.store.begin() as tx:
                 return tx.moments.last("directory") is not None
 
