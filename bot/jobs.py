@@ -232,8 +232,10 @@ class Workflows:
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "WARNING",
         }
+        logger = logging.getLogger("dbos")
+        logger.handlers.clear()  # else it writes to the stream of the first start, which may be closed
         dbos = DBOS(config=config)
-        logging.getLogger("dbos").setLevel(logging.WARNING)
+        logger.setLevel(logging.WARNING)
         DBOS.launch()
         look_before_asking(dbos)
         for queue, at_once in (("messages", 8), ("deliveries", 8), ("jobs", 8), ("long_jobs", self._long_jobs_max)):

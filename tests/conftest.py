@@ -73,9 +73,3 @@ def refuse_unless_loopback(event: str, host: str) -> None:
 
 
 sys.addaudithook(_watch)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, else one worker is still at them when the others have long ended."""
-    first = ("tests/crash/", "tests/journeys/")
-    items.sort(key=lambda item: not item.nodeid.startswith(first))
