@@ -26,6 +26,7 @@ from handlers import (
     reassign_steps,
     recycle_bin,
     rescue,
+    rescue_choice,
     verification,
 )
 
@@ -48,6 +49,7 @@ FEATURES = (
     recycle_bin,
     bin_digest,
     rescue,
+    rescue_choice,
     convert,
     lookup,
     help,

@@ -12,7 +12,7 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, from_json, lines, say
 from bot.work import Work
-from handlers import backup, convert, kept_alias, reassign_card, reassign_steps, rescue
+from handlers import backup, convert, kept_alias, reassign_card, reassign_steps, rescue, rescue_choice
 from handlers.copying import KIND, VERIFY_KIND
 from handlers.job_words import OPEN, admin, line_of, state_of, waits_for
 from storage.models import Job, JobState
@@ -20,7 +20,7 @@ from storage.models import Job, JobState
 router = Router()
 work = Work()
 
-SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue.KIND, convert.KIND)
+SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue_choice.KIND, convert.KIND)
 BEFORE_START = ("start", "approval", "access", "preview", "ready")
 
 
@@ -74,7 +74,7 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
         told.append(say("jobs.progress", done=progress["done"], left=progress["left"]))
     if job.kind == reassign_steps.KIND:
         told += reassign_card.details(job)
-    if job.kind == rescue.KIND:
+    if job.kind == rescue_choice.KIND:
         told += rescue.details(job)
     told += trouble_of(ctx, job)
     if job.state in OPEN:
@@ -140,7 +140,7 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
         return reassign_steps.resume(ctx, job_id)
     if job.kind == kept_alias.KIND:
         return kept_alias.add_alias(ctx, job_id)
-    if job.kind == rescue.KIND:
+    if job.kind == rescue_choice.KIND:
         return rescue.again(ctx, job_id)
     if job.kind == convert.KIND:
         return convert.request_convert(

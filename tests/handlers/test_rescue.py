@@ -13,7 +13,19 @@ from bot.mail.counts import OwnFolders
 from bot.mail.errors import LoginRefused
 from bot.words import from_json, say
 from bot.work import JobStep
-from handlers import addresses, approvals, backup, conversion, convert, handovers, jobs, recycle_bin, rescue
+from handlers import (
+    addresses,
+    approvals,
+    backup,
+    conversion,
+    convert,
+    handovers,
+    jobs,
+    recycle_bin,
+    rescue,
+    rescue_choice,
+    rescue_once,
+)
 from storage.models import BinItem, BinSource, BinState, Handover, HandoverState, JobState, Mailbox, MailboxKind
 from storage.store import Store
 from tests.handlers.backup_world import ROLES, World
@@ -32,7 +44,7 @@ class Place(World):
         self.looks = 0
         self.public: str | None = None
         self.owner: str | None = None
-        monkeypatch.setattr(rescue, "own_folders", self.folders)
+        monkeypatch.setattr(rescue_once, "own_folders", self.folders)
         monkeypatch.setattr(conversion, "own_folders", self.folders)
         monkeypatch.setattr(addresses, "seen_public", self.seen)
         monkeypatch.setattr(convert, "owner_now", lambda job, address: self.owner)
@@ -73,7 +85,7 @@ class Place(World):
     def approved(self, job: int, way: str | None = None) -> int:
         """The way is chosen, ling says yes, and the job runs on."""
         if way is not None:
-            self.does("mei", rescue.choose_way, job, way)
+            self.does("mei", rescue_choice.choose_way, job, way)
         self.does("ling", approvals.approve, self.data(job)["approval"])
         self.run(job)
         return job
@@ -141,7 +153,9 @@ def test_the_consoles_copy_counts_when_no_more_mails_come(place: Place) -> None:
     place.nothing_left(job)
     second = place.rescue()
     assert "probably used up" in place.told("mei")[-1]
-    assert "probably used up" in place.does("mei", rescue.choose_way, second, "console")[0], "the console decides"
+    assert "probably used up" in place.does("mei", rescue_choice.choose_way, second, "console")[0], (
+        "the console decides"
+    )
 
 
 def test_a_part_of_a_mailbox_in_the_bin_is_not_taken_for_the_whole(place: Place) -> None:
@@ -301,7 +315,7 @@ def test_cancel_leaves_nothing_behind(place: Place, stage: str) -> None:
         place.leaves()
         job = place.rescue()
     if stage == "approval":
-        place.does("mei", rescue.choose_way, job, "console")
+        place.does("mei", rescue_choice.choose_way, job, "console")
     elif stage in ("once", "convert"):
         place.approved(job, {"once": "console", "convert": "public"}[stage])
     elif stage == "access":
@@ -324,14 +338,14 @@ def test_ways_can_be_changed_and_clicks_repeated(place: Place) -> None:
     job = place.rescue()
     with pytest.raises(UserError, match="already_open"):
         place.does("mei", rescue.request_rescue, "ahing@", SUPPORT, "again")
-    place.does("mei", rescue.choose_way, job, "public")
+    place.does("mei", rescue_choice.choose_way, job, "public")
     with pytest.raises(UserError, match="no_choice"):
-        place.does("mei", rescue.choose_way, job, "public")
+        place.does("mei", rescue_choice.choose_way, job, "public")
     place.approved(job)
     first = place.step(job).id
     with pytest.raises(UserError, match="way_already"):
-        place.does("mei", rescue.choose_way, job, "public")
-    place.does("mei", rescue.choose_way, job, "console")
+        place.does("mei", rescue_choice.choose_way, job, "public")
+    place.does("mei", rescue_choice.choose_way, job, "console")
     place.run(job)
     assert place.state(job) == (JobState.WAITING, "once")
     with place.store.begin() as tx:
@@ -388,7 +402,7 @@ def test_what_was_agreed_to_is_read_again_before_the_console_copies(place: Place
     """More people can read the target since the yes: nothing is asked of the console before another yes."""
     place.leaves()
     job = place.rescue()
-    place.does("mei", rescue.choose_way, job, "console")
+    place.does("mei", rescue_choice.choose_way, job, "console")
     place.does("ling", approvals.approve, place.data(job)["approval"])
     place.opens_to("mei", "tao", "calvin")
     place.run(job)
@@ -399,7 +413,7 @@ def test_what_was_agreed_to_is_read_again_before_the_console_copies(place: Place
     assert place.state(job) == (JobState.WAITING, "once")
     assert place.data(job)["facts"]["readers"] == ["calvin", "mei", "tao"]
     place.opens_to("mei", "tao", "calvin", "lan")
-    place.does("mei", rescue.choose_way, job, "public")
+    place.does("mei", rescue_choice.choose_way, job, "public")
     assert place.state(job) == (JobState.WAITING, "approval"), "the way was changed after the readers were"
     place.opens_to("mei")
     place.does("ling", approvals.approve, place.data(job)["approval"])
@@ -434,7 +448,7 @@ def test_a_yes_to_the_consoles_copy_is_none_to_opening_the_mailbox(place: Place)
     """As a public mailbox the asker can open it: the manager is told, and asked when that comes later."""
     place.leaves()
     job = place.approved(place.rescue(), "console")
-    place.does("mei", rescue.choose_way, job, "public")
+    place.does("mei", rescue_choice.choose_way, job, "public")
     assert place.state(job) == (JobState.WAITING, "approval")
     with place.store.begin() as tx:
         approval = tx.approvals.get(place.data(job)["approval"])
@@ -442,7 +456,7 @@ def test_a_yes_to_the_consoles_copy_is_none_to_opening_the_mailbox(place: Place)
         assert approval.question["values"]["way"]["key"] == "rescue.question_way_public"
     place.approved(job)
     for way, stage in (("console", "once"), ("public", "convert")):  # that yes is one to both
-        place.does("mei", rescue.choose_way, job, way)
+        place.does("mei", rescue_choice.choose_way, job, way)
         place.run(job)
         assert place.state(job) == (JobState.WAITING, stage)
     assert place.audited("approval.asked") == 2
@@ -457,7 +471,7 @@ def test_nobody_sees_who_opens_a_target_the_console_made(place: Place) -> None:
     job = place.newest()
     place.run(job)
     assert "perhaps others" in place.told("mei")[-1]
-    place.does("mei", rescue.choose_way, job, "public")
+    place.does("mei", rescue_choice.choose_way, job, "public")
     with place.store.begin() as tx:
         assert tx.approvals.get(place.data(job)["approval"]).gains is None
 
@@ -498,7 +512,7 @@ def test_one_copy_of_the_console_at_a_time_into_a_target(place: Place) -> None:
     """Nobody could tell the mails of two apart; the other way is free, and when the first is over the copy is, too."""
     place.leaves()
     first = place.rescue()
-    place.does("mei", rescue.choose_way, first, "console")
+    place.does("mei", rescue_choice.choose_way, first, "console")
     with place.store.begin() as tx:
         member = tx.members.find("calvin")
         assert member is not None
@@ -508,10 +522,10 @@ def test_one_copy_of_the_console_at_a_time_into_a_target(place: Place) -> None:
     second = place.newest()
     place.run(second)
     with pytest.raises(UserError, match="once_at_target"):
-        place.does("mei", rescue.choose_way, second, "console")
+        place.does("mei", rescue_choice.choose_way, second, "console")
     place.cancel(first)
     place.run(first)
-    place.does("mei", rescue.choose_way, second, "console")
+    place.does("mei", rescue_choice.choose_way, second, "console")
 
 
 def test_a_backup_that_rescues_can_be_tried_again_until_it_is_complete(place: Place) -> None:
