@@ -8,6 +8,7 @@ can open it enters a client password on his page, and nobody can log in to a mai
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -119,17 +120,6 @@ def login_refused(job: JobContext, side: Side, box: Mailbox, error: LoginRefused
 # --- the console's step ----------------------------------------------------------------------------------------------
 
 
-def current(step: JobStep, stage: str) -> Handover | None:
-    """The handover of a stage, if it was asked for."""
-    handover_id = (step.job.data.get("handovers") or {}).get(stage)
-    return step.tx.handovers.get(int(handover_id)) if handover_id is not None else None
-
-
-def remember(step: JobStep, stage: str, handover: Handover) -> None:
-    """The handover of a stage was asked for."""
-    step.put(handovers={**(step.job.data.get("handovers") or {}), stage: handover.id})
-
-
 def deadline(step: JobStep, item: BinItem | None) -> datetime:
     """Until when a console step makes sense: never longer than the mailbox is there."""
     wanted = step.now + WITHIN
@@ -141,7 +131,7 @@ def ask_for_it(step: JobStep, item: BinItem | None, why: Words) -> None:
     data, asker = step.job.data, step.job.asked_by
     address, name = str(data["source_address"]), public_name(data)
     member = step.directory.name(asker)
-    handover = handovers.ask_for(
+    handovers.ask_for(
         step,
         title=say("conversion.title", address=address),
         why=why,
@@ -157,7 +147,6 @@ def ask_for_it(step: JobStep, item: BinItem | None, why: Words) -> None:
         stage="convert",
         seen_before=evidence(step.now, Look(False, say("conversion.saw_bin", address=address), {address: "bin"})),
     )
-    remember(step, "convert", handover)
 
 
 def public_name(data: dict[str, Any]) -> str:
@@ -242,3 +231,39 @@ def next_stage(tx: Transaction, job: Job, stage: str) -> str | None:
         return stage
     proof = job.stage == "convert" or (job.stage == "access" and refused_sides(job))  # somebody else can open it now
     return "convert" if proof and wants_proof(job.data, handover) else None
+
+
+# --- what a rescue and a conversion have in common -------------------------------------------------------------------
+
+
+def entry_of(tx: Transaction, data: Mapping[str, Any]) -> BinItem | None:
+    """The entry of the book that a job is about, once the mailbox lies in the bin."""
+    return tx.recycle_bin.find(int(data["item"])) if data.get("item") is not None else None
+
+
+def clean_up(job: JobContext, finish: Callable[[JobStep], None]) -> None:
+    """No key is left behind; what could not be deleted is told to the asker and to all admins. Then it ends."""
+    problems = access.give_back(job.services, job.job_id)
+    with job.begin() as step:
+        for problem in problems:
+            step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
+        finish(step)
+
+
+def failed(
+    step: JobStep, words: Words, stop: Callable[[JobStep, Words], None], finish: Callable[[JobStep], None]
+) -> None:
+    """It cannot go on; in its cleanup it just ends, and what is left of keys is tried again every hour."""
+    if step.job.stage != "cleanup":
+        stop(step, words)
+        return
+    finish(step)
+    step.job.error = step.job.error or words.text("en")
+
+
+def nobody_waits(step: JobStep) -> None:
+    """No question and no console step is open any more, and the book is told where the mailbox is."""
+    step.tx.approvals.void(step.job.id)
+    step.say(*handovers.withdraw(step.tx, step.job.id))
+    not_seen(step.tx, step.job.data)
+    out_of_bin(step, entry_of(step.tx, step.job.data), step.job.kind)

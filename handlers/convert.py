@@ -7,7 +7,6 @@ console makes it public (`conversion.py`). Stages: start, approval (his manager'
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bot.context import Context, Missing
@@ -16,9 +15,9 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import access, addresses, approvals, conversion, copying, handovers, recycle_bin
+from handlers import addresses, approvals, conversion, copying, handovers, into_bin, recycle_bin
 from handlers.backup_access import get_access
-from handlers.handovers import Check, Look, evidence, owner_now
+from handlers.handovers import Look, evidence, owner_now
 from storage.handovers import OPEN as STILL_OPEN
 from storage.models import (
     Approval,
@@ -26,7 +25,6 @@ from storage.models import (
     BinItem,
     BinSource,
     BinState,
-    Handover,
     HandoverState,
     Job,
     JobState,
@@ -34,7 +32,7 @@ from storage.models import (
 )
 
 if TYPE_CHECKING:
-    from storage.store import Transaction
+    pass
 
 router = Router()
 work = Work()
@@ -197,14 +195,18 @@ def reclaim(job: JobContext) -> None:
     asked = job.data["handovers"].get("reclaim") is not None
     now = owner if asked else owner_now(job, address)
     with job.begin() as step:
-        data, handover = step.job.data, conversion.current(step, "reclaim")
+        data, handover = step.job.data, handovers.of_stage(step, "reclaim")
         if handover is None and now != owner:
             found = step.directory.name(now) if now is not None else "-"
             stop(step, say("convert.owner_changed", address=address, before=data["owner_name"], after=found))
         elif handover is None:
             ask_to_reclaim(step, address, owner)
         elif handover.state is HandoverState.DONE:
-            into_book(step, address, owner, handover)
+            item = into_bin.into_book(
+                step, address=address, mailbox_id=data["box"], owner=owner, source=BinSource.RECLAIMED,
+                since=into_bin.last_seen(handover, str(data["seen_at"])),
+            )  # fmt: skip
+            step.put(item=item.id)
             step.go("convert")
         elif handover.state in STILL_OPEN:
             step.tx.jobs.wait(step.job, "reclaim", expires_at=None)
@@ -218,41 +220,18 @@ def ask_to_reclaim(step: JobStep, address: str, owner: str) -> None:
     by = step.directory.name(str(data["approved_by"]))
     step.say(Text(owner, say("convert.to_owner", address=address, reason=data["reason"], by=by)))
     saw = say("handovers.saw_owner", address=address, owner=data["owner_name"])
-    handover = handovers.ask_for(
-        step,
-        title=say("reassign.reclaim_title", address=address, owner=data["owner_name"]),
+    into_bin.ask_to_reclaim(
+        step, address=address, owner=owner, owner_name=str(data["owner_name"]),
         why=say("convert.reclaim_why", number=step.job.id),
-        how=[
-            say("reassign.path"),
-            say("reassign.reclaim_how", owner=data["owner_name"]),
-            say("reassign.no_delete"),
-        ],
-        values=[address],
-        check=Check("owner_is_not", {"address": address, "userid": owner}),
-        deadline_at=step.now + conversion.WITHIN,
-        stage="reclaim",
         seen_before=evidence(step.now, Look(False, saw, {address: owner})),
-    )
-    conversion.remember(step, "reclaim", handover)
-
-
-def into_book(step: JobStep, address: str, owner: str, handover: Handover) -> None:
-    """It lies in the bin since it was last seen with its owner."""
-    data = step.job.data
-    since = datetime.fromisoformat(handover.before["at"] if handover.before is not None else data["seen_at"])
-    box = step.tx.mailboxes.get(int(data["box"])) if data["box"] is not None else None
-    item = recycle_bin.enter(
-        step.tx, step.services.settings, source=BinSource.RECLAIMED, known_from=KIND, box=box, address=address,
-        owner=step.tx.members.find(owner), added_by=step.job.asked_by, entered_at=since,
-    ) or step.tx.recycle_bin.waiting_at(address)  # fmt: skip
-    step.put(item=item.id if item is not None else None)
+    )  # fmt: skip
 
 
 def convert(job: JobContext) -> None:
     """转为公共邮箱, seen by the mail API or by a login."""
     with job.begin() as step:
-        data, item = step.job.data, entry_of(step.tx, step.job)
-        handover = conversion.current(step, "convert")
+        data, item = step.job.data, conversion.entry_of(step.tx, step.job.data)
+        handover = handovers.of_stage(step, "convert")
         if handover is None:
             conversion.ask_for_it(step, item, say("convert.convert_why", number=step.job.id))
             return
@@ -269,11 +248,6 @@ def convert(job: JobContext) -> None:
             copying.end_with(step, "done")
 
 
-def entry_of(tx: Transaction, job: Job) -> BinItem | None:
-    """Its entry of the book, once it lies in the bin."""
-    return tx.recycle_bin.find(int(job.data["item"])) if job.data.get("item") is not None else None
-
-
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
@@ -288,7 +262,7 @@ def stop(step: JobStep, why: Words) -> None:
 
 def left_in_bin(step: JobStep) -> list[Words]:
     """Until when the mailbox lies in the bin, if it does."""
-    item = entry_of(step.tx, step.job)
+    item = conversion.entry_of(step.tx, step.job.data)
     if item is None or item.state is not BinState.WAITING or step.job.data.get("converted_at"):
         return []
     return [recycle_bin.deleted_words(item, step.services.settings.zone)]
@@ -296,30 +270,19 @@ def left_in_bin(step: JobStep) -> list[Words]:
 
 @work.failed(KIND)
 def failed(step: JobStep, words: Words) -> None:
-    """It cannot go on; in its cleanup it just ends, and what is left of keys is tried again every hour."""
-    if step.job.stage == "cleanup":
-        finish(step)
-        step.job.error = step.job.error or words.text("en")
-        return
-    stop(step, words)
+    """It cannot go on."""
+    conversion.failed(step, words, stop, finish)
 
 
 def clean_up(job: JobContext) -> None:
     """No key and no open console step is left behind; the book says that it left the bin, if it was seen."""
-    problems = access.give_back(job.services, job.job_id)
-    with job.begin() as step:
-        for problem in problems:
-            step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
-        finish(step)
+    conversion.clean_up(job, finish)
 
 
 def finish(step: JobStep) -> None:
     """Nothing waits for anybody any more, the book is told the truth, and the job has its ending."""
     data, ending = step.job.data, str(step.job.data.get("ending") or "failed")
-    step.tx.approvals.void(step.job.id)
-    step.say(*handovers.withdraw(step.tx, step.job.id))
-    conversion.not_seen(step.tx, data)
-    conversion.out_of_bin(step, entry_of(step.tx, step.job), KIND)
+    conversion.nobody_waits(step)
     if ending in ("cancelled", "expired", "rejected", "too_late"):
         words = say(f"convert.ended_{ending}", number=step.job.id, address=data["source_address"])
         step.say(Text(step.job.asked_by, lines(words, *left_in_bin(step))))
@@ -336,7 +299,7 @@ def watch(sweep: SweepStep) -> None:
         if job.state is not JobState.WAITING:
             continue
         item, stage = (
-            entry_of(tx, job),
+            conversion.entry_of(tx, job.data),
             conversion.next_stage(tx, job, job.stage if job.stage != "access" else "convert"),
         )
         ending = None

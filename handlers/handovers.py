@@ -179,6 +179,7 @@ def ask_for(
 ) -> Handover:
     """
     Ask an admin (the job's asker) for a console step; the job waits, and is woken at `stage` when that is over.
+    It is kept under its stage, see `of_stage`.
 
     `seen_before` is evidence of how things stood, with its time, as `evidence` writes it. The caller looks at
     `handover.state` when woken: done, or expired.
@@ -197,10 +198,17 @@ def ask_for(
         "bot", "handover.asked", f"handover {handover.id}", job=step.job.id, of=admin, title=title.text("en"),
         check=check.name, args=dict(check.args),
     )  # fmt: skip
+    step.put(handovers={**(step.job.data.get("handovers") or {}), stage: handover.id})
     step.tx.jobs.wait(step.job, stage, expires_at=None)
     step.say(*shown_in_full(handover, admin, step.services.settings.zone))
     step.start(poll)
     return handover
+
+
+def of_stage(step: JobStep, stage: str) -> Handover | None:
+    """The handover that the job asked for at a stage, if it did."""
+    handover_id = (step.job.data.get("handovers") or {}).get(stage)
+    return step.tx.handovers.get(int(handover_id)) if handover_id is not None else None
 
 
 def evidence(now: datetime, look: Look) -> dict[str, Any]:

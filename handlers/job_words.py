@@ -11,10 +11,10 @@ from bot.words import Words, from_json, say
 from handlers.access import page_for, refused_sides
 from handlers.copying import OPENING_KINDS, mintable, sides_of
 from storage import handovers
+from storage.jobs import OPEN
 from storage.links import LINK_LIFE
 from storage.models import Job, JobState, Mailbox
 
-OPEN = (JobState.WAITING, JobState.DUE)
 LATER = timedelta(minutes=1)  # due later than that: it waits for a moment, it is not at work
 
 

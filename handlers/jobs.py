@@ -14,7 +14,8 @@ from bot.words import Words, from_json, lines, say
 from bot.work import Work
 from handlers import backup, convert, kept_alias, reassign_card, reassign_steps, rescue, rescue_choice
 from handlers.copying import KIND, VERIFY_KIND
-from handlers.job_words import OPEN, admin, line_of, state_of, waits_for
+from handlers.job_words import admin, line_of, state_of, waits_for
+from storage.jobs import OPEN
 from storage.models import Job, JobState
 
 router = Router()

@@ -25,6 +25,7 @@ from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import addresses, approvals
 from handlers.handovers import name_of, owner_now
 from handlers.reassign_card import day
+from storage.jobs import OPEN
 from storage.models import Approval, ApprovalStatus, BinState, Job, JobState
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ LOOK_AGAIN = timedelta(hours=1)
 TRY_AGAIN = (timedelta(days=1), timedelta(days=2), timedelta(days=4), timedelta(days=8))
 TAKEN = frozenset({60143, 60145})  # not an address of the corp, or somebody's: the bin's, too
 NO_OTHERS = frozenset({"none", "无", "没有"})
-OPEN = (JobState.WAITING, JobState.DUE)
 
 
 def keep(step: JobStep, *, address: str, mailbox: str, owner: str, reassign: int) -> Job:

@@ -112,7 +112,7 @@ def turn(job: JobContext) -> None:
     """One turn, by its stage. A wish to cancel is honoured between turns, after what was done in the console."""
     if job.stage not in ("finish", "cleanup"):  # once it is assigned there is nothing left to cancel
         with job.begin() as step:
-            handover = reassign_steps.current(step, job.stage)
+            handover = handovers.of_stage(step, job.stage)
             done = handover is not None and handover.state is HandoverState.DONE
             if step.job.cancel_asked_by is not None and not done:
                 end_with(step, "cancelled")

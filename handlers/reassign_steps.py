@@ -16,10 +16,11 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import addresses, copying, handovers, kept_alias, recycle_bin
+from handlers import addresses, copying, handovers, into_bin, kept_alias, recycle_bin
 from handlers.handovers import Check, Look, evidence, moment, owner_now
 from handlers.reassign_card import alias_later, day, gone, known_card, lost, put_away, so_far, what
 from storage.handovers import OPEN as STILL_OPEN
+from storage.jobs import OPEN
 from storage.models import ApprovalStatus, BinSource, BinState, Handover, HandoverState, Job, JobState
 
 router = Router()
@@ -27,10 +28,8 @@ work = Work()
 
 KIND = "reassign"
 PREPARE_WITHIN = timedelta(days=14)
-RECLAIM_WITHIN = timedelta(days=14)
 ASSIGN_WITHIN = timedelta(days=14)  # if we do not know when the bin deletes it
 STEPS = ("prepare", "facts", "reclaim", "assign", "finish")  # behind the manager's yes: here `resume` goes on
-OPEN = (JobState.WAITING, JobState.DUE)
 
 
 def known_job(ctx: Context, job_id: int) -> Job:
@@ -260,17 +259,6 @@ def void(step: JobStep, now: dict[str, Any]) -> None:
     end_with(step, "void")
 
 
-def current(step: JobStep, stage: str) -> Handover | None:
-    """The handover of a stage, if it was asked for."""
-    handover_id = step.job.data["handovers"].get(stage)
-    return step.tx.handovers.get(int(handover_id)) if handover_id is not None else None
-
-
-def asked(step: JobStep, stage: str, handover: Handover) -> None:
-    """Remember the handover of a stage."""
-    step.put(handovers={**step.job.data["handovers"], stage: handover.id})
-
-
 def still_open(step: JobStep, stage: str, handover: Handover) -> bool:
     """Whether a handover is not done: then the job waits on, or it was too late and that is said."""
     if handover.state is HandoverState.DONE:
@@ -287,29 +275,18 @@ def reclaim(job: JobContext) -> None:
     with job.begin() as step:
         data = step.job.data
         address, owner = str(data["source_address"]), str(data["owner"])
-        handover = current(step, "reclaim")
+        handover = handovers.of_stage(step, "reclaim")
         if handover is None:
             words = say(
                 "reassign.to_owner", address=address, name=data["new_name"], reason=data["reason"],
                 by=step.directory.name(str(data["approved_by"])),
             )  # fmt: skip
             step.say(Text(owner, words))
-            handover = handovers.ask_for(
-                step,
-                title=say("reassign.reclaim_title", address=address, owner=data["owner_name"]),
+            into_bin.ask_to_reclaim(
+                step, address=address, owner=owner, owner_name=str(data["owner_name"]),
                 why=say("reassign.reclaim_why", number=job.job_id, name=data["new_name"]),
-                how=[
-                    say("reassign.path"),
-                    say("reassign.reclaim_how", owner=data["owner_name"]),
-                    say("reassign.no_delete"),
-                ],
-                values=[address],
-                check=Check("owner_is_not", {"address": address, "userid": owner}),
-                deadline_at=step.now + RECLAIM_WITHIN,
-                stage="reclaim",
                 seen_before=data["before"]["source"],
-            )
-            asked(step, "reclaim", handover)
+            )  # fmt: skip
             return
         if still_open(step, "reclaim", handover):
             return
@@ -322,10 +299,10 @@ def reclaimed(step: JobStep, handover: Handover) -> datetime:
     """It was seen to be taken off its owner: into the book; when it is deleted."""
     data = step.job.data
     address, owner = str(data["source_address"]), str(data["owner"])
-    last_seen = datetime.fromisoformat((handover.before or data["before"]["source"])["at"])
-    deletes_at = into_book(
-        step, address=address, mailbox_id=data["source"], owner=owner, source=BinSource.RECLAIMED, since=last_seen
-    )
+    deletes_at = into_bin.into_book(
+        step, address=address, mailbox_id=data["source"], owner=owner, source=BinSource.RECLAIMED,
+        since=into_bin.last_seen(handover, data["before"]["source"]["at"]),
+    ).deletes_at  # fmt: skip
     step.put(source_deletes_at=deletes_at.isoformat())
     did(step, say("reassign.did_reclaim", address=address, owner=data["owner_name"], handover=handover.id))
     return deletes_at
@@ -336,12 +313,12 @@ def assign(job: JobContext) -> None:
     with job.begin() as step:
         data, params = step.job.data, step.job.params
         address, displaced = str(data["source_address"]), data["displaced"]
-        handover = current(step, "assign")
+        handover = handovers.of_stage(step, "assign")
         if handover is None:
             item = step.tx.recycle_bin.waiting_at(address)
             deadline = item.deletes_at if item is not None else step.now + ASSIGN_WITHIN
             values = [address, str(data["new_name"])]
-            handover = handovers.ask_for(
+            handovers.ask_for(
                 step,
                 title=say("reassign.assign_title", address=address, name=data["new_name"]),
                 why=say("reassign.assign_why", number=job.job_id, lost=lost(data)),
@@ -352,7 +329,6 @@ def assign(job: JobContext) -> None:
                 stage="assign",
                 seen_before=data["before"]["target"],
             )
-            asked(step, "assign", handover)
             return
         if still_open(step, "assign", handover):
             return
@@ -367,25 +343,11 @@ def assigned(step: JobStep, handover: Handover) -> None:
     did(step, say("reassign.did_assign", address=address, name=data["new_name"], handover=handover.id))
     out_of_book(step, address, by=step.job.asked_by, handover=handover)
     if displaced is not None:
-        last_seen = datetime.fromisoformat((handover.before or data["before"]["target"])["at"])
-        deletes_at = into_book(
+        item = into_bin.into_book(
             step, address=str(displaced), mailbox_id=data["target"], owner=str(step.job.params["new_owner"]),
-            source=BinSource.REPLACED, since=last_seen,
+            source=BinSource.REPLACED, since=into_bin.last_seen(handover, data["before"]["target"]["at"]),
         )  # fmt: skip
-        step.put(deletes_on=day(deletes_at))
-
-
-def into_book(
-    step: JobStep, *, address: str, mailbox_id: int | None, owner: str, source: BinSource, since: datetime
-) -> datetime:
-    """An entry of the recycle bin's book, from when it was last seen elsewhere; when it is deleted there."""
-    settings = step.services.settings
-    box = step.tx.mailboxes.get(mailbox_id) if mailbox_id is not None else None
-    item = recycle_bin.enter(
-        step.tx, settings, source=source, known_from=KIND, box=box, address=address,
-        owner=step.tx.members.find(owner), added_by=step.job.asked_by, entered_at=since,
-    ) or step.tx.recycle_bin.waiting_at(address)  # fmt: skip
-    return item.deletes_at if item is not None else recycle_bin.deletion_of(since, settings.bot_bin_days)
+        step.put(deletes_on=day(item.deletes_at))
 
 
 def out_of_book(step: JobStep, address: str, *, by: str, handover: Handover) -> None:

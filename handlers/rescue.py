@@ -21,18 +21,15 @@ from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import (
-    access,
     addresses,
     approvals,
     conversion,
     copying,
-    handovers,
     recycle_bin,
     rescue_once,
     rescue_public,
 )
 from handlers.backup_access import get_access
-from handlers.job_words import OPEN
 from handlers.rescue_choice import (
     CHOOSING,
     KIND,
@@ -45,6 +42,7 @@ from handlers.rescue_choice import (
     who_may,
 )
 from handlers.rescue_public import ending_of
+from storage.jobs import OPEN
 from storage.models import (
     ApprovalStatus,
     BinItem,
@@ -184,33 +182,22 @@ def again(ctx: Context, job_id: int) -> list[Reply]:
 
 @work.failed(KIND)
 def failed(step: JobStep, words: Words) -> None:
-    """It cannot go on; in its cleanup it just ends, and what is left of keys is tried again every hour."""
-    if step.job.stage == "cleanup":
-        finish(step)
-        step.job.error = step.job.error or words.text("en")
-        return
-    stop(step, words)
+    """It cannot go on."""
+    conversion.failed(step, words, stop, finish)
 
 
 def clean_up(job: JobContext) -> None:
     """No key and no open console step is left behind; then it has its ending, and the book is told the truth."""
-    problems = access.give_back(job.services, job.job_id)
-    with job.begin() as step:
-        for problem in problems:
-            step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
-        finish(step)
+    conversion.clean_up(job, finish)
 
 
 def finish(step: JobStep) -> None:
     """Nothing waits for anybody any more, the book is told the truth, and the job has its ending."""
     data, ending = step.job.data, str(step.job.data.get("ending") or "failed")
-    step.tx.approvals.void(step.job.id)
-    step.say(*handovers.withdraw(step.tx, step.job.id))
+    conversion.nobody_waits(step)
     step.say(*put_away(step.tx, step.job, say(f"jobs.ended_{ending}")))
     end_child(step)
-    conversion.not_seen(step.tx, data)
     item = entry_of(step.tx, data)
-    conversion.out_of_bin(step, item, KIND)
     if ending in ("cancelled", "expired", "rejected", "too_late", "over"):
         words = say(f"rescue.ended_{ending}", number=step.job.id, address=data["source_address"])
         still = [recycle_bin.deleted_words(item, step.services.settings.zone)]

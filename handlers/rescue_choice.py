@@ -46,7 +46,7 @@ HURRY = timedelta(days=1)  # nearer to the deletion than that, the console's cop
 
 def entry_of(tx: Transaction, data: Mapping[str, Any]) -> BinItem:
     """The entry of the book that is rescued."""
-    item = tx.recycle_bin.find(int(data["item"]))
+    item = conversion.entry_of(tx, data)
     assert item is not None  # noqa: S101 (entries are never deleted)
     return item
 

@@ -72,7 +72,7 @@ def once(job: JobContext) -> None:
     """备份邮件, the console's own: asked for, seen at the target, and called what it is."""
     with job.begin() as step:
         item = entry_of(step.tx, step.job.data)
-        handover = conversion.current(step, "once")
+        handover = handovers.of_stage(step, "once")
         if handover is None:
             if still_agreed(step, item):
                 ask_for_copy(step, item)
@@ -89,7 +89,7 @@ def ask_for_copy(step: JobStep, item: BinItem) -> None:
     data = step.job.data
     address, target = str(item.address), str(data["target_address"])
     mails = sum(data["before"].values())
-    handover = handovers.ask_for(
+    handovers.ask_for(
         step,
         title=say("rescue.once_title", address=address, target=target),
         why=say("rescue.once_why", number=step.job.id, moment=recycle_bin.moment_of(item)),
@@ -105,7 +105,6 @@ def ask_for_copy(step: JobStep, item: BinItem) -> None:
         stage="once",
         seen_before=evidence(step.now, Look(False, say("rescue.saw_before", target=target, count=mails), {"mails": 0})),
     )
-    conversion.remember(step, "once", handover)
 
 
 @check("copied_once")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from bot.replies import Text
 from bot.words import say
 from bot.work import JobContext, JobStep
-from handlers import conversion, copying, recycle_bin
-from handlers.job_words import OPEN
+from handlers import conversion, copying, handovers, recycle_bin
 from handlers.rescue_choice import (
     entry_of,
     not_in_time,
     still_agreed,
 )
+from storage.jobs import OPEN
 from storage.models import (
     BinState,
     Job,
@@ -34,7 +34,7 @@ def convert(job: JobContext) -> None:
     """转为公共邮箱, seen by the mail API or by a login; from then on nothing deletes it."""
     with job.begin() as step:
         item = entry_of(step.tx, step.job.data)
-        handover = conversion.current(step, "convert")
+        handover = handovers.of_stage(step, "convert")
         if handover is None:
             if not still_agreed(step, item):
                 return
