@@ -8,18 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.grammar import (
-    STEPS_MAX,
-    CommandSpec,
-    Grammar,
-    Line,
-    NotUnderstood,
-    PatternError,
-    _Attempt,
-    clash,
-    compile_pattern,
-    quoted,
-)
+from bot.grammar import CommandSpec, Grammar, NotUnderstood, PatternError, clash, compile_pattern, quoted
+from bot.grammar.attempt import STEPS_MAX, Attempt
+from bot.grammar.line import Line
 from bot.words import LANGUAGES
 
 COMMANDS = {
@@ -639,11 +630,11 @@ def test_a_hostile_line_costs_little(line):
     """Counted in steps of the matcher, not in seconds; the bound itself is a last resort nobody should meet."""
     for spec in SPECS:
         for pattern in spec.patterns:
-            assert _Attempt(Line(line), compile_pattern(pattern)).steps < STEPS_MAX / 4
+            assert Attempt(Line(line), compile_pattern(pattern)).steps < STEPS_MAX / 4
 
 
 def test_the_bound_on_steps_holds(monkeypatch):
-    monkeypatch.setattr("bot.grammar.STEPS_MAX", 3)
-    attempt = _Attempt(Line("backup a to b because c"), compile_pattern("backup {a} [to {b}] [because {c:text}]"))
+    monkeypatch.setattr("bot.grammar.attempt.STEPS_MAX", 3)
+    attempt = Attempt(Line("backup a to b because c"), compile_pattern("backup {a} [to {b}] [because {c:text}]"))
     assert attempt.best is None
     assert attempt.steps < 40
