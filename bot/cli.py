@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 EXIT_USAGE = 2
 
 
 def moment(typed: str) -> datetime:
     """A moment, in Shanghai's time unless it says otherwise; ValueError when it is none."""
+    from zoneinfo import ZoneInfo
+
     given = datetime.fromisoformat(typed)
     return given if given.tzinfo else given.replace(tzinfo=ZoneInfo("Asia/Shanghai"))
 

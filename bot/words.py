@@ -8,16 +8,15 @@ knows the reader turns them into text.
 
 from __future__ import annotations
 
-import string
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
+CATALOGUE = Path(__file__).with_name("catalogue")
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Words:
     def text(self, language: Language) -> str:
         """The sentence for a reader of `language`."""
         values = {name: rendered(value, language) for name, value in self.values.items()}
-        return catalogue()[self.key][language].format(**values)
+        return sentence(self.key)[language].format(**values)
 
     def __str__(self) -> str:
         return self.text("en")
@@ -61,8 +60,9 @@ def say(key: str, /, **values: object) -> Words:
 
 def fields(key: str) -> set[str]:
     """The names a sentence wants values for, in either language."""
-    sentence = catalogue()[key]
-    return {name for text in sentence.values() for _, name, _, _ in string.Formatter().parse(text) if name}
+    import string  # here, so that a bare copy starts without
+
+    return {name for text in sentence(key).values() for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
 def rendered(value: object, language: Language) -> object:
@@ -102,13 +102,23 @@ def restored(value: Any) -> Any:
     return [restored(each) for each in value] if isinstance(value, list) else value
 
 
+def sentence(key: str) -> dict[str, str]:
+    """The sentence under `key` by language. Raises KeyError."""
+    return of_feature(key.partition(".")[0])[key]
+
+
+@cache
+def of_feature(feature: str) -> dict[str, dict[str, str]]:
+    """The sentences of one file by key: a bare copy says something of mail only, and need not wait for the others."""
+    import tomllib  # nor for this when it says nothing
+
+    file = CATALOGUE / f"{feature}.toml"
+    found = tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return {f"{feature}.{name}": sentence for name, sentence in found.items()}
+
+
 @cache
 def catalogue() -> dict[str, dict[str, str]]:
     """All sentences by key (`file.name`), each a mapping of language to text."""
-    sentences: dict[str, dict[str, str]] = {}
-    folder = resources.files("bot") / "catalogue"
-    for file in sorted(folder.iterdir(), key=lambda each: each.name):
-        if file.name.endswith(".toml"):
-            for name, sentence in tomllib.loads(file.read_text("utf-8")).items():
-                sentences[f"{file.name.removesuffix('.toml')}.{name}"] = sentence
-    return sentences
+    files = sorted(CATALOGUE.glob("*.toml"))
+    return {key: sentence for file in files for key, sentence in of_feature(file.stem).items()}

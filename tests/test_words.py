@@ -18,7 +18,7 @@ SENTENCES = {
 @pytest.fixture(autouse=True)
 def sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalogue of our own."""
-    monkeypatch.setattr(words, "catalogue", lambda: SENTENCES)
+    monkeypatch.setattr(words, "of_feature", lambda feature: SENTENCES)
 
 
 def made(key: str, **values: object) -> Words:

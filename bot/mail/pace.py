@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -86,6 +85,8 @@ class Governor:
         self._growing, self._began = False, None
         pause = asked_pause(text)
         if pause is None:
+            import random  # here: few copies need it
+
             pause = self._back_off * random.uniform(0.8, 1.2)
             self._back_off = min(self._back_off * 2, BACK_OFF_SECONDS_MAX)
         self.not_before = now + pause

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import email.errors
-import email.header
 import re
 from datetime import date, datetime, timedelta, timezone
 from enum import StrEnum
@@ -218,6 +216,9 @@ def why_refused(text: str) -> Refused:
 
 def header_of(raw: bytes, name: str) -> str:
     """A header's value decoded for display, empty when there is none; never an error, whatever the bytes."""
+    import email.errors  # here, like all that few copies need: a copy is quick to start
+    import email.header
+
     block = re.split(rb"\r?\n\r?\n", raw[:65_536], maxsplit=1)[0]
     match = re.search(rb"(?im)^" + name.encode("ascii") + rb":[ \t]*(.*(?:\r?\n[ \t].*)*)", block)
     if not match:

@@ -9,7 +9,6 @@ so that what a killed run stored is found again.
 from __future__ import annotations
 
 import base64
-import email.utils
 import hashlib
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,6 +30,8 @@ class Wrapping:
 
     @cached_property
     def head(self) -> bytes:
+        import email.utils  # here: few copies need it
+
         words = say("mail.wrapped", detail=self._line.detail or "?")
         text = "\r\n".join(words.text(language) for language in LANGUAGES)
         moment = parse_internaldate(self._line.internal_date) or datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -110,7 +109,10 @@ class Bench:
             pid = self.server.profiles[profile].pid
             before = process.tree_cpu(pid)
             run = process.run(
-                command.argv, env={**os.environ, **command.env}, scratch=Path(scratch), seconds_max=SECONDS_MAX
+                command.argv,
+                env={**process.environment(), **command.env},
+                scratch=Path(scratch),
+                seconds_max=SECONDS_MAX,
             )
         measured = found[copier.name] or Measured()
         found[copier.name] = measured
@@ -284,7 +286,15 @@ def plan(source: MailAccount, target: MailAccount) -> dict[str, float]:
     """`tests.bench.planning` in a process of its own."""
     argv = [sys.executable, "-m", "tests.bench.planning"]
     argv += [str(source.port), source.user, str(target.port), target.user, PASSWORD]
-    done = subprocess.run(argv, cwd=process.ROOT, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    done = subprocess.run(
+        argv,
+        cwd=process.ROOT,
+        env=process.environment(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     values: dict[str, float] = json.loads(done.stdout)
     return values
@@ -314,7 +324,7 @@ def huge(bench: Bench) -> Table:
         with scripted(count) as source, scripted(0) as target, tempfile.TemporaryDirectory() as scratch:
             command = ours(1, 2).make(source, target, Path(scratch))
             assert command is not None
-            env = {**os.environ, **command.env}
+            env = {**process.environment(), **command.env}
             run = process.run(command.argv, env=env, scratch=Path(scratch), seconds_max=HUGE_SECONDS_MAX)
             ledger = (Path(scratch) / "ledger.sqlite").stat().st_size
         said = re.search(r'"verified": (\w+), "stored": (\d+)', run.whole)
