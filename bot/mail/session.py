@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import re
 import socket
 import ssl
@@ -31,6 +32,9 @@ STREAM_OVER_BYTES = 512 * 1024
 STREAM_HELD_BYTES = 256 * 1024  # of a passed-on literal, before the reader is paused
 OPENING_BYTES = 16 * 1024  # kept of a passed-on literal, to tell a person which mail it was
 WRITE_BUFFER_BYTES = 1024 * 1024
+# NetEase lets nobody in without it. What follows comes after it, so its answer is not waited for; a refusal means
+# nothing.
+IDENTITY = b'ID ("name" "exmail-bot")'
 
 One = TypeVar("One")
 Two = TypeVar("Two")
@@ -416,24 +420,26 @@ class Session(asyncio.Protocol):
     # Commands
 
     async def login(self) -> None:
-        """Log in, ask what the server can do now, tell it who we are. Raises LoginRefused, never tried again."""
+        """Log in, learn what the server can do now, tell it who we are. Raises LoginRefused, never tried again."""
         self.greeting = await self._greeted
-        if not self.greeting.upper().startswith("PREAUTH"):
-            await self._authenticate()
-        early = re.search(r"\[CAPABILITY ([^\]]*)\]", self.greeting)
-        identify = early is not None and "ID" in early[1].upper().split()
-        asked = self.send(b"CAPABILITY", collect=True)
-        told = self.send(b'ID ("name" "exmail-bot")') if identify else None
-        answer = checked(await asked.done, self.account.user)
-        words = [line.line.split()[2:] for line in answer.lines if line.line.upper().startswith(b"* CAPABILITY ")]
-        self.capabilities = frozenset(word.decode("latin-1").upper() for line in words for word in line)
-        if told is None and "ID" in self.capabilities:
-            told = self.send(b'ID ("name" "exmail-bot")')
-        if told is not None:
-            await told.done  # NetEase lets nobody in without it; a refusal means nothing
+        let_in = self.greeting
+        if not let_in.upper().startswith("PREAUTH"):
+            let_in = (await self._authenticate()).text
+        # What came with the OK need not be asked for again (RFC 3501 6.2.3).
+        self.capabilities = announced(let_in)
+        identify = "ID" in self.capabilities | announced(self.greeting)
+        asked = self.send(b"CAPABILITY", collect=True) if "IMAP4REV1" not in self.capabilities else None
+        if identify:
+            self.send(IDENTITY)
+        if asked is not None:
+            answer = checked(await asked.done, self.account.user)
+            words = [line.line.split()[2:] for line in answer.lines if line.line.upper().startswith(b"* CAPABILITY ")]
+            self.capabilities = frozenset(word.decode("latin-1").upper() for line in words for word in line)
+            if not identify and "ID" in self.capabilities:
+                self.send(IDENTITY)
         self.logged_in = True
 
-    async def _authenticate(self) -> None:
+    async def _authenticate(self) -> Done:
         user, password = self.account.user, self.account.password
         if re.search(r"[\r\n\0]", user + password):
             raise LoginRefused("a line end in the user name or password", mailbox=user)
@@ -441,7 +447,7 @@ class Session(asyncio.Protocol):
             line = b"LOGIN " + quoted(user) + b" " + quoted(password)
             answer = await self.send(line).done
             if answer.ok:
-                return
+                return answer
             if answer.status == "NO":
                 raise LoginRefused(answer.text, mailbox=user)
         command = self.send(b"AUTHENTICATE PLAIN", go=True)
@@ -451,6 +457,7 @@ class Session(asyncio.Protocol):
         answer = await command.done
         if not answer.ok:
             raise LoginRefused(answer.text, mailbox=user)
+        return answer
 
     def open_folder(self, name: str, *, writable: bool = False) -> Command:
         """Send EXAMINE (SELECT when `writable`) without waiting; read its answer with `selected`."""
@@ -493,6 +500,12 @@ def checked(done: Done, mailbox: str) -> Done:
     if not done.ok:
         raise CommandRefused(done.status, done.text, mailbox=mailbox)
     return done
+
+
+def announced(text: str) -> frozenset[str]:
+    """The capabilities in a greeting or an OK; none when it tells none."""
+    found = re.search(r"\[CAPABILITY ([^\]]*)\]", text, re.IGNORECASE)
+    return frozenset(found[1].upper().split()) if found else frozenset()
 
 
 def selected(done: Done, mailbox: str) -> Selected:
@@ -562,6 +575,12 @@ def same_mailbox(source: MailAccount, target: MailAccount) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=16)
+def trusting(ca_file: str | None) -> ssl.SSLContext:
+    """Certificates are read once, not for every connection: that takes longer than the handshake."""
+    return ssl.create_default_context(cafile=ca_file)
+
+
 async def open_session(
     account: MailAccount,
     *,
@@ -571,7 +590,7 @@ async def open_session(
 ) -> Session:
     """A logged-in connection. Raises NotReachable, LoginRefused, ConnectionLost."""
     loop = asyncio.get_running_loop()
-    context = ssl.create_default_context(cafile=account.ca_file) if account.tls else None
+    context = trusting(account.ca_file) if account.tls else None
     try:
         async with asyncio.timeout(min(CONNECT_SECONDS, silence_seconds)):
             _, session = await loop.create_connection(
