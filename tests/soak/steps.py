@@ -111,15 +111,18 @@ class Ear:
 
 
 class Heard(End):
-    """An end of a relay with an ear."""
+    """An end of a relay with an ear. Where a step takes bytes away, none follow: a stream has no holes."""
 
     def __init__(self, outward: Direction, inward: Direction, ear: Ear | None) -> None:
         super().__init__(outward, inward)
         self.ear = ear
         self.tail = b""
+        self.ended = False
 
     def data_received(self, data: bytes) -> None:
         ear = self.ear
+        if self.ended:
+            return
         if ear is None or ear.done:
             super().data_received(data)
             return
@@ -128,6 +131,7 @@ class Heard(End):
         if not ear.done:
             super().data_received(data)
             return
+        self.ended = pass_on is not None
         if pass_on is None or pass_on > 0:
             super().data_received(data[:pass_on])
         late = self.outward.delay + 0.005 if ear.step.then is not Then.LOST else 0.0

@@ -9,8 +9,9 @@ import pytest
 
 from bot.sandbox.mail import utf7
 from tests.bench import mailbox
+from tests.bench.relay import Direction
 from tests.servers.dovecot import Dovecot
-from tests.soak.steps import STEPS, Ear, Then, step
+from tests.soak.steps import STEPS, Ear, Heard, Then, step
 from tests.soak.trials import ROOT, Run, Soak, Trial
 
 SHORT = (
@@ -62,3 +63,17 @@ def test_an_ear_hears_words_that_come_in_pieces(then: Then, passes: int | None) 
     assert (ear.times, ear.done) == (1, False)
     assert ear.hear(b"two APPEND x", b"one APPEND x") == passes
     assert ear.done
+
+
+@pytest.mark.parametrize(("then", "passes"), [(Then.LOST, b"1"), (Then.ARRIVED, b"1 BODY[] 23"), (Then.HALF, b"1 BOD")])
+def test_what_is_killed_half_way_has_no_hole(then: Then, passes: bytes) -> None:
+    """What the relay takes away is followed by nothing: a mail with a hole in it would be stored as another mail."""
+
+    async def work() -> bytes:
+        there, back = Direction(0.0), Direction(0.0)
+        end = Heard(there, back, Ear(step("name", "source", "server", rb" BODY", then=then), lambda late: None))
+        for piece in (b"1 BODY[] 2", b"3"):
+            end.data_received(piece)
+        return b"".join(data for _, data in there.waiting)
+
+    assert asyncio.run(work()) == passes
