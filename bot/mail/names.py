@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import NewType
@@ -17,6 +18,7 @@ WireName = NewType("WireName", str)
 DisplayName = NewType("DisplayName", str)
 
 PART_BYTES_MAX = 200  # of one part of a wire name; Exmail's own limit is not known, file systems stop at 255
+SHORT_PART_BYTES = 60  # the same for a server that has refused the name
 SLASH_IN_PART = "∕"  # what a "/" inside a part looks like in a display name
 
 
@@ -119,6 +121,21 @@ def plain_part(part: str) -> str:
     return text.strip() or "_"
 
 
+def simple_part(part: str) -> str:
+    """A part in which letters, digits, space, - and _ are all that is left of ASCII; the last attempt."""
+    return "".join(char if char.isalnum() or char in " -_" else wide(char) for char in part).strip() or "_"
+
+
+def short_part(part: str) -> str:
+    """A part that fits into few bytes: its beginning, and behind it what tells it from another with that beginning."""
+    if len(encode(part)) <= SHORT_PART_BYTES:
+        return part
+    mark = "_" + hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    while len(encode(part)) + len(mark) > SHORT_PART_BYTES:
+        part = part[:-1]
+    return part.strip() + mark
+
+
 def wide(char: str) -> str:
     """The full-width twin of an ASCII character."""
     return chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char
@@ -129,12 +146,17 @@ def target_parts(parts: tuple[str, ...], delimiter: str, taken: set[str]) -> tup
     Where a source path goes below the root: the same parts if they can be, made safe if not, and with a number behind
     the last one if `taken` (folded paths, added to) has it already.
     """
-    wanted = tuple(safe_part(part, delimiter) for part in (parts if delimiter else (" - ".join(parts),)))
+    result = numbered(tuple(safe_part(part, delimiter) for part in (parts if delimiter else (" - ".join(parts),))), taken)
+    taken.add(fold(result))
+    return result
+
+
+def numbered(wanted: tuple[str, ...], taken: set[str]) -> tuple[str, ...]:
+    """The path, with a number behind its last part if `taken` has it already."""
     result, number = wanted, 1
     while fold(result) in taken:
         number += 1
         result = (*wanted[:-1], f"{wanted[-1]} ({number})")
-    taken.add(fold(result))
     return result
 
 

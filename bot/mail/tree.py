@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from bot.mail import names
@@ -145,18 +146,14 @@ async def refusal(command: Command) -> str:
 
 
 async def make_another_way(target: Session, ground: Ground, tree: Tree, branch: Branch, into: str) -> str:
-    """Level by level; then without the characters strict servers refuse; then flat. The last refusal, or nothing."""
+    """
+    Level by level; then without the characters strict servers refuse, flat, short. The last refusal, or nothing.
+    """
     depth = len(branch.parts) - len(branch.source.parts) if ground.delimiter else 0
-    root, below = branch.parts[:depth], branch.parts[depth:]
-    plain = tuple(names.plain_part(part) for part in below)
-    plain_root = tuple(names.plain_part(part) for part in root)
-    flat = (" - ".join(plain),)
-    ways = (branch.parts, (*root, *plain), (*root, *flat), (*plain_root, *plain), (*plain_root, *flat))
     taken = {names.fold(each.parts) for each in tree.branches.values() if each is not branch}
     text = ""
-    for parts in dict.fromkeys(ways):
-        if names.fold(parts) in taken:
-            continue
+    for wanted in dict.fromkeys(ways(branch.parts[:depth], branch.parts[depth:])):
+        parts = branch.parts if wanted == branch.parts else names.numbered(wanted, taken)
         for depth in range(1, len(parts) + 1):
             text = await refusal(ask_create(target, names.join(parts[:depth], ground.delimiter)))
         if not text:
@@ -167,6 +164,25 @@ async def make_another_way(target: Session, ground: Ground, tree: Tree, branch: 
             )
             return ""
     return text
+
+
+def ways(root: tuple[str, ...], below: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Other names for a path that was refused, each a little further from what it was called."""
+    yield (*root, *below)
+
+    def all_of(part: Callable[[str], str], parts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(part, parts))
+
+    plain = all_of(names.plain_part, below)
+    flat = " - ".join(plain)
+    for upper in (root, all_of(names.plain_part, root)):
+        yield (*upper, *plain)
+        yield (*upper, flat)
+        yield (*upper, *all_of(names.short_part, plain))
+        yield (*upper, names.short_part(flat))
+    upper, simple = (all_of(names.short_part, all_of(names.simple_part, parts)) for parts in (root, below))
+    yield (*upper, *simple)
+    yield (*upper, names.short_part(names.simple_part(flat)))
 
 
 def find_landed(ground: Ground, listed: list[Folder], tree: Tree, made: list[Branch]) -> None:

@@ -59,6 +59,17 @@ def test_names_are_put_below_a_root() -> None:
     assert len(names.encode(names.target_parts(("长" * 200,), "/", taken)[0])) <= names.PART_BYTES_MAX
 
 
+def test_names_get_simpler_and_stay_apart() -> None:
+    assert names.plain_part(" a.b 100% * ") == "a．b 100％ ＊"
+    assert names.simple_part("tilde ~ (a) [b] {c}") == "tilde ～ （a） ［b］ ｛c｝"
+    assert names.simple_part("...") == "．．．"
+    assert names.short_part("short") == "short"
+    one, two = (names.short_part("长" * 30 + end) for end in "ab")
+    assert one != two
+    assert all(len(names.encode(each)) <= names.SHORT_PART_BYTES for each in (one, two))
+    assert names.numbered(("a", "b"), {names.fold(("A", "B")), names.fold(("a", "b (2)"))}) == ("a", "b (3)")
+
+
 def test_delimiters_are_translated() -> None:
     assert folder("INBOX.Sent", ".").display == "INBOX/Sent"
     assert folder("A/B", ".").display == "A∕B"
