@@ -59,7 +59,7 @@ class Writer:
         self._flight: set[asyncio.Future[Done]] = set()
 
     async def run(self) -> None:
-        if "LITERAL+" in self._session.capabilities:
+        if await self._session.takes_literals():
             await self._window()
         else:
             await self._in_turn()

@@ -174,7 +174,13 @@ class Copy:
             Governor(start=start, most=limits.connections, adaptive=limits.adaptive),
         )
         self.source_side, self.target_side = (
-            Side(each, governor, silence_seconds=limits.silence_seconds, command_seconds=limits.command_seconds)
+            Side(
+                each,
+                governor,
+                silence_seconds=limits.silence_seconds,
+                command_seconds=limits.command_seconds,
+                written=each is target,
+            )
             for each, governor in zip((source, target), governors, strict=True)
         )
         self.throttle = Throttle(limits.mails_per_second, limits.bytes_per_second)

@@ -14,12 +14,18 @@ RECONNECT_PAUSE_MAX_SECONDS = 30.0
 
 
 class Side:
-    """One account and its sessions; `governor` says how many."""
+    """One account and its sessions; `governor` says how many. To some of them mail is written."""
 
     def __init__(
-        self, account: MailAccount, governor: Governor, *, silence_seconds: float, command_seconds: float
+        self,
+        account: MailAccount,
+        governor: Governor,
+        *,
+        silence_seconds: float,
+        command_seconds: float,
+        written: bool = False,
     ) -> None:
-        self.account, self.governor = account, governor
+        self.account, self.governor, self.written = account, governor, written
         self.sessions: list[Session] = []
         self.losses = 0  # in a row, without progress
         self._progress = -1
@@ -41,6 +47,8 @@ class Side:
             self.account, silence_seconds=self._silence_seconds, command_seconds=self._command_seconds
         )
         self.sessions.append(session)
+        if self.written:
+            session.probe_literals()  # answered long before the first mail
         return session
 
     async def first(self) -> Session:

@@ -186,6 +186,7 @@ class Session(asyncio.Protocol):
         self.greeting = ""
         self.lost: MailError | None = None
         self.folder: str | None = None  # of the last EXAMINE or SELECT sent
+        self._probe: Command | None = None  # whether LITERAL+ works as announced
         self.pending: dict[bytes, Command] = {}
         self._loop = asyncio.get_running_loop()
         self._greeted: asyncio.Future[str] = self._loop.create_future()
@@ -438,6 +439,19 @@ class Session(asyncio.Protocol):
             if not identify and "ID" in self.capabilities:
                 self.send(IDENTITY)
         self.logged_in = True
+
+    def probe_literals(self) -> None:
+        """Send a harmless literal as LITERAL+ has it, if that is announced; `takes_literals` tells what came of it."""
+        if "LITERAL+" in self.capabilities and self._probe is None and self.lost is None:
+            self._probe = self.send(b"STATUS {5+}\r\nINBOX (UIDNEXT)")
+
+    async def takes_literals(self) -> bool:
+        """
+        Does LITERAL+ (RFC 7888) do what it says? Seen once before any mail goes that way: where it does not, the bytes
+        of a mail would be run as commands, and mail is written by strangers. Raises ConnectionLost.
+        """
+        self.probe_literals()
+        return self._probe is not None and (await self._probe.done).ok
 
     async def _authenticate(self) -> Done:
         user, password = self.account.user, self.account.password
