@@ -146,7 +146,8 @@ def target_parts(parts: tuple[str, ...], delimiter: str, taken: set[str]) -> tup
     Where a source path goes below the root: the same parts if they can be, made safe if not, and with a number behind
     the last one if `taken` (folded paths, added to) has it already.
     """
-    result = numbered(tuple(safe_part(part, delimiter) for part in (parts if delimiter else (" - ".join(parts),))), taken)
+    kept = parts if delimiter else (" - ".join(parts),)
+    result = numbered(tuple(safe_part(part, delimiter) for part in kept), taken)
     taken.add(fold(result))
     return result
 
