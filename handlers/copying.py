@@ -39,7 +39,7 @@ log = structlog.get_logger()
 KIND = "backup"
 VERIFY_KIND = "verify"
 RESCUE_KINDS = ("rescue", "convert")
-OPENING_KINDS = (KIND, VERIFY_KIND, *RESCUE_KINDS)  # these ask for access
+OPENING_KINDS = (KIND, VERIFY_KIND, *RESCUE_KINDS, "deletion")  # these ask for access
 READY_WITHIN = timedelta(hours=24)
 ACCESS_WITHIN = timedelta(days=7)
 CONNECTIONS_AGAIN = timedelta(seconds=5)

@@ -1,4 +1,10 @@
-"""What goes into the recycle bin by our own doing: asked of the console, then written into the book, with its days."""
+"""
+What goes into the recycle bin by our own doing, and is written into the book with its days.
+
+A member's mailbox is reclaimed in the console. A public one is deleted by API where the mail API shows it to the app,
+else in the console. What the API never showed cannot be seen to be gone: then an admin's word enters it into the book,
+as with `bin add`, for all that follows from it is that people are reminded.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +12,28 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from bot.words import Words, say
-from bot.work import JobStep
-from handlers import handovers, recycle_bin
-from handlers.handovers import Check
-from storage.models import BinItem, BinSource, Handover
+import structlog
+
+from bot.replies import Text
+from bot.wecom import exmail
+from bot.wecom.errcodes import Retry, WeComError
+from bot.words import Words, from_json, say
+from bot.work import JobContext, JobStep
+from handlers import addresses, handovers, recycle_bin
+from handlers.access import PUBLIC_GONE
+from handlers.handovers import Check, Look, check, evidence, name_of
+from storage.handovers import OPEN
+from storage.models import BinItem, BinSource, Handover, HandoverState, Mailbox
+
+log = structlog.get_logger()
 
 RECLAIM_WITHIN = timedelta(days=14)
+DELETE_WITHIN = timedelta(days=14)
+READ_BACKS_MAX = 5
+READ_BACK_AGAIN = timedelta(minutes=1)
+
+
+# --- 回收邮箱 --------------------------------------------------------------------------------------------------------
 
 
 def ask_to_reclaim(
@@ -32,14 +53,189 @@ def ask_to_reclaim(
     )
 
 
+# --- a public mailbox is deleted -------------------------------------------------------------------------------------
+
+
+class TooLate(Exception):
+    """The console step was not seen to be done before its deadline."""
+
+    def __init__(self, handover: Handover) -> None:
+        super().__init__(handover.id)
+        self.title, self.number = from_json(handover.title), handover.id
+
+
+def delete_public(job: JobContext, *, stage: str, why: Words) -> dict[str, Any] | None:
+    """
+    Evidence that the public mailbox `source` of a job is deleted; None while the job waits or tries again.
+
+    The intent is written first, so that a crash leaves no mailbox in the bin unknown. Raises TooLate, NetworkError,
+    WeComError where asking again helps.
+    """
+    with job.services.store.begin() as tx:
+        box = tx.mailboxes.get(int(job.data["source"]))
+        number = (job.data.get("handovers") or {}).get(stage)
+        handover = tx.handovers.peek(int(number)) if number is not None else None
+    if handover is not None:
+        if handover.state is HandoverState.DONE:
+            return handover.after
+        if handover.state not in OPEN:
+            raise TooLate(handover)
+        with job.begin() as step:
+            step.tx.jobs.wait(step.job, stage, expires_at=None)
+        return None
+    if job.data.get("deleting") is None and not intend(job, box, stage, why):
+        return None
+    return delete_by_api(job, box, stage, why)
+
+
+def intend(job: JobContext, box: Mailbox, stage: str, why: Words) -> bool:
+    """The intent to delete it by API is written down; False when the app does not see it: the console is asked."""
+    shown = addresses.seen_public(job, box.address)
+    with job.begin() as step:
+        if shown is None or shown.id != box.id:
+            ask_to_delete(step, box, stage, why)
+            return False
+        step.put(deleting={"id": shown.public_id, "at": step.now.isoformat(), "looks": 0})
+        step.tx.audit.add("bot", "public.deleting", box.address, job=step.job.id, public_id=shown.public_id)
+    return True
+
+
+def delete_by_api(job: JobContext, box: Mailbox, stage: str, why: Words) -> dict[str, Any] | None:
+    """One call, then it is read back; None when WeCom refuses (the console is asked) or still shows it (later)."""
+    public_id = int(job.data["deleting"]["id"])
+    try:
+        exmail.publicmail_delete(job.client, public_id)
+    except WeComError as error:
+        if error.errcode not in PUBLIC_GONE:
+            if error.retry is not Retry.NEVER:
+                raise
+            log.warning("public_delete_refused", job_id=job.job_id, errcode=error.errcode)
+            with job.begin() as step:
+                step.put(deleting=None)
+                refused = error.words() or say("work.upstream", error=str(error))
+                step.say(Text(step.job.asked_by, say("into_bin.api_refused", address=box.address, why=refused)))
+                ask_to_delete(step, box, stage, why)
+            return None
+    if gone(job, public_id):
+        with job.services.store.begin() as tx:
+            return evidence(tx.now, Look(True, say("into_bin.saw_gone", address=box.address), {box.address: None}))
+    with job.begin() as step:
+        looks = int(step.job.data["deleting"]["looks"]) + 1
+        step.put(deleting={**step.job.data["deleting"], "looks": looks})
+        if looks < READ_BACKS_MAX:
+            step.go(stage, due_at=step.now + READ_BACK_AGAIN)
+        else:
+            step.put(deleting=None)
+            ask_to_delete(step, box, stage, why)
+    return None
+
+
+def gone(job: JobContext, public_id: int) -> bool:
+    """Whether the mail API, which has shown it, shows it no more. Raises NetworkError, WeComError."""
+    try:
+        return not exmail.publicmail_get(job.client, [public_id])
+    except WeComError as error:
+        if error.errcode not in PUBLIC_GONE:
+            raise
+        return True
+
+
+def ask_to_delete(step: JobStep, box: Mailbox, stage: str, why: Words) -> Handover:
+    """The handover: delete a public mailbox in the console."""
+    address, known = box.address, box.public_id is not None
+    seen = say("conversion.saw_public", address=address, name=box.name or address)
+    return handovers.ask_for(
+        step,
+        title=say("into_bin.delete_title", address=address),
+        why=why,
+        how=[
+            say("into_bin.delete_path"),
+            say("into_bin.delete_how", address=address),
+            say("into_bin.delete_not_for_ever"),
+        ],
+        values=[address],
+        check=Check("public_is_gone", {"address": address, "public_id": box.public_id}),
+        deadline_at=step.now + DELETE_WITHIN,
+        stage=stage,
+        seen_before=evidence(step.now, Look(False, seen, {address: "public"})) if known else None,
+    )
+
+
+@check("public_is_gone")
+def public_is_gone(job: JobContext, address: str, public_id: int | None) -> Look:
+    """Whether a public mailbox is deleted: what the mail API has shown is shown no more; else somebody's word."""
+    if addresses.seen_public(job, address) is not None:
+        return Look(False, say("into_bin.saw_there", address=address), {address: "public"})
+    if public_id is not None:
+        holds = gone(job, public_id)
+        saw = say("into_bin.saw_gone" if holds else "into_bin.saw_there", address=address)
+        return Look(holds, saw, {address: None if holds else "public"}, needs_before=True)
+    with job.services.store.begin() as tx:
+        said_by = tx.handovers.peek(int(job.data["handover"])).said_by
+    if said_by is None:
+        return Look(None, say("into_bin.saw_nothing", address=address), {address: None})
+    saw = say("into_bin.saw_said", address=address, by=name_of(job, said_by))
+    return Look(True, saw, {address: None, "said_by": said_by})
+
+
+def last_look(job: JobContext, stage: str) -> Look | None:
+    """A look before a deletion that was begun is given up: it may be done, and nobody has seen it yet."""
+    number, begun = (job.data.get("handovers") or {}).get(stage), job.data.get("deleting")
+    if number is not None:
+        return handovers.last_look(job, int(number))
+    if begun is None or job.data.get("gone"):
+        return None
+    address = str(job.data["source_address"])
+    if not gone(job, int(begun["id"])):
+        return None
+    return Look(True, say("into_bin.saw_gone", address=address), {address: None})
+
+
+def done_all_the_same(step: JobStep, stage: str, look: Look | None) -> dict[str, Any] | None:
+    """Evidence that a deletion is done, also if only this last look says so."""
+    handover = handovers.of_stage(step, stage)
+    if handover is not None:
+        return handover.after if handovers.seen_done(step, handover, look) else None
+    return evidence(step.now, look) if look is not None and look.holds else None
+
+
+def deleted_since(job_data: Mapping[str, Any], handover: Handover | None, now: datetime) -> datetime:
+    """The earliest moment at which a public mailbox may have gone into the bin: its days are counted from there."""
+    if handover is None:
+        return datetime.fromisoformat(job_data["deleting"]["at"]) if job_data.get("deleting") else now
+    return datetime.fromisoformat(handover.before["at"]) if handover.before is not None else handover.created_at
+
+
+def public_into_book(step: JobStep, *, owner: str | None, stage: str) -> BinItem:
+    """A public mailbox was deleted: its entry of the book."""
+    data = step.job.data
+    handover = handovers.of_stage(step, stage)
+    return into_book(
+        step, address=str(data["source_address"]), mailbox_id=int(data["source"]), owner=owner,
+        source=BinSource.PUBLIC, since=deleted_since(data, handover, step.now),
+        known_from="api" if handover is None else "console",
+    )  # fmt: skip
+
+
+# --- the book --------------------------------------------------------------------------------------------------------
+
+
 def into_book(
-    step: JobStep, *, address: str, mailbox_id: int | None, owner: str | None, source: BinSource, since: datetime
+    step: JobStep,
+    *,
+    address: str,
+    mailbox_id: int | None,
+    owner: str | None,
+    source: BinSource,
+    since: datetime,
+    known_from: str | None = None,
 ) -> BinItem:
     """Its entry of the book: it lies in the bin since it was last seen elsewhere."""
     box = step.tx.mailboxes.get(mailbox_id) if mailbox_id is not None else None
     item = recycle_bin.enter(
-        step.tx, step.services.settings, source=source, known_from=step.job.kind, box=box, address=address,
-        owner=step.tx.members.find(owner) if owner is not None else None, added_by=step.job.asked_by, entered_at=since,
+        step.tx, step.services.settings, source=source, known_from=known_from or step.job.kind, box=box,
+        address=address, owner=step.tx.members.find(owner) if owner is not None else None,
+        added_by=step.job.asked_by, entered_at=since,
     ) or step.tx.recycle_bin.waiting_at(address)  # fmt: skip
     assert item is not None  # noqa: S101 (what is not entered waits there already)
     return item

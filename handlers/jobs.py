@@ -12,7 +12,17 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, from_json, lines, say
 from bot.work import Work
-from handlers import backup, convert, kept_alias, reassign_card, reassign_steps, rescue, rescue_choice
+from handlers import (
+    aftermath,
+    backup,
+    convert,
+    deletion,
+    kept_alias,
+    reassign_card,
+    reassign_steps,
+    rescue,
+    rescue_choice,
+)
 from handlers.copying import KIND, VERIFY_KIND
 from handlers.job_words import admin, line_of, state_of, waits_for
 from storage.jobs import OPEN
@@ -21,7 +31,7 @@ from storage.models import Job, JobState
 router = Router()
 work = Work()
 
-SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue_choice.KIND, convert.KIND)
+SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue_choice.KIND, convert.KIND, deletion.KIND)
 BEFORE_START = ("start", "approval", "access", "preview", "ready")
 
 
@@ -76,7 +86,7 @@ def job_details(ctx: Context, job_id: int) -> list[Reply]:
     if job.kind == reassign_steps.KIND:
         told += reassign_card.details(job)
     if job.kind == rescue_choice.KIND:
-        told += rescue.details(job)
+        told += [*rescue.details(job), *aftermath.details(ctx.tx, job)]
     told += trouble_of(ctx, job)
     if job.state in OPEN:
         told += waits_for(ctx, job)
@@ -143,6 +153,8 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
         return kept_alias.add_alias(ctx, job_id)
     if job.kind == rescue_choice.KIND:
         return rescue.again(ctx, job_id)
+    if job.kind == deletion.KIND:
+        return aftermath.after_delete(ctx, int(job.params["rescue"]))
     if job.kind == convert.KIND:
         return convert.request_convert(
             ctx, str(job.params["address"]), job.data.get("public_name"), job.params["reason"]

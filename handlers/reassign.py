@@ -29,8 +29,8 @@ from bot.work import JobContext, JobStep, Work
 from handlers import addresses, approvals, handovers, reassign_steps, recycle_bin
 from handlers.handovers import Look, evidence
 from handlers.reassign_card import alias_later, card_rows, day, lost, put_away, shown_card, what
-from handlers.reassign_steps import KIND, end_with, facts_of, known_job
-from storage.models import Approval, ApprovalStatus, HandoverState, Job, JobState, MailboxKind
+from handlers.reassign_steps import IN_BIN, IN_USE, KIND, PUBLIC, end_with, facts_of, known_job, still_public
+from storage.models import Approval, ApprovalStatus, HandoverState, Job, JobState, Mailbox, MailboxKind, Member
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -80,14 +80,31 @@ def request_reassign(
         "reason": reason[: approvals.REASON_MAX], "without_backup": without is not None, "into": saved_into,
         "keep_alias": keeping is not None,
     }  # fmt: skip
-    job = ctx.tx.jobs.add(KIND, asked_by=admin, params=params)
+    return begin(ctx, admin, str(wanted), new_owner, params)
+
+
+def give_public(ctx: Context, box: Mailbox, owner: str | None, new_owner: Member, reason: str) -> list[Reply]:
+    """Give a public mailbox that was made of a member's to another member; `owner` had it, and his manager is asked."""
+    if new_owner.left_at is not None:
+        raise UserError(say("reassign.new_owner_left", name=new_owner.name))
+    params = {
+        "source": {"address": box.address, "userid": None}, "new_owner": new_owner.userid,
+        "reason": reason[: approvals.REASON_MAX], "without_backup": False, "keep_alias": False,
+        "into": saving_place(ctx, None, box.address, new_owner.userid), "public": box.id, "owner": owner,
+    }  # fmt: skip
+    return begin(ctx, ctx.require_admin(), box.address, new_owner, params)
+
+
+def begin(ctx: Context, admin: str, source: str, new_owner: Member, params: Mapping[str, Any]) -> list[Reply]:
+    """The job, which looks before anybody is asked."""
+    job = ctx.tx.jobs.add(KIND, asked_by=admin, params=dict(params))
     ctx.tx.jobs.put(
-        job, reason=params["reason"], asker_name=ctx.directory.name(admin), source_address=str(wanted),
+        job, reason=params["reason"], asker_name=ctx.directory.name(admin), source_address=source,
         target_address=new_owner.name, new_name=new_owner.name, steps=[], handovers={},
     )  # fmt: skip
-    ctx.tx.audit.add(admin, "reassign.asked", str(wanted), job=job.id, to=new_owner.userid, reason=params["reason"])
+    ctx.tx.audit.add(admin, "reassign.asked", source, job=job.id, to=new_owner.userid, reason=params["reason"])
     ctx.start(job)
-    return [Text(admin, say("reassign.looking", source=str(wanted), name=new_owner.name, number=job.id))]
+    return [Text(admin, say("reassign.looking", source=source, name=new_owner.name, number=job.id))]
 
 
 def saving_place(ctx: Context, into: str | None, source: str, new_owner: str) -> str | None:
@@ -99,7 +116,10 @@ def saving_place(ctx: Context, into: str | None, source: str, new_owner: str) ->
         return meant.address
     wanted = ctx.settings.exmail_archive_mailbox
     archive = [ctx.settings.address(wanted)] if wanted else []
-    known = sorted((box.address for box in ctx.tx.mailboxes.public()), key=lambda each: each.partition("@")[0])
+    known = sorted(
+        (box.address for box in ctx.tx.mailboxes.public() if box.address != source),
+        key=lambda each: each.partition("@")[0],
+    )
     known.sort(key=lambda each: not each.startswith("support@"))
     return next(iter([*archive, *known]), None)
 
@@ -114,6 +134,7 @@ def turn(job: JobContext) -> None:
         with job.begin() as step:
             handover = handovers.of_stage(step, job.stage)
             done = handover is not None and handover.state is HandoverState.DONE
+            done = done or bool(step.job.data.get("deleting"))  # begun by API: seen through
             if step.job.cancel_asked_by is not None and not done:
                 end_with(step, "cancelled")
                 return
@@ -122,6 +143,7 @@ def turn(job: JobContext) -> None:
         "prepare": reassign_steps.prepare,
         "facts": reassign_steps.read_again,
         "reclaim": reassign_steps.reclaim,
+        "delete": reassign_steps.delete,
         "assign": reassign_steps.assign,
         "finish": reassign_steps.finish,
         "cleanup": reassign_steps.clean_up,
@@ -147,6 +169,12 @@ class Source:
     living: bool
     box_id: int | None
     look: Look
+    public: bool = False
+
+    @property
+    def state(self) -> str:
+        """Where it is, as people agree to it."""
+        return PUBLIC if self.public else IN_USE if self.living else IN_BIN
 
 
 class Refused(Exception):
@@ -185,10 +213,11 @@ def find_both(job: JobContext) -> None:
         now = step.now
         step.put(
             source=source.box_id, target=box.id if box is not None else None, source_address=source.address,
-            owner=source.owner, owner_name=owner_name, living=source.living, displaced=displaced,
+            owner=source.owner, owner_name=owner_name, living=source.living, public=source.public,
+            displaced=displaced,
             into=job.params["into"] if saved else None, unread=unread,
             keep_alias=displaced is not None and wants_alias(step.job),
-            facts=facts_of(source.address, source.owner, source.living, new_owner, displaced),
+            facts=facts_of(source.address, source.owner, source.state, new_owner, displaced),
             before={
                 "source": evidence(now, source.look), "target": evidence(now, target_look) if target_look else None
             },
@@ -206,6 +235,8 @@ def wants_alias(job: Job) -> bool:
 
 def find_source(job: JobContext) -> Source:
     """The mailbox to be given away. Raises Refused, NoBudget, WeComError, NetworkError."""
+    if job.params.get("public") is not None:
+        return find_made_public(job)
     typed, userid = job.params["source"]["address"], job.params["source"]["userid"]
     domain = job.services.settings.exmail_domain
     with job.services.store.begin() as tx:
@@ -231,6 +262,21 @@ def find_source(job: JobContext) -> Source:
         if item is not None:
             return Source(address, item.owner, False, item.mailbox_id, look)
     raise Refused(say("reassign.unknown", address=address))
+
+
+def find_made_public(job: JobContext) -> Source:
+    """A public mailbox that was made of a member's: it is deleted on the way, for only the bin's can be assigned."""
+    address, box_id = str(job.params["source"]["address"]), int(job.params["public"])
+    shown = addresses.seen_public(job, address)
+    with job.services.store.begin() as tx:
+        box = tx.mailboxes.get(box_id)
+    if not still_public(box) or (shown is not None and shown.id != box_id):
+        raise Refused(say("aftermath.not_public", address=address))
+    key = "reassign.saw_public" if shown is None else "conversion.saw_public"
+    look = Look(
+        None if shown is None else True, say(key, address=address, name=box.name or address), {address: "public"}
+    )
+    return Source(address, job.params["owner"], False, box_id, look, public=True)
 
 
 def public_one(job: JobContext, address: str) -> bool:
@@ -319,7 +365,7 @@ def show(step: JobStep) -> None:
         if (count := data["unread"][side]) is not None:
             told.append(say("reassign.unread", address=address, count=count))
     told += others_at_work(step)
-    if not data["living"]:
+    if not data["living"] and not data.get("public"):
         told.append(say("reassign.taken_for_binned", address=data["source_address"], owner=data["owner_name"]))
     told.append(who_is_told(data))
     told.append(say("reassign.how_to_ask", number=job.id))
@@ -420,7 +466,9 @@ def rows_now(tx: Transaction, job: Job) -> dict[str, Any]:
     box, own = tx.mailboxes.at(address), tx.mailboxes.of(new_owner)
     living = box is not None and box.owner is not None
     owner = box.owner if box is not None and living else facts["owner"]
-    return facts_of(address, owner, living, new_owner, own.address if own is not None else None)
+    public = job.params.get("public") is not None and still_public(tx.mailboxes.get(int(job.params["public"])))
+    state = IN_USE if living else PUBLIC if public else IN_BIN
+    return facts_of(address, owner, state, new_owner, own.address if own is not None else None)
 
 
 @approvals.facts_of(ACTION)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def what(data: Mapping[str, Any]) -> Words:
     """What would change hands, in one sentence."""
-    key = "reassign.what" if data["living"] else "reassign.what_binned"
+    key = (
+        "reassign.what" if data["living"] else "reassign.what_public" if data.get("public") else "reassign.what_binned"
+    )
     return say(key, address=data["source_address"], owner=data["owner_name"], name=data["new_name"])
 
 
@@ -80,8 +82,9 @@ def about(job_id: int) -> str:
 
 def card_rows(data: Mapping[str, Any]) -> list[tuple[Words, Said]]:
     """The rows that every card of a reassign has."""
+    whence = say("reassign.from_public" if data.get("public") else "reassign.from_bin")
     rows: list[tuple[Words, Said]] = [
-        (say("reassign.row_from"), data["owner_name"] if data["living"] else say("reassign.from_bin")),
+        (say("reassign.row_from"), data["owner_name"] if data["living"] else whence),
         (say("reassign.row_to"), str(data["new_name"])),
     ]
     if data["displaced"] is not None:

@@ -21,15 +21,26 @@ from handlers.handovers import Check, Look, evidence, moment, owner_now
 from handlers.reassign_card import alias_later, day, gone, known_card, lost, put_away, so_far, what
 from storage.handovers import OPEN as STILL_OPEN
 from storage.jobs import OPEN
-from storage.models import ApprovalStatus, BinSource, BinState, Handover, HandoverState, Job, JobState
+from storage.models import (
+    ApprovalStatus,
+    BinSource,
+    BinState,
+    Handover,
+    HandoverState,
+    Job,
+    JobState,
+    Mailbox,
+    MailboxKind,
+)
 
 router = Router()
 work = Work()
 
 KIND = "reassign"
+IN_USE, IN_BIN, PUBLIC = "in use", "recycle bin", "public mailbox"  # where a mailbox is, among the facts
 PREPARE_WITHIN = timedelta(days=14)
 ASSIGN_WITHIN = timedelta(days=14)  # if we do not know when the bin deletes it
-STEPS = ("prepare", "facts", "reclaim", "assign", "finish")  # behind the manager's yes: here `resume` goes on
+STEPS = ("prepare", "facts", "reclaim", "delete", "assign", "finish")  # behind the manager's yes: here `resume` goes on
 
 
 def known_job(ctx: Context, job_id: int) -> Job:
@@ -40,12 +51,17 @@ def known_job(ctx: Context, job_id: int) -> Job:
     return job
 
 
-def facts_of(address: str, owner: str | None, living: bool, new_owner: str, displaced: str | None) -> dict[str, Any]:
+def facts_of(address: str, owner: str | None, state: str, new_owner: str, displaced: str | None) -> dict[str, Any]:
     """What people agree to. No counts."""
     return {
-        "mailbox": address, "owner": owner, "state": "in use" if living else "recycle bin", "new_owner": new_owner,
+        "mailbox": address, "owner": owner, "state": state, "new_owner": new_owner,
         "displaced": displaced,
     }  # fmt: skip
+
+
+def still_public(box: Mailbox) -> bool:
+    """Whether it is the public mailbox of then."""
+    return box.kind is MailboxKind.PUBLIC and box.ended_at is None
 
 
 def end_with(step: JobStep, ending: str) -> None:
@@ -216,9 +232,10 @@ def read_again(job: JobContext) -> None:
         with job.begin() as step:
             step.go("facts", due_at=step.now + handovers.UPSTREAM_AGAIN)
         return
-    living = owner is not None
+    living, public = owner is not None, made_public_still(job, address)
+    state = IN_USE if living else PUBLIC if public else IN_BIN
     kept = displaced if displaced is not None and has == new_owner else None
-    now = facts_of(address, owner if living else data["owner"], living, new_owner, kept)
+    now = facts_of(address, owner if living else data["owner"], state, new_owner, kept)
     looks = {
         "source": seen(job, address, owner),
         "target": seen(job, str(displaced), has) if displaced is not None else None,
@@ -228,7 +245,17 @@ def read_again(job: JobContext) -> None:
             void(step, now)
             return
         step.put(before={side: evidence(step.now, look) if look is not None else None for side, look in looks.items()})
-        enter(step, "reclaim" if living else "assign")
+        enter(step, {IN_USE: "reclaim", PUBLIC: "delete"}.get(state, "assign"))
+
+
+def made_public_still(job: JobContext, address: str) -> bool:
+    """Whether it is the public mailbox that a rescue made, as WeCom shows it now, or as the rows say where it hides."""
+    if job.params.get("public") is None:
+        return False
+    shown = addresses.seen_public(job, address)
+    with job.services.store.begin() as tx:
+        box = tx.mailboxes.get(int(job.params["public"]))
+    return still_public(box) and (shown is None or shown.id == box.id)
 
 
 def seen(job: JobContext, address: str, owner: str | None) -> Look:
@@ -306,6 +333,33 @@ def reclaimed(step: JobStep, handover: Handover) -> datetime:
     step.put(source_deletes_at=deletes_at.isoformat())
     did(step, say("reassign.did_reclaim", address=address, owner=data["owner_name"], handover=handover.id))
     return deletes_at
+
+
+def delete(job: JobContext) -> None:
+    """A public mailbox is deleted, by API or in the console: from then on it lies in the bin and can be assigned."""
+    data = job.data
+    why = say("reassign.delete_why", number=job.job_id, name=data["new_name"])
+    try:
+        seen = into_bin.delete_public(job, stage="delete", why=why)
+    except into_bin.TooLate as late:
+        with job.begin() as step:
+            fail(step, say("reassign.too_late", title=late.title, handover=late.number))
+        return
+    if seen is None:
+        return
+    with job.begin() as step:
+        date = day(deleted(step))
+        step.say(Text(step.job.asked_by, say("reassign.half", address=data["source_address"], date=date)))
+        enter(step, "assign")
+
+
+def deleted(step: JobStep) -> datetime:
+    """The public mailbox was seen to be deleted: into the book; when it is deleted for ever."""
+    data = step.job.data
+    item = into_bin.public_into_book(step, owner=data["owner"], stage="delete")
+    step.put(source_deletes_at=item.deletes_at.isoformat(), deleting=None)
+    did(step, say("reassign.did_delete", address=data["source_address"]))
+    return item.deletes_at
 
 
 def assign(job: JobContext) -> None:
@@ -429,10 +483,14 @@ def clean_up(job: JobContext) -> None:
     """
     wanted = (job.data.get("handovers") or {}).get(job.data.get("at_step"))
     look = handovers.last_look(job, int(wanted)) if wanted is not None else None
+    begun = into_bin.last_look(job, "delete") if job.data.get("deleting") else None
     with job.begin() as step:
         told = late(step, step.tx.handovers.get(int(wanted)), look) if wanted is not None else []
         if step.job.stage != "cleanup":
             return
+        if begun is not None and into_bin.done_all_the_same(step, "delete", begun) is not None:
+            deleted(step)
+            step.put(at_step="assign")
         data = step.job.data
         ending = str(data.get("ending", "failed"))
         step.tx.approvals.void(step.job.id)
@@ -462,7 +520,7 @@ def late(step: JobStep, handover: Handover, look: Look | None) -> list[Words]:
             step.job.error = None
             enter(step, "finish")
             return []
-        deletes_at = reclaimed(step, handover)
+        deletes_at = deleted(step) if handover.stage == "delete" else reclaimed(step, handover)
         step.put(at_step="assign")
         return [] if data.get("ending") != "failed" else [
             say("reassign.lies_in_bin", address=address, date=day(deletes_at))
@@ -470,6 +528,8 @@ def late(step: JobStep, handover: Handover, look: Look | None) -> list[Words]:
     if not still_asked or (look is not None and look.holds is not None):
         return []
     date = day(recycle_bin.deletion_of(step.now, step.services.settings.bot_bin_days))
+    if handover.stage == "delete":
+        return [say("reassign.perhaps_deleted", address=address, date=date)]
     if handover.stage == "reclaim":
         return [say("reassign.perhaps_reclaimed", address=address, date=date)]
     told = [say("reassign.perhaps_assigned", address=address, name=data["new_name"])]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bot.replies import Text
 from bot.words import say
 from bot.work import JobContext, JobStep
-from handlers import conversion, copying, handovers, recycle_bin
+from handlers import aftermath, conversion, copying, handovers, recycle_bin
 from handlers.rescue_choice import (
     entry_of,
     not_in_time,
@@ -108,5 +108,5 @@ def safe(step: JobStep, child: Job) -> None:
     step.put(outcome=child.data["outcome"])
     step.tx.audit.add("bot", "rescue.safe", str(item.address), job=step.job.id, backup=child.id)
     words = say("rescue.safe", address=item.address, target=data["target_address"], backup=child.id)
-    step.say(Text(step.job.asked_by, words))
+    step.say(Text(step.job.asked_by, words), *aftermath.offer(step))
     copying.end_with(step, "done")

@@ -11,7 +11,7 @@ import asyncio
 from bot.context import Context
 from bot.errors import UserError
 from bot.mail.errors import LoginRefused
-from bot.mail.verify import verify_copy
+from bot.mail.verify import Verification, verify_copy
 from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import lines, say
@@ -66,8 +66,8 @@ def find_target(job: JobContext) -> None:
         copying.refuse(step, why or say("backup.target_changed", address=address, number=job.params["backup"]))
 
 
-def check_ledger(job: JobContext) -> None:
-    """The target against the ledger, and what differs."""
+def compared(job: JobContext) -> Verification | None:
+    """The target against the ledger of what was copied; None while the job waits for a password or a connection."""
     with job.services.store.begin() as tx:
         both = copying.boxes(job, tx)
     try:
@@ -75,22 +75,32 @@ def check_ledger(job: JobContext) -> None:
         with Connections(job, least=1, most=1) as connections:
             if not connections.count:
                 copying.wait_for_connections(job)
-                return
+                return None
             checked = asyncio.run(verify_copy(None, target, ledger=copying.ledger_of(job, both)))
     except NoPassword:
         copying.ask_again(job)
-        return
+        return None
     except LoginRefused as error:
         copying.refused(job, error, both)
+        return None
+    with job.begin() as step:
+        step.put(**{WANTED: False})
+    return checked
+
+
+def check_ledger(job: JobContext) -> None:
+    """Whether it is all still there, and what differs."""
+    checked = compared(job)
+    if checked is None:
         return
     with job.begin() as step:
+        target = str(step.job.data["target_address"])
         stored = sum(each.stored for each in checked.folders)
         missing = sum(each.missing + each.different for each in checked.folders)
         words = say(
             "backup.still_there" if checked.ok else "backup.not_all_there", number=job.params["backup"], count=stored,
-            missing=missing, target=both["target"].address,
+            missing=missing, target=target,
         )  # fmt: skip
         step.say(Text(step.job.asked_by, lines(words, *checked.differences[: receipts.SHOWN_MAX])))
-        step.tx.audit.add("bot", "backup.verified", both["target"].address, backup=job.params["backup"], ok=checked.ok)
-        step.put(**{WANTED: False})
+        step.tx.audit.add("bot", "backup.verified", target, backup=job.params["backup"], ok=checked.ok)
         copying.end_with(step, "done")

@@ -79,6 +79,7 @@ class Mail:
         self.checking: list[Callable[[], Any]] = []
         self.limits: list[Any] = []
         self.newer = 0
+        self.broken = False  # a copy that is not whole
 
     async def plan(self, *args: Any, **more: Any) -> Plan:
         return self.planning.pop(0)() if self.planning else Plan()
@@ -92,7 +93,7 @@ class Mail:
         if self.checking:
             self.checking.pop(0)()
         folder = FolderCheck("INBOX", "x/INBOX", 3, 3, 3, 0, 0, 0, 0, self.newer, 0)
-        return Verification(True, [folder])
+        return Verification(not self.broken, [folder])
 
 
 def raising(error: BaseException) -> Callable[[], Any]:

@@ -2,129 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 
 from bot.errors import UserError
-from bot.mail.counts import OwnFolders
 from bot.mail.errors import LoginRefused
 from bot.words import from_json, say
 from bot.work import JobStep
 from handlers import (
-    addresses,
     approvals,
     backup,
-    conversion,
     convert,
-    handovers,
     jobs,
     recycle_bin,
     rescue,
     rescue_choice,
-    rescue_once,
 )
-from storage.models import BinItem, BinSource, BinState, Handover, HandoverState, JobState, Mailbox, MailboxKind
+from storage.models import BinItem, BinSource, BinState, Handover, HandoverState, JobState, MailboxKind
 from storage.store import Store
-from tests.handlers.backup_world import ROLES, World
+from tests.handlers.backup_world import ROLES
 from tests.handlers.conftest import FakeClock
-
-AHING, SUPPORT = "ahing@corp.test", "support@corp.test"
-
-
-class Place(World):
-    """Ahing has left; the target's folders, and what the mail API shows, are what a test says."""
-
-    def __init__(self, store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(store, clock, monkeypatch)
-        self.mails: dict[str, int] = {"其他文件夹/old": 3}
-        self.looking: Callable[[], None] | None = None
-        self.looks = 0
-        self.public: str | None = None
-        self.owner: str | None = None
-        monkeypatch.setattr(rescue_once, "own_folders", self.folders)
-        monkeypatch.setattr(conversion, "own_folders", self.folders)
-        monkeypatch.setattr(addresses, "seen_public", self.seen)
-        monkeypatch.setattr(convert, "owner_now", lambda job, address: self.owner)
-        monkeypatch.setattr(handovers, "owner_now", lambda job, address: self.owner)
-        monkeypatch.setattr(handovers, "in_sight", lambda job, userid: True)
-
-    async def folders(self, *args: Any, **more: Any) -> OwnFolders:
-        self.looks += 1
-        if self.looking is not None:
-            self.looking()
-        return OwnFolders(dict(self.mails), False)
-
-    def seen(self, job: object, address: str) -> Mailbox | None:
-        if self.public != address:
-            return None
-        with self.store.begin() as tx:
-            return tx.mailboxes.public_is(9, address, name="ahing", readers={"userids": ["mei"]}, aliases=[])
-
-    def leaves(self) -> None:
-        with self.store.begin() as tx:
-            member = tx.members.find("ahing")
-            assert member is not None
-            tx.members.left(member)
-            recycle_bin.members_left(tx, ROLES, self.services.settings, [member], "callback")
-
-    def rescue(self) -> int:
-        """Asked for and looked into: the two ways are shown."""
-        self.does("mei", rescue.request_rescue, "ahing@", SUPPORT, "customers")
-        job = self.newest()
-        self.run(job)
-        assert self.state(job) == (JobState.WAITING, "shown")
-        return job
-
-    def newest(self) -> int:
-        with self.store.begin() as tx:
-            return max(each.id for each in tx.jobs.recent(["rescue", "convert", "backup"]))
-
-    def approved(self, job: int, way: str | None = None) -> int:
-        """The way is chosen, ling says yes, and the job runs on."""
-        if way is not None:
-            self.does("mei", rescue_choice.choose_way, job, way)
-        self.does("ling", approvals.approve, self.data(job)["approval"])
-        self.run(job)
-        return job
-
-    def item(self) -> BinItem:
-        with self.store.begin() as tx:
-            return tx.session.get_one(BinItem, 1)
-
-    def step(self, job: int) -> Handover:
-        with self.store.begin() as tx:
-            return tx.handovers.of_job(job)[-1]
-
-    def poll(self, job: int, *, later: timedelta = timedelta(hours=1)) -> Handover:
-        """The console step is looked at by itself, that much later; what waited for it runs on."""
-        self.clock.moment += later
-        self.run(self.step(job).check_job_id)
-        self.run(job)
-        return self.step(job)
-
-    def says_done(self, job: int, by: str = "mei") -> Handover:
-        self.does(by, handovers.say_done, self.step(job).id)
-        return self.poll(job, later=timedelta(minutes=2))
-
-    def opens_to(self, *readers: str) -> None:
-        """Other people can open the target from now on."""
-        with self.store.begin() as tx:
-            tx.mailboxes.public_is(1, SUPPORT, name="support", readers={"userids": [*readers]}, aliases=[])
-
-    def nothing_left(self, job: int) -> None:
-        """No key, no page, no question, no console step."""
-        assert self.state(job)[0] not in (JobState.WAITING, JobState.DUE)
-        assert self.open_rows() == (0, 0)
-        assert not self.wecom.minted
-        with self.store.begin() as tx:
-            assert not tx.handovers.open_ones()
-            assert tx.passwords.find(job, "source") is tx.passwords.find(job, "target") is None
-            assert not tx.approvals.waiting_for("ling")
-            assert not [each for each in tx.links.of_job(job) if tx.links.alive(each)]
-            assert tx.mailboxes.at(AHING) is None or tx.mailboxes.at(AHING).kind is MailboxKind.PUBLIC  # type: ignore[union-attr]
+from tests.handlers.rescue_world import AHING, SUPPORT, Place
 
 
 @pytest.fixture
@@ -234,15 +133,6 @@ def test_a_public_mailbox_by_the_mail_api(place: Place) -> None:
     place.nothing_left(job)
 
 
-def converted(place: Place) -> int:
-    """A rescue whose mailbox became public and is not copied yet."""
-    place.leaves()
-    job = place.approved(place.rescue(), "public")
-    place.public = AHING
-    place.poll(job)
-    return job
-
-
 def test_the_deletion_comes_while_it_runs(place: Place) -> None:
     """Not converted: lost, and said so. Converted: it left the bin in time, and the copy goes on."""
     place.leaves()
@@ -260,7 +150,7 @@ def test_the_deletion_comes_while_it_runs(place: Place) -> None:
 
 def test_converted_before_the_deletion(place: Place) -> None:
     """The deadline means nothing to a public mailbox: the entry is closed as what it became."""
-    job = converted(place)
+    job = place.converted()
     place.clock.moment = place.item().deletes_at + timedelta(minutes=1)
     place.sweep("rescue")
     place.runner.sweep("bin", "1")
@@ -310,7 +200,7 @@ def test_a_login_proves_what_the_mail_api_hides(place: Place) -> None:
 def test_cancel_leaves_nothing_behind(place: Place, stage: str) -> None:
     """In every stage; the entry waits on, and its reminders with it, unless it left the bin."""
     if stage == "saving":
-        job = converted(place)
+        job = place.converted()
     else:
         place.leaves()
         job = place.rescue()
@@ -530,7 +420,7 @@ def test_one_copy_of_the_console_at_a_time_into_a_target(place: Place) -> None:
 
 def test_a_backup_that_rescues_can_be_tried_again_until_it_is_complete(place: Place) -> None:
     """Nothing was refused, but newer mail is missing: `retry` goes on, for nobody is safe before."""
-    job = converted(place)
+    job = place.converted()
     backup_job = place.data(job)["backup"]
     place.run(backup_job)
     place.mail.newer = 2
@@ -581,7 +471,7 @@ def test_a_cleanup_that_fails_leaves_nobody_waiting(place: Place) -> None:
 
 def test_a_cleanup_that_fails_after_it_became_public(place: Place) -> None:
     """The entry is closed, for it left the bin, and the backup does not go on alone."""
-    job = converted(place)
+    job = place.converted()
     broken(place, job)
     assert place.item().state is BinState.ASSIGNED
     backup_job = place.data(job)["backup"]

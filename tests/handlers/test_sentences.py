@@ -22,6 +22,8 @@ Speaking = Callable[..., Context]
 ROOT = Path(__file__).parents[2]
 FINISHED_BIN = {"assigned", "let_go", "lost", "safe"}
 ANSWERS = {"approved", "rejected"}
+CHOICES = {"leave", "assign", "delete"}
+VALUES = {"bin.": FINISHED_BIN, "approval.": ANSWERS, "aftermath.": CHOICES}
 
 
 def events() -> Iterator[str]:
@@ -34,7 +36,10 @@ def events() -> Iterator[str]:
                     yield str(what.value)
                 elif isinstance(what, ast.JoinedStr) and isinstance(what.values[0], ast.Constant):
                     feature = str(what.values[0].value)
-                    yield from (feature + each for each in {"bin.": FINISHED_BIN, "approval.": ANSWERS}[feature])
+                    yield from (
+                        feature + each
+                        for each in {"bin.": FINISHED_BIN, "approval.": ANSWERS, "aftermath.": CHOICES}[feature]
+                    )
 
 
 def test_every_event_of_the_audit_has_its_sentence() -> None:

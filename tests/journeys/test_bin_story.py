@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from bot.sandbox.player import SHANGHAI, button_of, text_of
 from bot.sandbox.run import running
-from storage.models import Approval, BinDigest, BinItem, BinState, Handover, HandoverState, Job
+from storage.models import Approval, BinDigest, BinItem, BinSource, BinState, Handover, HandoverState, Job
 from tests.journeys.backup_steps import copied
 from tests.journeys.conftest import Bot
 
@@ -52,6 +52,11 @@ class Tongue:
     ways: str
     way: str
     safe: str
+    after: str
+    delete: str
+    again: str
+    deleted: str
+    sixty: str
 
 
 TONGUES = {
@@ -72,6 +77,11 @@ TONGUES = {
         ways="There are two ways",
         way="way {number} public",
         safe=f"SAFE: everything {CALVIN} held is in {SUPPORT}",
+        after=f"{CALVIN} stays a public mailbox",
+        delete="after {number} delete",
+        again=f"May the public mailbox {CALVIN} be deleted?",
+        deleted=f"The public mailbox {CALVIN} is deleted and lies in the recycle bin",
+        sixty="60 days",
     ),
     "zh": Tongue(
         reassign="转移 fang@ 给 calvin 原因 方总退休 不备份",
@@ -90,6 +100,11 @@ TONGUES = {
         ways="有两种方式",
         way="方式 {number} 公共邮箱",
         safe=f"已保全：{CALVIN} 的全部邮件已在 {SUPPORT} 中",
+        after=f"{CALVIN} 仍是公共邮箱",
+        delete="善后 {number} 删除",
+        again=f"是否同意删除公共邮箱 {CALVIN}？",
+        deleted=f"公共邮箱 {CALVIN} 已删除，位于邮箱回收站",
+        sixty="60 天",
     ),
 }
 
@@ -105,6 +120,7 @@ def test_from_the_question_to_the_rescue_on_the_last_day(tmp_path: Path, languag
         changed_hands(bot, tongue)
         reminded_until_the_last_day(bot, tongue)
         rescued(bot, tongue)
+        deleted_after_all(bot, tongue)
 
 
 # --- agreed to -------------------------------------------------------------------------------------------------------
@@ -259,6 +275,7 @@ def rescued(bot: Bot, tongue: Tongue) -> None:
     assert newest(bot, Job, Job.kind == "backup").data["outcome"]["complete"]
     bot.advance(LOOK_AGAIN)
     bot.hear("mei", tongue.safe)
+    bot.hear("mei", tongue.after)
     assert copied(bot, CALVIN, SUPPORT)
     assert newest(bot, BinItem, BinItem.address == CALVIN).state is BinState.SAFE
     assert bot.now().day == 17
@@ -280,6 +297,27 @@ def rescued(bot: Bot, tongue: Tongue) -> None:
         "bin.reminded",
         "bin.safe",
     } <= what
+
+
+def deleted_after_all(bot: Bot, tongue: Tongue) -> None:
+    """Two weeks later: the other admin agrees, the copy is compared, it is deleted, and the book has it."""
+    bot.say("mei", tongue.delete.format(number=newest(bot, Job, Job.kind == "rescue").id))
+    bot.hear("jun", tongue.again)
+    assert not [each for each in bot.entries("mei") if tongue.again in text_of(each) and each.get("card")]
+    bot.press("jun", "approve:")
+    bot.wait("the console is asked", lambda: console_step(bot, "public_is_gone").polls > 0)
+    bot.console("delete_public", address=CALVIN)
+    bot.advance(LOOK_AGAIN)
+    bot.press("mei", "handover_done:")
+    for member in ("mei", "jun"):
+        assert tongue.sixty in text_of(bot.hear(member, tongue.deleted))
+    entry = newest(bot, BinItem, BinItem.address == CALVIN)
+    assert (entry.state, entry.source, entry.known_from) == (BinState.WAITING, BinSource.PUBLIC, "console")
+    assert f"{entry.deletes_at.astimezone(SHANGHAI):%m-%d}" == "11-29"
+    bot.wait("it is over", lambda: newest(bot, Job, Job.kind == "deletion").data.get("ending") == "done")
+    with bot.store.begin() as tx:
+        assert not tx.handovers.open_ones()
+        assert tx.audit.broken_at() is None
 
 
 def newest(bot: Bot, table: type[Any], *conditions: Any) -> Any:
