@@ -38,7 +38,12 @@ DEFAULTS: Mapping[str, Requirement] = {
     "alias": Requirement.CONFIRM,
     "domain": Requirement.CONFIRM,
     "reassign": Requirement.MANAGER,
+    "create_public_mailbox": Requirement.CONFIRM,
+    "change_public_mailbox": Requirement.CONFIRM,
     "delete_public_mailbox": Requirement.TWO,
+    "client_password": Requirement.CONFIRM,
+    "freeze": Requirement.CONFIRM,
+    "mail_switch": Requirement.CONFIRM,
 }
 
 

@@ -36,6 +36,8 @@ log = structlog.get_logger()
 router = Router()
 work = Work()
 
+PUBLIC_SEEN = "public-seen:"  # with the id: since when a public mailbox is known
+FOR_EVER = timedelta(days=36500)
 NOT_MANAGED_FOR = timedelta(days=1)
 FRESH = timedelta(days=1)  # a confirmed address that young is not looked up again by an import
 NEGATIVE_KEPT = timedelta(hours=1)
@@ -161,6 +163,7 @@ def keep_public(tx: Transaction, box: exmail.PublicMailbox) -> Mailbox:
     """
     readers = {"userids": list(box.userids), "departments": list(box.departments), "tags": list(box.tags)}
     shown = tx.mailboxes.public_is(box.id, box.address, name=box.name, readers=readers, aliases=box.aliases)
+    tx.moments.first_within(f"{PUBLIC_SEEN}{box.id}", FOR_EVER)
     if not shown.managed:
         refused_at = tx.moments.last(f"not-managed:{shown.id}")
         shown.managed = refused_at is not None and refused_at <= tx.now - NOT_MANAGED_FOR

@@ -27,6 +27,8 @@ def state_of(job: Job) -> Words:
 
 def line_of(job: Job) -> Words:
     """A job in one line."""
+    if job.data.get("title"):  # a change, which has no target
+        return say("jobs.line_of_change", number=job.id, what=from_json(job.data["title"]), state=state_of(job))
     return say(
         "jobs.line", number=job.id, what=say(f"jobs.kind_{job.kind}"), state=state_of(job),
         source=job.data.get("source_address", job.params.get("source", {}).get("address") or "?"),
@@ -116,7 +118,9 @@ def page(ctx: Context, job: Job, side: str, box: Mailbox, member: str) -> Words:
 def people(ctx: Context, job: Job) -> Iterator[Words]:
     """What else somebody has to do: press Start, make room, submit, acknowledge, finish what comes before."""
     data, until = job.data, moment(ctx, job.expires_at) if job.expires_at is not None else "-"
-    if job.stage == "ready":
+    if job.stage == "confirm":
+        yield say("jobs.waits_confirm", name=ctx.directory.name(job.asked_by), number=job.id, until=until)
+    elif job.stage == "ready":
         yield say("jobs.waits_start" if admin(ctx) else "jobs.waits_start_of_admin", number=job.id, until=until)
     elif job.stage == "full":
         key = "jobs.waits_room" if admin(ctx) else "jobs.waits_room_of_admin"

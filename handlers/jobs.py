@@ -15,6 +15,7 @@ from bot.work import Work
 from handlers import (
     aftermath,
     backup,
+    changes,
     convert,
     deletion,
     kept_alias,
@@ -31,8 +32,13 @@ from storage.models import Job, JobState
 router = Router()
 work = Work()
 
-SHOWN_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue_choice.KIND, convert.KIND, deletion.KIND)
+WHOLE_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue_choice.KIND, convert.KIND, deletion.KIND)
 BEFORE_START = ("start", "approval", "access", "preview", "ready")
+
+
+def shown_kinds() -> tuple[str, ...]:
+    """The kinds of jobs that people see."""
+    return (*WHOLE_KINDS, *changes.kinds())
 
 
 def asked_in(ctx: Context) -> set[int]:
@@ -50,7 +56,7 @@ def sees_all(ctx: Context) -> bool:
 def visible(ctx: Context, job_id: int) -> Job:
     """The job, if the sender may see it: his own, one about him or that asks him something, or any for an admin."""
     job = ctx.tx.jobs.find(job_id)
-    if job is None or job.kind not in SHOWN_KINDS:
+    if job is None or job.kind not in shown_kinds():
         raise UserError(say("jobs.unknown", number=job_id))
     about_him = ctx.sender in (job.asked_by, job.data.get("owner"), job.params.get("new_owner"))
     if not (about_him or sees_all(ctx) or job.id in asked_in(ctx)):
@@ -62,9 +68,9 @@ def visible(ctx: Context, job_id: int) -> Job:
 def jobs_list(ctx: Context) -> list[Reply]:
     """What is under way, and what ended last."""
     if sees_all(ctx):
-        found = ctx.tx.jobs.recent(SHOWN_KINDS)
+        found = ctx.tx.jobs.recent(shown_kinds())
     else:
-        found = ctx.tx.jobs.recent(SHOWN_KINDS, of=ctx.sender, also=asked_in(ctx))
+        found = ctx.tx.jobs.recent(shown_kinds(), of=ctx.sender, also=asked_in(ctx))
     if not found:
         return [Text(ctx.sender, say("jobs.none" if admin(ctx) else "jobs.none_of_yours"))]
     return [Text(ctx.sender, lines(*(line_of(job) for job in found), say("jobs.more", first=found[0].id)))]
@@ -155,6 +161,8 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
         return rescue.again(ctx, job_id)
     if job.kind == deletion.KIND:
         return aftermath.after_delete(ctx, int(job.params["rescue"]))
+    if job.kind in changes.kinds():
+        return changes.again(ctx, job)
     if job.kind == convert.KIND:
         return convert.request_convert(
             ctx, str(job.params["address"]), job.data.get("public_name"), job.params["reason"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from bot.context import Context
+from bot.directory import Directory
 from bot.errors import UpstreamError
 from bot.policy import Role
 from bot.replies import Reply, Text
@@ -16,6 +19,9 @@ from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work, wait_after
 from handlers import addresses
 from storage.models import JobState, Mailbox, MailboxKind
+
+if TYPE_CHECKING:
+    from storage.store import Transaction
 
 router = Router()
 work = Work()
@@ -74,30 +80,6 @@ def look(ctx: Context, address: str | None, userid: str | None) -> list[Reply]:
     return []
 
 
-@work.job("lookup")
-def look_up(job: JobContext) -> None:
-    """Everything that can be known about one mailbox, in one message."""
-    try:
-        found = addresses.find_mailbox(job, job.params["address"], job.params["userid"])
-    except UpstreamError as error:
-        if wait_after(error) is not None:
-            say_once_that_it_takes_time(job)
-        raise
-    told = told_by_wecom(job, found.mailbox) if found.mailbox is not None else []
-    with job.begin() as step:
-        asker = step.job.asked_by
-        if found.mailbox is None:
-            step.say(Text(asker, found.problem or say("lookup.nothing")))
-            step.tx.jobs.end(step.job, JobState.DONE)
-            return
-        said = [*known(step, step.tx.mailboxes.get(found.mailbox.id)), *told]
-        if found.problem is not None:
-            said.append(say("lookup.not_all", why=found.problem))
-        step.say(Text(asker, lines(*said)))
-        step.tx.jobs.end(step.job, JobState.DONE)
-
-
-@work.failed("lookup")
 def look_up_failed(step: JobStep, words: Words) -> None:
     """What an admin can mend is told to admins; a member hears that they know."""
     asker, admins = step.job.asked_by, step.roles.admins
@@ -118,6 +100,46 @@ def say_once_that_it_takes_time(job: JobContext) -> None:
     with job.begin() as step:
         step.put(waiting_told=True)
         step.say(Text(step.job.asked_by, say("lookup.takes_time")))
+
+
+Answer = Callable[[JobContext], Sequence[Reply]]
+
+
+def answers(into: Work, name: str) -> Callable[[Answer], Answer]:
+    """The function answers questions of a kind: a busy WeCom is waited for, a refusal told to who can mend it."""
+
+    def register(function: Answer) -> Answer:
+        def answer(job: JobContext) -> None:
+            try:
+                replies = function(job)
+            except UpstreamError as error:
+                if wait_after(error) is not None:
+                    say_once_that_it_takes_time(job)
+                raise
+            with job.begin() as step:
+                step.say(*replies)
+                step.tx.jobs.end(step.job, JobState.DONE)
+
+        into.job(name)(answer)
+        into.failed(name)(look_up_failed)
+        return function
+
+    return register
+
+
+@answers(work, "lookup")
+def look_up(job: JobContext) -> list[Reply]:
+    """Everything that can be known about one mailbox, in one message."""
+    found = addresses.find_mailbox(job, job.params["address"], job.params["userid"])
+    told = told_by_wecom(job, found.mailbox) if found.mailbox is not None else []
+    with job.begin() as step:
+        asker = step.job.asked_by
+        if found.mailbox is None:
+            return [Text(asker, found.problem or say("lookup.nothing"))]
+        said = [*known(step, step.tx.mailboxes.get(found.mailbox.id)), *told]
+        if found.problem is not None:
+            said.append(say("lookup.not_all", why=found.problem))
+        return [Text(asker, lines(*said))]
 
 
 def known(step: JobStep, box: Mailbox) -> list[Words]:
@@ -160,3 +182,43 @@ def told_by_wecom(job: JobContext, box: Mailbox) -> list[Words]:
             admin = tx.jobs.get(job.job_id).asked_by in job.roles(tx).admins
         return [say("lookup.not_told", why=error.words()) if admin else say("lookup.not_told_member")]
     return [say("lookup.imap_on" if imap_on else "lookup.imap_off"), say("lookup.unread", count=unread)]
+
+
+# --- what kind of thing an address is --------------------------------------------------------------------------------
+
+
+def held(job: JobContext, address: str) -> Words | None:
+    """
+    What has an address, as far as can be seen without asking for members: our rows, public mailboxes, groups.
+
+    None: nothing that we see; WeCom may know better (an app does not see what was made in the console).
+    """
+    with job.services.store.begin() as tx:
+        found = held_by_rows(tx, address)
+    if found is not None:
+        return found
+    public = exmail.find_public_mailbox(job.client, address)
+    if public is not None:
+        return say("lookup.held_public", name=public.name)
+    groups = exmail.group_search(job.client, address)
+    group = next((each for each in groups if each.address.casefold() == address), None)
+    return say("lookup.held_group", name=group.name) if group is not None else None
+
+
+def held_by_rows(tx: Transaction, address: str) -> Words | None:
+    """What has an address, as our rows know it; the bin comes first, it holds its address fast."""
+    directory = Directory(tx, "")
+    if (item := tx.recycle_bin.waiting_at(address)) is not None:
+        return say("lookup.held_bin", number=item.id)
+    box = tx.mailboxes.at(address)
+    if box is None or box.kind is MailboxKind.UNSEEN:
+        return None
+    alias = box.address != address
+    if box.kind is MailboxKind.MEMBER and box.owner is not None:
+        name = directory.name(box.owner)
+        if alias:
+            return say("lookup.held_member_alias", name=name, address=box.address)
+        return say("lookup.held_member", name=name, userid=box.owner)
+    if alias:
+        return say("lookup.held_public_alias", address=box.address)
+    return say("lookup.held_public", name=box.name or box.address)

@@ -8,14 +8,12 @@ look-up saw, or because a named admin lets it go.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import structlog
-import xlsxwriter
 
 from bot.context import Context
 from bot.directory import Directory
@@ -35,6 +33,7 @@ from bot.workdays import (
     workdays,
 )
 from handlers import addresses
+from handlers.tables import table
 from storage.models import BinItem, BinSource, BinState, Job, JobState, Mailbox, Member
 
 if TYPE_CHECKING:
@@ -538,29 +537,13 @@ COLUMNS = (
 
 def file_of(member: str, items: Sequence[BinItem], now: datetime, zone: ZoneInfo) -> File:
     """Entries as xlsx."""
-    buffer = io.BytesIO()
-    with xlsxwriter.Workbook(
-        buffer, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    ) as book:
-        sheet = book.add_worksheet("Recycle bin 回收站")
-        sheet.write_row(0, 0, COLUMNS, book.add_format({"bold": True}))
-        for row, item in enumerate(items, 1):
-            last = last_day(item.deletes_at, zone)
-            days = (last - now.astimezone(zone).date()).days
-            sheet.write_row(
-                row,
-                0,
-                (
-                    item.id,
-                    item.address or "?",
-                    item.owner_name or item.owner or "",
-                    f"{last}",
-                    moment_of(item),
-                    days,
-                    str(item.source),
-                    item.known_from,
-                ),
-            )
-        sheet.freeze_panes(1, 0)
-        sheet.set_column(0, len(COLUMNS) - 1, 22)
-    return File(member, f"recycle-bin-{now.astimezone(zone):%Y%m%d}.xlsx", buffer.getvalue())
+    today = now.astimezone(zone).date()
+    rows = [
+        (
+            item.id, item.address or "?", item.owner_name or item.owner or "",
+            f"{last_day(item.deletes_at, zone)}", moment_of(item), (last_day(item.deletes_at, zone) - today).days,
+            str(item.source), item.known_from,
+        )
+        for item in items
+    ]  # fmt: skip
+    return table(member, f"recycle-bin-{today:%Y%m%d}", "Recycle bin 回收站", COLUMNS, rows)

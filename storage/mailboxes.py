@@ -186,6 +186,11 @@ class Mailboxes(Asking):
         self.added(BackupRoot(source_id=source.id, target_id=target.id, root=root))
         return root
 
+    def backups_in(self, target: Mailbox) -> list[str]:
+        """Whose mail was ever copied into a mailbox, by address."""
+        query = select(Mailbox.address).join(BackupRoot, BackupRoot.source_id == Mailbox.id)
+        return sorted(set(self.session.scalars(query.where(BackupRoot.target_id == target.id))))
+
     def roots_in(self, target: Mailbox) -> list[str]:
         """All our roots in a mailbox: an earlier backup is not backed up again."""
         return list(self.session.scalars(select(BackupRoot.root).where(BackupRoot.target_id == target.id)))

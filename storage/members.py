@@ -107,6 +107,10 @@ class Members(Asking):
         """A department, if it was read."""
         return self.session.get(Department, department_id)
 
+    def departments(self) -> Sequence[Department]:
+        """Every department, as last read."""
+        return self.session.scalars(select(Department).order_by(Department.id)).all()
+
     def departments_are(self, rows: Iterable[tuple[int, str, int | None, Sequence[str]]]) -> None:
         """The departments as just read: id, name, parent, leaders."""
         self.session.execute(delete(Department))

@@ -283,7 +283,7 @@ class Reader:
 
     def job(self, job: Job) -> Words:
         """What to call a job."""
-        if job.kind in jobs.SHOWN_KINDS:
+        if job.kind in jobs.shown_kinds():
             return job_words.line_of(job)
         return say("sandbox.job_other", number=job.id, kind=job.kind)
 
