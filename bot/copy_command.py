@@ -152,7 +152,7 @@ async def copied(options: argparse.Namespace, source: MailAccount, target: MailA
     finally:
         file.close()
     complete = outcome.finished and check.ok and not outcome.refused
-    complete = complete and not any(note.kind == "folder_refused" for note in outcome.notes)
+    complete = complete and not any(note.kind in ("folder_refused", "folder_unreadable") for note in outcome.notes)
     tell(options, {"ok": complete, **result_values(outcome, check)}, result_text(outcome, check))
     return VERIFIED if complete else NOT_VERIFIED
 

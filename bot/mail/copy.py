@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -225,8 +224,9 @@ class Copy:
             await self._look_at_first()
             await self._describe_refusals()
             if verify and self.sources and self.targets:
-                with contextlib.suppress(ConnectionLost):
-                    found = await verify_over(self.source_session, self.targets, ledger=self.ledger, filter=self.filter)
+                found = await verify_over(
+                    self.source_side, self.target_side, ledger=self.ledger, filter=self.filter, pause=self.pause
+                )
         finally:
             ticker.cancel()
             await asyncio.gather(self.source_side.close(), self.target_side.close())
@@ -254,7 +254,7 @@ class Copy:
     @property
     def progress(self) -> int:
         """Of any kind: as long as it grows, the copy goes on."""
-        return self.stored + self.refused + self.adopted
+        return self.stored + self.refused + self.adopted + len(self.source_side.shut) + len(self.target_side.shut)
 
     def _remember(self) -> None:
         """How many connections the host likes, for the next copy."""
@@ -291,12 +291,12 @@ class Copy:
             except ConnectionLost as error:
                 if not connected:
                     raise
+                sides = [each for each in (self.source_side, self.target_side) if not each.live]
                 losses = 1 if self.progress > before else losses + 1
                 if losses > LOSSES_MAX:
                     raise
                 self.reconnects += 1
                 self.doubtful |= {job.record.id for job in self.jobs or []}
-                sides = [each for each in (self.source_side, self.target_side) if not each.live]
                 asked = max((each.complained(error) for each in sides), default=0.0)
                 await self.pause(max(asked, min(2.0 ** (losses - 1), LOSS_PAUSE_SECONDS_MAX)))
                 for each in sides:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from bot.mail.errors import LoginRefused, MailError
+from bot.mail.errors import ConnectionLost, LoginRefused, MailError
 from bot.mail.pace import Governor, complains
-from bot.mail.session import MailAccount, Session, open_session
+from bot.mail.quirks import Refused, why_refused
+from bot.mail.session import COMMAND_SECONDS, SILENCE_SECONDS, MailAccount, Session, open_session
 
 RECONNECTS_MAX = 5  # in a row, without a mail stored in between
 RECONNECT_PAUSE_MAX_SECONDS = 30.0
+ENDINGS_MAX = 2  # sessions that opening a folder may end; then it is let alone
+
+Result = TypeVar("Result")
 
 
 class Side:
@@ -19,14 +25,18 @@ class Side:
     def __init__(
         self,
         account: MailAccount,
-        governor: Governor,
+        governor: Governor | None = None,
         *,
-        silence_seconds: float,
-        command_seconds: float,
+        silence_seconds: float = SILENCE_SECONDS,
+        command_seconds: float = COMMAND_SECONDS,
         written: bool = False,
     ) -> None:
-        self.account, self.governor, self.written = account, governor, written
+        self.account, self.written = account, written
+        self.governor = governor or Governor(start=1, most=1, adaptive=False)
         self.sessions: list[Session] = []
+        self.shut: dict[str, str] = {}  # folders that end every session that opens them, and its last words
+        self.logins = 0
+        self._ended: dict[str, int] = {}
         self.losses = 0  # in a row, without progress
         self._progress = -1
         self._silence_seconds, self._command_seconds = silence_seconds, command_seconds
@@ -34,8 +44,19 @@ class Side:
     @property
     def live(self) -> list[Session]:
         """Those that can be used."""
+        for each in self.sessions:
+            if each.lost is not None:
+                self._blame(each.ended_at, each.lost.text)
         self.sessions = [each for each in self.sessions if each.lost is None]
         return self.sessions
+
+    def _blame(self, folder: str | None, text: str) -> None:
+        """A folder whose opening ended a session (Zimbra: it is locked); at the second time nobody opens it again."""
+        if folder is None or complains(text) or why_refused(text) is Refused.BUSY:
+            return
+        self._ended[folder] = self._ended.get(folder, 0) + 1
+        if self._ended[folder] >= ENDINGS_MAX:
+            self.shut[folder] = text
 
     @property
     def missing(self) -> int:
@@ -46,7 +67,9 @@ class Side:
         session = await open_session(
             self.account, silence_seconds=self._silence_seconds, command_seconds=self._command_seconds
         )
+        session.shut = self.shut
         self.sessions.append(session)
+        self.logins += 1
         if self.written:
             session.probe_literals()  # answered long before the first mail
         return session
@@ -101,3 +124,29 @@ class Side:
 
     async def close(self) -> None:
         await asyncio.gather(*(each.close() for each in self.sessions))
+
+
+async def with_patience(
+    side: Side,
+    work: Callable[[Session], Awaitable[Result]],
+    *,
+    progress: Callable[[], object] = lambda: None,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Result:
+    """
+    Work over a connection; when it breaks again over another, a bounded number of times without any progress.
+
+    What was done is not known then: `work` begins anew. Raises ConnectionLost, LoginRefused, NotReachable; without any
+    patience when there never was a connection.
+    """
+    losses = 0
+    while True:
+        before = progress(), len(side.shut)
+        try:
+            return await work(await side.first())
+        except ConnectionLost:
+            another = bool(side.live)  # it was not of this side
+            losses = losses + 1 if before == (progress(), len(side.shut)) else 1
+            if another or not side.logins or losses > RECONNECTS_MAX:
+                raise
+            await pause(min(2.0 ** (losses - 1), RECONNECT_PAUSE_MAX_SECONDS))

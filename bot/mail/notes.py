@@ -25,6 +25,7 @@ class NoteKind(StrEnum):
     DATES_IGNORED = "dates_ignored"
     BYTES_CHANGED = "bytes_changed"
     NOT_COMPARED = "not_compared"  # the target changes bytes, and the source's mail is not there to compare
+    FEWER_SHOWN = "fewer_shown"  # the source counts more mails in a folder than it shows
     DOUBLE_LISTED = "double_listed"  # a second copy, left where it is
 
 

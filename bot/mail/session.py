@@ -14,7 +14,7 @@ import re
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -77,6 +77,7 @@ class Command:
     go: asyncio.Future[bool] | None = None
     on_fetch: OnFetch | None = None  # says whether the mail was asked for by this command
     collect: bool = False
+    opens: str | None = None  # the folder it opens or asks about
     until: float = 0.0  # its deadline, if not a byte more moves
     lines: list[wire.Response] = field(default_factory=list)
 
@@ -186,6 +187,8 @@ class Session(asyncio.Protocol):
         self.greeting = ""
         self.lost: MailError | None = None
         self.folder: str | None = None  # of the last EXAMINE or SELECT sent
+        self.shut: Mapping[str, str] = {}  # folders that end a session, and its last words: they are not asked for
+        self.ended_at: str | None = None  # the folder whose opening was answered BYE
         self._probe: Command | None = None  # whether LITERAL+ works as announced
         self.pending: dict[bytes, Command] = {}
         self._loop = asyncio.get_running_loop()
@@ -275,6 +278,8 @@ class Session(asyncio.Protocol):
                 self.fail(self._loss(text))
         elif word == b"BAD" or (word == b"BYE" and not self._closing):
             # QQ sends an untagged BAD instead of the tagged answer, which then never comes.
+            oldest = next(iter(self.pending.values()), None)  # a server works in order
+            self.ended_at = oldest.opens if oldest is not None and word == b"BYE" else None
             self.fail(self._loss(line[2:].decode("utf-8", "replace")))
         elif word.isdigit() and b" FETCH " in line[:40].upper():
             told = wire.fetched(response.parts)
@@ -475,8 +480,21 @@ class Session(asyncio.Protocol):
 
     def open_folder(self, name: str, *, writable: bool = False) -> Command:
         """Send EXAMINE (SELECT when `writable`) without waiting; read its answer with `selected`."""
+        if name in self.shut:
+            return self._answered_no(self.shut[name])
         self.folder = name
-        return self.send((b"SELECT " if writable else b"EXAMINE ") + quoted(name), collect=True)
+        return self._about(name, (b"SELECT " if writable else b"EXAMINE ") + quoted(name))
+
+    def _about(self, name: str, line: bytes) -> Command:
+        command = self.send(line, collect=True)
+        command.opens = name
+        return command
+
+    def _answered_no(self, text: str) -> Command:
+        """In the server's place."""
+        command = Command(b"", self._loop.create_future())
+        command.done.set_result(Done("NO", text, []))
+        return command
 
     async def examine(self, name: str) -> Selected:
         """Open for reading. Raises CommandRefused."""
@@ -506,7 +524,9 @@ class Session(asyncio.Protocol):
 
     def ask_status(self, name: str) -> Command:
         """Send STATUS without waiting; read its answer with `status_of`."""
-        return self.send(b"STATUS " + quoted(name) + b" (UIDVALIDITY UIDNEXT MESSAGES)", collect=True)
+        if name in self.shut:
+            return self._answered_no(self.shut[name])
+        return self._about(name, b"STATUS " + quoted(name) + b" (UIDVALIDITY UIDNEXT MESSAGES)")
 
 
 def checked(done: Done, mailbox: str) -> Done:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bot.mail import wire
+from bot.mail.crew import Side, with_patience
 from bot.mail.digest import Content, digest_mails
-from bot.mail.errors import CommandRefused
+from bot.mail.errors import CommandRefused, ConnectionLost
 from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
@@ -18,15 +21,15 @@ from bot.mail.quirks import dated_since, flag_set, parse_internaldate
 from bot.mail.session import (
     SILENCE_SECONDS,
     MailAccount,
+    Selected,
     Session,
     Status,
     both,
     folders_of,
-    open_session,
     same_mailbox,
 )
 from bot.mail.survey import PAGE_UIDS, choose, list_mails, statuses
-from bot.mail.work import ServerBusy
+from bot.mail.work import ServerBusy, never, unless
 
 EVERYTHING = Filter()
 SMALL_BYTES = 8_000_000  # read back whole
@@ -49,6 +52,7 @@ class FolderCheck:
     refused: int
     newer: int  # came to the source after the copy listed it
     foreign: int  # in the target folder, not ours
+    late: int = 0  # of these, above the mark: somebody's own, or stored by a dead session after all looks
 
     @property
     def ok(self) -> bool:
@@ -76,46 +80,62 @@ async def verify_copy(
     exclude_roots: tuple[str, ...] = (),
     sample: int = SAMPLE,
     silence_seconds: float = SILENCE_SECONDS,
+    give_up: Callable[[], bool] = never,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Verification:
     """
     Compare per folder: UID, size, flags, date of all; the bytes of a sample (of all when the copy is small).
 
     With `source` also whether the source shows anything (within `filter`) that was not copied; without it, months
-    later, the target against the ledger. Raises LoginRefused, ConnectionLost, MailError.
+    later, the target against the ledger. A lost connection is replaced, a bounded number of times.
+    Raises GivenUp when `give_up` says so, LoginRefused, ConnectionLost, MailError.
     """
-    sides: list[Session] = []
-
-    async def enter(account: MailAccount | None) -> Session | None:
-        if account is None:
-            return None
-        session = await open_session(account, silence_seconds=silence_seconds)
-        sides.append(session)
-        return session
-
+    sides = [Side(each, silence_seconds=silence_seconds) for each in (source, target) if each is not None]
     try:
-        one, two = await both(enter(source), enter(target))
-        assert two is not None  # noqa: S101 - there is always a target
-        return await Check(one, [two], ledger, filter, sample, exclude_roots).run()
+        await both(sides[0].first(), sides[-1].first())
+        check = Check(sides[0] if source else None, sides[-1], ledger, filter, sample, exclude_roots, pause)
+        return await unless(give_up, check.run())
     finally:
         await asyncio.gather(*(each.close() for each in sides))
 
 
-async def verify_over(source: Session, targets: list[Session], *, ledger: Ledger, filter: Filter) -> Verification:
-    """The same over sessions that are open already. Raises ConnectionLost, MailError."""
-    return await Check(source, targets, ledger, filter, SAMPLE, ()).run()
+async def verify_over(
+    source: Side, target: Side, *, ledger: Ledger, filter: Filter, pause: Callable[[float], Awaitable[None]]
+) -> Verification:
+    """The same over connections that are open already. Raises ConnectionLost, MailError."""
+    return await Check(source, target, ledger, filter, SAMPLE, (), pause).run()
 
 
 @dataclass
 class Tally:
-    """The numbers of one folder while they are counted."""
+    """What one folder of the target comes to; begun anew when the connection is lost on the way."""
 
     found: int = 0
     hashed: int = 0
     missing: int = 0
     different: int = 0
-    not_copied: int = 0
-    newer: int = 0
     foreign: int = 0
+    late: int = 0
+    compared: int = 0
+    keywords_lost: int = 0
+    wrong: list[str] = field(default_factory=list)
+    dates_wrong: list[tuple[Line, str]] = field(default_factory=list)
+    unsure: list[tuple[Line, bytes]] = field(default_factory=list)  # other bytes, and no identity to compare
+
+    def differs(self, line: Line, what: str) -> None:
+        self.different += 1
+        self.wrong.append(f"UID {line.target_uid} (source {line.uid}): {what}")
+
+
+@dataclass
+class Shown:
+    """What the source shows; begun anew when the connection is lost on the way."""
+
+    not_copied: dict[str, int] = field(default_factory=dict)  # by target folder
+    newer: dict[str, int] = field(default_factory=dict)
+    wrong: list[tuple[str, str]] = field(default_factory=list)  # folder for people, what is wrong
+    notes: list[Note] = field(default_factory=list)
+    left_out: frozenset[str] | None = None  # folders the filter does not mean
 
 
 class Check:
@@ -123,56 +143,41 @@ class Check:
 
     def __init__(
         self,
-        source: Session | None,
-        targets: list[Session],
+        source: Side | None,
+        target: Side,
         ledger: Ledger,
         filter: Filter,
         sample: int,
         exclude_roots: tuple[str, ...],
+        pause: Callable[[float], Awaitable[None]],
     ) -> None:
-        self.source, self.target, self.targets, self.ledger, self.filter = source, targets[0], targets, ledger, filter
-        self.sample, self.exclude_roots = sample, exclude_roots
+        self.source, self.target, self.ledger, self.filter = source, target, ledger, filter
+        self.sample, self.exclude_roots, self.pause = sample, exclude_roots, pause
         self.records = list(ledger.folders())
-        self.tallies = {each.target: Tally() for each in self.records}
-        self.wrong: list[tuple[str, str]] = []  # folder, what is wrong
+        self.tallies: dict[WireName, Tally] = {}
+        self.shown = Shown()
         self.notes: list[Note] = []
-        self.left_out: frozenset[str] | None = None  # source folders the filter does not mean
-        self.compared = 0
-        self.dates_wrong: list[tuple[WireName, Line, str]] = []
-        self.keywords_lost: dict[WireName, int] = {}
-        self.unsure: list[tuple[WireName, Line, bytes]] = []  # other bytes, and no identity to compare
         self.delimiters: dict[str, str] = {"source": "/", "target": "/"}
 
     async def run(self) -> Verification:
         counts = {each.id: self.ledger.counts(each.id) for each in self.records}
         sizes = sum(each.get(LineState.STORED, (0, 0))[1] for each in counts.values())
         everything = sizes <= SMALL_BYTES
-        targets = list(dict.fromkeys(WireName(each.target) for each in self.records))
-        delimiter = self.target.send(b'LIST "" ""', collect=True)
-        told = await statuses(self.target, [Folder(each, "", frozenset()) for each in targets])
-        self.delimiters["target"] = next(
-            (each.delimiter for each in folders_of(await delimiter.done) if each.delimiter), "/"
-        )
-        todo = iter(targets)
-
-        async def compare(session: Session) -> None:
-            for target in todo:
-                await self._target_folder(session, target, told[target], everything)
-
-        works = [compare(each) for each in self.targets]
+        works = [self._target_side(everything)]
         if self.source is not None:
-            works.append(self._source_side(self.source))
+            works.append(with_patience(self.source, self._source_side, pause=self.pause))
         for failure in await asyncio.gather(*works, return_exceptions=True):
             if failure is not None:
                 raise failure
         await self._ask_the_source()
         self._judge_dates()
+        shown = self.shown
         checks = []
         for record in self.records:
             if not record.current:
                 continue
             same = [counts[each.id] for each in self.records if each.target == record.target]
-            tally = self.tallies[record.target]
+            tally = self.tallies[WireName(record.target)]
             checks.append(
                 FolderCheck(
                     name=self._name(record.source, "source"),
@@ -182,24 +187,29 @@ class Check:
                     hashed=tally.hashed,
                     missing=tally.missing,
                     different=tally.different,
-                    not_copied=tally.not_copied + self._planned(record),
+                    not_copied=shown.not_copied.get(record.target, 0) + self._planned(record),
                     refused=sum(each.get(LineState.REFUSED, (0, 0))[0] for each in same),
-                    newer=tally.newer,
+                    newer=shown.newer.get(record.target, 0),
                     foreign=tally.foreign,
+                    late=tally.late,
                 )
             )
+        wrong = [
+            *((self._name(target, "target"), text) for target, tally in self.tallies.items() for text in tally.wrong),
+            *shown.wrong,
+        ]
         return Verification(
-            ok=not self.wrong and all(each.ok for each in checks),
+            ok=not wrong and all(each.ok for each in checks),
             folders=checks,
-            differences=[f"{folder}: {text}" for folder, text in self.wrong[:DIFFERENCES_MAX]],
+            differences=[f"{folder}: {text}" for folder, text in wrong[:DIFFERENCES_MAX]],
             refused=sum(each.refused for each in checks),
             hashed=sum(each.hashed for each in checks),
-            notes=self.notes,
+            notes=[*self.notes, *shown.notes],
         )
 
     def _planned(self, record: FolderRecord) -> int:
         """Mails within the filter that still wait; those of a folder the source no longer shows wait as well."""
-        if self.left_out is not None and record.source in self.left_out:
+        if self.shown.left_out is not None and record.source in self.shown.left_out:
             return 0
         planned, after = 0, 0
         while page := self.ledger.lines(record.id, state=LineState.PLANNED, after=after, limit=PAGE_UIDS):
@@ -210,30 +220,57 @@ class Check:
     def _name(self, wire_name: str, side: str) -> str:
         return Folder(WireName(wire_name), self.delimiters[side], frozenset()).display
 
-    def _differs(self, target: WireName, line: Line, what: str) -> None:
-        self.tallies[target].different += 1
-        self.wrong.append((self._name(target, "target"), f"UID {line.target_uid} (source {line.uid}): {what}"))
+    async def _target_side(self, everything: bool) -> None:
+        """Every folder of the target, over all connections there are; one that is lost costs the folder it was at."""
+        todo = deque(dict.fromkeys(WireName(each.target) for each in self.records))
 
-    async def _target_folder(self, session: Session, target: WireName, status: Status | None, everything: bool) -> None:
+        async def begin(session: Session) -> dict[WireName, Status | None]:
+            delimiter = session.send(b'LIST "" ""', collect=True)
+            told = await statuses(session, [Folder(each, "", frozenset()) for each in todo])
+            folders = folders_of(await delimiter.done)
+            self.delimiters["target"] = next((each.delimiter for each in folders if each.delimiter), "/")
+            return told
+
+        told = await with_patience(self.target, begin, pause=self.pause)
+
+        async def compare(session: Session) -> None:
+            while todo:
+                target = todo.popleft()
+                try:
+                    self.tallies[target] = await self._target_folder(session, target, told[target], everything)
+                except BaseException:
+                    todo.appendleft(target)
+                    raise
+
+        async def all_of_them(first: Session) -> None:
+            while todo:  # a connection may be lost while another still works
+                works = (compare(each) for each in self.target.live or [first])
+                failures = [each for each in await asyncio.gather(*works, return_exceptions=True) if each is not None]
+                others = [each for each in failures if not isinstance(each, ConnectionLost)]
+                if others or (todo and not self.target.live):
+                    raise (others or failures)[0]
+
+        if todo:
+            await with_patience(self.target, all_of_them, progress=lambda: len(todo), pause=self.pause)
+
+    async def _target_folder(
+        self, session: Session, target: WireName, status: Status | None, everything: bool
+    ) -> Tally:
         """One folder of the target against the ledger's stored lines, page by page."""
-        tally = self.tallies[target]
-        record = next(each for each in self.records if each.target == target)
-        stored = sum(
-            self.ledger.counts(each.id).get(LineState.STORED, (0, 0))[0]
-            for each in self.records
-            if each.target == target
-        )
+        tally = Tally()
+        records = [each for each in self.records if each.target == target]
+        record = records[0]
+        mark = min(each.target_mark for each in records)
+        stored = sum(self.ledger.counts(each.id).get(LineState.STORED, (0, 0))[0] for each in records)
         if status is None:
             if stored:
                 tally.missing = stored
-                self.wrong.append((self._name(target, "target"), "the folder cannot be opened in the target"))
-            return
+                tally.wrong.append("the folder cannot be opened in the target")
+            return tally
         if status.uidvalidity != record.target_uidvalidity:
             tally.missing = stored
-            self.wrong.append(
-                (self._name(target, "target"), "the target has renumbered the folder; run the copy once more")
-            )
-            return
+            tally.wrong.append("the target has renumbered the folder; run the copy once more")
+            return tally
         picked: list[Line] = []
         page: dict[int, wire.Fetched] = {}
         for low in range(1, max(status.uidnext, 2), PAGE_UIDS):
@@ -247,29 +284,32 @@ class Check:
             some = Status(status.uidvalidity, high + 1, status.messages)
             told = (await list_mails(session, {target: some}, on_mail, first={target: low}))[target]
             if isinstance(told, str):
-                self.wrong.append((self._name(target, "target"), f"the target does not list it: {told}"))
+                tally.wrong.append(f"the target does not list it: {told}")
             owners = self.ledger.owners(target, low, high)
             for uid, line in owners.items():
                 mail = page.get(uid)
                 if mail is None:
                     tally.missing += 1
-                    self.wrong.append((self._name(target, "target"), f"UID {uid} (source {line.uid}) is not there"))
+                    tally.wrong.append(f"UID {uid} (source {line.uid}) is not there")
                     continue
                 tally.found += 1
-                self._compare(target, line, mail)
+                self._compare(tally, line, mail)
                 if line.sha256 is not None:
                     picked.append(line)
-            tally.foreign += len(page.keys() - owners.keys())
+            foreign = page.keys() - owners.keys()
+            tally.foreign += len(foreign)
+            tally.late += sum(uid >= mark for uid in foreign)
             if not everything:
                 picked = self._pick(picked)
         lost = self.ledger.unplaced(target)
         tally.missing += len(lost)
         for line in lost:
-            self.wrong.append((self._name(target, "target"), f"source UID {line.uid}: its copy was not found"))
+            tally.wrong.append(f"source UID {line.uid}: its copy was not found")
         if (beyond := stored - tally.found - tally.missing) > 0:  # at UIDs the folder no longer has, or two at one UID
             tally.missing += beyond
-            self.wrong.append((self._name(target, "target"), f"{beyond} more mails are not there"))
-        await self._read_back(session, target, picked)
+            tally.wrong.append(f"{beyond} more mails are not there")
+        await self._read_back(session, target, picked, tally)
+        return tally
 
     def _pick(self, lines: list[Line]) -> list[Line]:
         """The largest, the oldest, the newest, and some by chance."""
@@ -283,34 +323,38 @@ class Check:
         rest = [line for line in lines if line.uid not in ends]
         return [*ends.values(), *random.sample(rest, max(0, min(len(rest), self.sample - len(ends))))]
 
-    def _compare(self, target: WireName, line: Line, mail: wire.Fetched) -> None:
+    def _compare(self, tally: Tally, line: Line, mail: wire.Fetched) -> None:
         if not self.ledger.altered and not line.wrapped and mail.size_bytes != line.size_bytes:
-            self._differs(target, line, f"{mail.size_bytes} bytes instead of {line.size_bytes}")
+            tally.differs(line, f"{mail.size_bytes} bytes instead of {line.size_bytes}")
         wanted = flag_set(line.flags if line.target_flags is None else line.target_flags)
         there = flag_set(mail.flags or "")
         system = {flag for flag in wanted ^ there if flag.startswith("\\")}
         if system - ({"\\seen"} & there):  # somebody may have read it in the target since
-            self._differs(target, line, f"flags ({' '.join(sorted(there))}) instead of ({' '.join(sorted(wanted))})")
+            tally.differs(line, f"flags ({' '.join(sorted(there))}) instead of ({' '.join(sorted(wanted))})")
         elif wanted - there:
-            self.keywords_lost[target] = self.keywords_lost.get(target, 0) + 1
-        self.compared += 1
+            tally.keywords_lost += 1
+        tally.compared += 1
         if mail.internal_date == line.internal_date:
             return
         moment = parse_internaldate(line.internal_date)
         if moment is not None and parse_internaldate(mail.internal_date or "") != moment:
-            self.dates_wrong.append((target, line, f"date {mail.internal_date} instead of {line.internal_date}"))
+            tally.dates_wrong.append((line, f"date {mail.internal_date} instead of {line.internal_date}"))
 
     def _judge_dates(self) -> None:
         """All of them wrong is a server that keeps none, and a note; some of them is a difference."""
-        if self.dates_wrong and len(self.dates_wrong) == self.compared:
+        wrong = sum(len(each.dates_wrong) for each in self.tallies.values())
+        if wrong and wrong == sum(each.compared for each in self.tallies.values()):
             self.notes.append(Note(NoteKind.DATES_IGNORED))
         else:
-            for target, line, what in self.dates_wrong:
-                self._differs(target, line, what)
-        for target, number in self.keywords_lost.items():
-            self.notes.append(Note(NoteKind.KEYWORDS_DROPPED, self._name(target, "target"), str(number)))
+            for tally in self.tallies.values():
+                for line, what in tally.dates_wrong:
+                    tally.differs(line, what)
+        for target, tally in self.tallies.items():
+            if tally.keywords_lost:
+                lost = str(tally.keywords_lost)
+                self.notes.append(Note(NoteKind.KEYWORDS_DROPPED, self._name(target, "target"), lost))
 
-    async def _read_back(self, session: Session, target: WireName, lines: list[Line]) -> None:
+    async def _read_back(self, session: Session, target: WireName, lines: list[Line], tally: Tally) -> None:
         """Are the bytes the ledger's?"""
         if not lines:
             return
@@ -324,94 +368,132 @@ class Check:
             for uid in uids[start : start + 256]:
                 line, content = by_uid[uid], contents.get(uid)
                 if content is None:
-                    self._differs(target, line, "could not be read back")
+                    tally.differs(line, "could not be read back")
                     continue
                 same = content.sha256 == line.sha256
                 if not same and self.ledger.altered and line.identity is None:
-                    self.unsure.append((target, line, content.identity))
+                    tally.unsure.append((line, content.identity))
                     continue
-                self.tallies[target].hashed += 1
+                tally.hashed += 1
                 if not same and (not self.ledger.altered or line.identity != content.identity):
-                    self._differs(target, line, "other bytes")
+                    tally.differs(line, "other bytes")
 
     async def _ask_the_source(self) -> None:
         """Mails the target has changed and of which the ledger has no identity: is the change one that adds only?"""
-        left: dict[WireName, int] = {}
-        by_folder: dict[int, list[tuple[WireName, Line, bytes]]] = {}
-        for each in self.unsure:
-            by_folder.setdefault(each[1].folder_id, []).append(each)
-        for folder_id, some in by_folder.items():
-            record = next(each for each in self.records if each.id == folder_id)
-            contents: dict[int, Content] = {}
-            uids = sorted(line.uid for _, line, _ in some if not line.wrapped)
-            if self.source is not None and record.current and uids:
-                with contextlib.suppress(CommandRefused, ServerBusy):
-                    told = await self.source.examine(WireName(record.source))
-                    if told.uidvalidity == record.source_uidvalidity:
-                        contents = await digest_mails(self.source, uids)
-            for target, line, identity in some:
-                content = contents.get(line.uid)
-                if content is None or line.wrapped:
-                    left[target] = left.get(target, 0) + 1
+        for target, tally in self.tallies.items():
+            contents: dict[tuple[int, int], Content] = {}
+            for record in self.records:
+                uids = sorted(line.uid for line, _ in tally.unsure if line.folder_id == record.id and not line.wrapped)
+                if self.source is not None and record.current and uids:
+                    read = functools.partial(self._read_source, record=record, uids=uids)
+                    found = await with_patience(self.source, read, pause=self.pause)
+                    contents |= {(record.id, uid): content for uid, content in found.items()}
+            left = 0
+            for line, identity in tally.unsure:
+                content = contents.get((line.folder_id, line.uid))
+                if content is None:
+                    left += 1
                     continue
-                self.tallies[target].hashed += 1
+                tally.hashed += 1
                 if content.identity != identity:
-                    self._differs(target, line, "other bytes")
-        for target, number in left.items():
-            self.notes.append(Note(NoteKind.NOT_COMPARED, self._name(target, "target"), str(number)))
+                    tally.differs(line, "other bytes")
+            if left:
+                self.notes.append(Note(NoteKind.NOT_COMPARED, self._name(target, "target"), str(left)))
+
+    @staticmethod
+    async def _read_source(source: Session, *, record: FolderRecord, uids: list[int]) -> dict[int, Content]:
+        """What comes of these mails."""
+        with contextlib.suppress(CommandRefused, ServerBusy):
+            told = await source.examine(WireName(record.source))
+            if told.uidvalidity == record.source_uidvalidity:
+                return await digest_mails(source, uids)
+        return {}
 
     async def _source_side(self, source: Session) -> None:
         """Does the source show anything that the ledger does not know as stored or refused?"""
+        shown = self.shown = Shown()
         folders = await source.list_folders()
         self.delimiters["source"] = next((each.delimiter for each in folders if each.delimiter), "/")
         chosen = choose(folders, self.filter.folders, self.filter.without_junk, self.exclude_roots)
-        self.left_out = frozenset(each.wire for each in folders) - {each.wire for each in chosen.folders}
-        ours = {each.target for each in self.records} if same_mailbox(source.account, self.target.account) else set()
+        shown.left_out = frozenset(each.wire for each in folders) - {each.wire for each in chosen.folders}
+        same = same_mailbox(source.account, self.target.account)
+        ours = {each.target for each in self.records} if same else set()
         folders = [each for each in chosen.folders if each.wire not in ours]
-        records = {each.source: each for each in self.records if each.current}
-        seen: dict[WireName, list[int]] = {each.wire: [] for each in folders}
-        unknown: dict[WireName, int] = {}
-
-        @functools.cache
-        def gone(folder_id: int) -> frozenset[int]:
-            """Called gone by the copy: what is listed now was not."""
-            return frozenset(line.uid for line in self.ledger.lines(folder_id, state=LineState.GONE))
-
-        def judge(name: WireName) -> None:
-            record, uids = records.get(name), seen[name]
-            if record is None or not uids:
-                return
-            tally = self.tallies[record.target]
-            known = self.ledger.known(record.id, min(uids), max(uids)) - gone(record.id)
-            for uid in uids:
-                if uid in known:
-                    continue
-                if uid >= record.source_uidnext:
-                    tally.newer += 1
-                else:
-                    tally.not_copied += 1
-                    self.wrong.append((self._name(name, "source"), f"source UID {uid} was not copied"))
-            uids.clear()
-
-        def on_mail(name: WireName, mail: wire.Fetched) -> None:
-            if mail.uid is None or not dated_since(mail.internal_date or "", self.filter.since):
-                return
-            if name not in records:
-                unknown[name] = unknown.get(name, 0) + 1
-                return
-            seen[name].append(mail.uid)
-            if len(seen[name]) >= PAGE_UIDS:
-                judge(name)
-
-        opened = await list_mails(source, await statuses(source, folders), on_mail)
+        listing = Listing(self.ledger, self.filter, {each.source: each for each in self.records if each.current})
+        opened = await list_mails(source, await statuses(source, folders), listing.on_mail)
+        fewer = [each.wire for each in folders if listing.lacks(each.wire, opened[each.wire])]
+        if fewer:
+            listing.begin_again(fewer)
+            opened |= await list_mails(source, dict.fromkeys(fewer), listing.on_mail)
         for folder in folders:
-            told = opened[folder.wire]
-            record = records.get(folder.wire)
+            told, record = opened[folder.wire], listing.records.get(folder.wire)
             if isinstance(told, str):
-                self.wrong.append((folder.display, f"the source does not open it: {told}"))
+                shown.wrong.append((folder.display, f"the source does not open it: {told}"))
             elif record is not None and told.uidvalidity != record.source_uidvalidity:
-                self.wrong.append((folder.display, "the source has renumbered the folder; run the copy once more"))
-            elif folder.wire in unknown:
-                self.wrong.append((folder.display, f"{unknown[folder.wire]} mails were not copied"))
+                shown.wrong.append((folder.display, "the source has renumbered the folder; run the copy once more"))
+            elif record is None:
+                if listing.counted[folder.wire]:
+                    shown.wrong.append((folder.display, f"{listing.counted[folder.wire]} mails were not copied"))
             else:
-                judge(folder.wire)
+                listing.judge(folder.wire)
+            if lacking := listing.lacks(folder.wire, told):
+                shown.notes.append(Note(NoteKind.FEWER_SHOWN, folder.display, str(lacking)))
+                shown.wrong.append((folder.display, f"the source counts {lacking} more mails than it shows"))
+        for name, record in listing.records.items():
+            shown.not_copied[record.target] = len(listing.missed.get(name, ()))
+            shown.newer[record.target] = len(listing.newer.get(name, ()))
+        shown.wrong += [
+            (self._name(name, "source"), f"source UID {uid} was not copied")
+            for name, uids in listing.missed.items()
+            for uid in sorted(uids)
+        ]
+
+
+class Listing:
+    """The source's mails against the ledger, page by page, so that a folder of any size needs no memory of its size."""
+
+    def __init__(self, ledger: Ledger, filter: Filter, records: dict[str, FolderRecord]) -> None:
+        self.ledger, self.filter, self.records = ledger, filter, records
+        self.counted: Counter[str] = Counter()  # those the filter means
+        self.missed: dict[str, set[int]] = {}
+        self.newer: dict[str, set[int]] = {}  # came after the copy had listed the folder
+        self._told: Counter[str] = Counter()
+        self._seen: dict[str, list[int]] = {}
+        self._gone: dict[int, frozenset[int]] = {}
+
+    def on_mail(self, name: WireName, mail: wire.Fetched) -> None:
+        self._told[name] += 1
+        if mail.uid is None or not dated_since(mail.internal_date or "", self.filter.since):
+            return
+        self.counted[name] += 1
+        if name in self.records:
+            seen = self._seen.setdefault(name, [])
+            seen.append(mail.uid)
+            if len(seen) >= PAGE_UIDS:
+                self.judge(name)
+
+    def lacks(self, name: str, told: Selected | str) -> int:
+        """How many more mails the folder says to have than were told of."""
+        return 0 if isinstance(told, str) else max(0, told.exists - self._told[name])
+
+    def begin_again(self, names: list[WireName]) -> None:
+        """These are listed once more."""
+        for name in names:
+            self.judge(name)
+            self._told[name] = self.counted[name] = 0
+
+    def judge(self, name: str) -> None:
+        record, uids = self.records.get(name), self._seen.pop(name, [])
+        if record is None or not uids:
+            return
+        known = self.ledger.known(record.id, min(uids), max(uids)) - self.gone(record.id)
+        unknown = set(uids) - known
+        self.missed.setdefault(name, set()).update(uid for uid in unknown if uid < record.source_uidnext)
+        self.newer.setdefault(name, set()).update(uid for uid in unknown if uid >= record.source_uidnext)
+
+    def gone(self, folder_id: int) -> frozenset[int]:
+        """Called gone by the copy: what is listed now was not."""
+        if folder_id not in self._gone:
+            lines = self.ledger.lines(folder_id, state=LineState.GONE)
+            self._gone[folder_id] = frozenset(line.uid for line in lines)
+        return self._gone[folder_id]

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from bot.mail.errors import MailError
 from bot.mail.ledger import FolderRecord
 from bot.mail.names import DisplayName, WireName
+
+ASK_SECONDS = 0.2
+
+Result = TypeVar("Result")
+
+
+class GivenUp(Exception):
+    """Who wanted it wants it no more."""
+
+
+def never() -> bool:
+    return False
+
+
+async def unless(give_up: Callable[[], bool], work: Coroutine[Any, Any, Result]) -> Result:
+    """The work, asked every moment whether it is still wanted. Raises GivenUp as soon as it is not."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=ASK_SECONDS))[0]:
+            if give_up():
+                raise GivenUp
+        return task.result()
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task
 
 
 class Renumbered(MailError):

@@ -89,14 +89,14 @@ class World:
     def account(self, box: Mailbox) -> MailAccount:
         return MailAccount("127.0.0.1", self.server.port, box.address, box.mint()[1], tls=False)
 
-    async def copy(self, *, connections: int = 1, silence: float = 0.5) -> CopyOutcome:
-        async def pause(seconds: float) -> None:
-            self.pauses.append(seconds)
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
 
+    async def copy(self, *, connections: int = 1, silence: float = 0.5) -> CopyOutcome:
         limits = Limits(connections=connections, silence_seconds=silence)
         source, target = self.accounts
         return await copy_mail(
-            source, target, into=ROOT, filter=Filter(), ledger=self.ledger, limits=limits, pause=pause
+            source, target, into=ROOT, filter=Filter(), ledger=self.ledger, limits=limits, pause=self.pause
         )
 
     async def verified(self) -> bool:
@@ -166,7 +166,7 @@ def test_what_lasts_does_no_harm(ledger: SqlLedger, fault: str, side: str) -> No
             outcome = await here.copy(connections=2)
             assert outcome.finished
             assert here.copied() == here.expected()
-            assert await here.verified()
+            assert await here.verified() == ((fault, side) != ("exists_larger", "source"))
             assert (await here.copy()).stored == 0
             assert here.copied() == here.expected()
 
