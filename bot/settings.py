@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     bot_data_keep_days: int = Field(365, ge=1)
     bot_time_zone: str = "Asia/Shanghai"
     bot_language: Language = "en"
-    bot_dns_servers: Names = ()
+    bot_dns_servers: Names = ()  # resolvers, `address` or `address:port`; none: three public ones
+    bot_dns_port: int = 53  # where zones' own name servers listen
     bot_trusted_proxies: Names = ()
     bot_host: str = "127.0.0.1"
     bot_port: int = 8080

@@ -19,6 +19,7 @@ from handlers import (
     changes,
     convert,
     deletion,
+    domain,
     handovers,
     help,
     jobs,
@@ -62,6 +63,7 @@ FEATURES = (
     public_shown,
     public_mailbox,
     lookup,
+    domain,
     help,
     audit,
 )

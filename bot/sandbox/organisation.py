@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 from bot.clock import ShiftedClock
 from bot.sandbox.chat import Chats
+from bot.sandbox.dns.world import DnsWorld
 from bot.sandbox.mailserver import Mailbox, MailServer
 from bot.sandbox.people import (
     ROOT_DEPARTMENT,
@@ -83,6 +84,7 @@ class Organisation:
         self.wire_count = 0
         self.version = 0
         self._changed = asyncio.Event()
+        self.dns = DnsWorld(self.now, self.changed)
         self.tokens: dict[str, tuple[str, datetime]] = {}
         self.expired_tokens: set[str] = set()
         self._build()
@@ -128,6 +130,7 @@ class Organisation:
         self.mail.faults.clear()
         self.wire.clear()
         self.imap_wire.clear()
+        self.dns.build()
         self._build()
         self.changed()
 

@@ -24,6 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from bot.app import Bot, build
 from bot.clock import ShiftedClock
 from bot.commands import configure_logs
+from bot.sandbox.dns.server import DnsServers
 from bot.sandbox.mailserver import MailServer
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.page import page_routes
@@ -79,6 +80,7 @@ class Sandbox:
             self.clock.shift = begins - self.clock.base.now()
         self.mail = MailServer(self.clock)
         self.organisation = Organisation(self.clock, self.mail, bot_url=self.url, api_base=self.url, fill=fill)
+        self.dns = DnsServers(self.organisation.dns)
         self.folder = folder
         self.settings = settings
         self.web = create_sandbox_app(self.organisation)
@@ -105,6 +107,8 @@ class Sandbox:
             "exmail_imap_host": HOST,
             "exmail_imap_port": self.mail.port,
             "exmail_imap_tls": False,
+            "bot_dns_servers": self.dns.resolvers,
+            "bot_dns_port": self.dns.port,
             "bot_data_dir": self.folder,
             "bot_public_url": self.url,
             "bot_secret_keys": SecretStr(kept_key(self.folder)),
@@ -116,8 +120,9 @@ class Sandbox:
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """The mail server first, then the bot that needs its port."""
+        """The mail server and the name servers first, then the bot that needs their ports."""
         await self.mail.start()
+        await self.dns.start()
         self.bot = build(self.bot_settings(), clock=self.clock)
         self.web.mount("/", self.bot.web)
         await run_in_threadpool(self.bot.start)
@@ -125,6 +130,7 @@ class Sandbox:
             yield
         finally:
             await run_in_threadpool(self.bot.stop)
+            await self.dns.stop()
             await self.mail.stop()
 
     def server(self) -> uvicorn.Server:
