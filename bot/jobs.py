@@ -11,9 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, TypedDict
 
@@ -31,6 +34,7 @@ SLICES_MAX = 5_000  # turns of one job in one workflow; then a new workflow goes
 LEASE_SECONDS = 15.0
 LEASE_PREFIX = "executor:"
 ADOPTING = "adopting"  # the lease of who takes over from dead replicas
+QUEUE_THREAD = "queue-worker-"  # how DBOS names the thread of a queue
 LIVE = ("PENDING", "ENQUEUED", "DELAYED")
 ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 HISTORY_KEPT = timedelta(days=14)  # longer than the slot of any sweep, which must not run again in it
@@ -87,12 +91,56 @@ class Leases(Protocol):
     def forget(self, prefix: str, seconds: float) -> None: ...
 
 
+class Bell(list[threading.Event]):
+    """
+    Wakes the thread that looks after a queue as soon as something stands in it, so that nobody waits for its watch.
+
+    DBOS has no setting for this, but keeps the events that end its threads in a list, and each thread waits on its own
+    event between two looks: this list lets that wait end early.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rings: Counter[str] = Counter()
+        self._rung = threading.Condition()
+        self._heard = threading.local()
+
+    def append(self, event: threading.Event) -> None:
+        """Take an event in before its thread begins to wait on it."""
+
+        def wait(timeout: float | None = None) -> bool:
+            name = threading.current_thread().name
+            line = name.removeprefix(QUEUE_THREAD) if name.startswith(QUEUE_THREAD) else ""
+            with self._rung:
+                heard = getattr(self._heard, "rings", 0)
+                self._rung.wait_for(lambda: event.is_set() or self._rings[line] > heard, timeout)
+                self._heard.rings = self._rings[line]
+            return event.is_set()
+
+        event.wait = wait  # type: ignore[method-assign]
+        super().append(event)
+
+    def ring(self, queue: str = "") -> None:
+        """Something stands in a queue; without a name, there are queues."""
+        with self._rung:
+            self._rings[queue] += 1
+            self._rung.notify_all()
+
+    def stop(self) -> None:
+        """Have every thread end."""
+        for event in self:
+            event.set()
+        with self._rung:
+            self._rung.notify_all()
+
+
 @dataclass
 class _Running:
     """What the workflow functions, which DBOS registers once a process, work for now."""
 
     worker: Worker | None = None
     long_jobs: frozenset[str] = frozenset()
+    bell: Bell = field(default_factory=Bell)
 
     def get(self) -> Worker:
         if self.worker is None:
@@ -185,15 +233,22 @@ def enqueue_all(starts: Iterable[dict[str, Any]]) -> None:
 
 def enqueue(start: Start) -> None:
     """Start a row's workflow, unless it was started before."""
+    queue = queue_of(start)
     with SetWorkflowID(start.workflow_id), SetEnqueueOptions(queue_partition_key=start.lane or str(start.id)):
         if start.what == "message":
-            DBOS.enqueue_workflow("messages", message_workflow, start.id)
+            DBOS.enqueue_workflow(queue, message_workflow, start.id)
         elif start.what == "deliver":
-            DBOS.enqueue_workflow("deliveries", deliver_workflow, start.id, start.attempt)
+            DBOS.enqueue_workflow(queue, deliver_workflow, start.id, start.attempt)
         else:
-            long = bool({start.name, f"{start.name}.{start.stage}"} & _running.long_jobs)
-            queue = "long_jobs" if long else "jobs"
             DBOS.enqueue_workflow(queue, job_workflow, start.id, start.attempt)
+    _running.bell.ring(queue)
+
+
+def queue_of(start: Start) -> str:
+    """Where a row's workflow waits for its turn."""
+    if start.what == "job":
+        return "long_jobs" if {start.name, f"{start.name}.{start.stage}"} & _running.long_jobs else "jobs"
+    return "messages" if start.what == "message" else "deliveries"
 
 
 class Workflows:
@@ -217,6 +272,7 @@ class Workflows:
         self._poll_seconds = poll_seconds
         self._long_jobs = frozenset(long_jobs)
         self._long_jobs_max = long_jobs_max
+        self._dbos: DBOS | None = None
 
     def launch(self) -> None:
         """Begin to work, first of all on what an earlier life of this replica left unfinished."""
@@ -231,11 +287,15 @@ class Workflows:
             "application_version": APPLICATION_VERSION,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "WARNING",
+            "notification_listener_polling_interval_sec": 0.1,  # of a thread that asks nothing, but a stop waits for it
         }
         logger = logging.getLogger("dbos")
         logger.handlers.clear()  # else it writes to the stream of the first start, which may be closed
         dbos = DBOS(config=config)
         logger.setLevel(logging.WARNING)
+        self._dbos = dbos
+        _running.bell = bell = Bell()
+        dbos.background_thread_stop_events = bell
         DBOS.launch()
         look_before_asking(dbos)
         for queue, at_once in (("messages", 8), ("deliveries", 8), ("jobs", 8), ("long_jobs", self._long_jobs_max)):
@@ -246,10 +306,18 @@ class Workflows:
                 polling_interval_sec=self._poll_seconds,
                 on_conflict="always_update",
             )
+        remember_queues(dbos)
+        bell.ring()
 
-    def stop(self, *, wait_seconds: int = 5) -> None:
+    def stop(self, *, wait_seconds: float = 5.0) -> None:
         """End; what is under way goes on at the next start."""
-        DBOS.destroy(workflow_completion_timeout_sec=wait_seconds)
+        _running.bell.stop()
+        if self._dbos is not None:
+            until = time.monotonic() + wait_seconds  # DBOS itself would look once a second, the first time after one
+            while self._dbos._active_workflows_set.activeList() and time.monotonic() < until:
+                time.sleep(0.02)
+        self._dbos = None
+        DBOS.destroy()
         _running.worker = None
         self._leases.release(LEASE_PREFIX + self.replica, self.replica)
 
@@ -318,6 +386,19 @@ class Workflows:
                 break
         self._leases.forget(LEASE_PREFIX, HISTORY_KEPT.total_seconds())
         return count
+
+
+def remember_queues(dbos: DBOS) -> None:
+    """Have a queue's settings, which stay as they are while we run, read once instead of at every look."""
+    system = dbos._sys_db
+    ask, known = system.get_queue, dict[str, Any]()
+
+    def get_queue(name: str, **more: Any) -> Any:
+        if known.get(name) is None:
+            known[name] = ask(name, **more)
+        return known[name]
+
+    system.get_queue = get_queue  # type: ignore[method-assign]
 
 
 def look_before_asking(dbos: DBOS) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -73,8 +73,9 @@ class Scheduler:
             )
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Begin to tick, at once: what became due while nobody ran need not wait for another tick."""
         self._scheduler.start()
+        self._scheduler.modify_job("tick", next_run_time=datetime.now(UTC))
 
     def stop(self) -> None:
         """Stop, after the tick that is under way."""

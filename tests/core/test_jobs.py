@@ -27,6 +27,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.begun: list[str] = []
         self.faults = 0
         self.at_work: list[int] = []
         self.most_at_once = 0
@@ -50,6 +51,7 @@ class Scripted:
         return []
 
     def turn(self, job_id: int, wakes: int) -> Turn:
+        self.begun.append(f"job {job_id}")
         if job_id < 10:
             assert self.gate.wait(SECONDS_MAX)
         self.seen.append(f"job {job_id}")
@@ -130,6 +132,23 @@ def test_the_messages_of_a_sender_are_taken_one_at_a_time(workflows: Workflows, 
     worker.wait_for(*[f"message {number}" for number in range(20)])
     assert len([each for each in worker.seen if each.startswith("message")]) == 20
     assert worker.most_at_once == 1
+
+
+def test_what_is_started_waits_for_no_watch(
+    store: Store, workflow_url: str, worker: Scripted, workflows: Workflows
+) -> None:
+    """A queue that is looked at once a minute is looked at when something comes; a stop waits for what is under way."""
+    workflows.stop()
+    slow = Workflows(workflow_url, worker, Leases(store.engine), replica="one", poll_seconds=60.0)
+    slow.launch()
+    slow.start(Start("message", 1, 1, "mei"))
+    worker.wait_for("message 1", "deliver 1 1")
+    worker.gate.clear()
+    slow.start(Start("job", 7, 1, "7", "lookup"))
+    wait_until(lambda: "job 7" in worker.begun, "begun")
+    threading.Timer(0.3, worker.gate.set).start()
+    slow.stop()
+    assert worker.seen[-1] == "job 7"
 
 
 def test_an_empty_queue_is_looked_at_and_not_asked(
