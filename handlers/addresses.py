@@ -228,11 +228,17 @@ def department_changed(ctx: Context, message: DirectoryChanged) -> list[Reply]:
 
 
 def look_up(
-    job: JobContext, address: str, *, fresh: timedelta | None = None, negative: timedelta = NEGATIVE_KEPT
+    job: JobContext,
+    address: str,
+    *,
+    fresh: timedelta | None = None,
+    negative: timedelta = NEGATIVE_KEPT,
+    learn: bool = True,
 ) -> str | None:
     """
     Whose address it is; None when nobody in sight has it. A "nobody" is kept for `negative`, an owner for `fresh`.
 
+    The rows learn whose mailbox it is, unless who asks knows better what that means.
     Raises NoBudget when too many found nobody today or WeCom blocks look-ups, WeComError, NetworkError.
     """
     if not contacts.ADDRESS.fullmatch(address):
@@ -256,10 +262,10 @@ def look_up(
                 tx.moments.happened(BLOCKED)
             raise NoBudget(address) from error
         raise
-    also = other_address(job, address, userid) if userid is not None else None
+    also = other_address(job, address, userid) if userid is not None and learn else None
     with job.services.store.begin() as tx:
         tx.mailboxes.looked_up(address, userid)
-        if userid is not None:
+        if userid is not None and learn:
             tx.members.saw(userid)
             if also is None:
                 tx.mailboxes.member_has(userid, address, "look-up")

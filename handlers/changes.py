@@ -72,23 +72,25 @@ class Question:
 
 
 Look = Callable[[JobContext], "Question | Words"]
-Act = Callable[[JobContext], Words]
+Act = Callable[[JobContext], "Words | None"]
+Stage = Callable[[JobContext], None]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What one kind of job looks at, and what it does."""
+    """What one kind of job looks at, and what it does; `more` are further stages, by name, or others for ours."""
 
     look: Look
     act: Act
+    more: Mapping[str, Stage]
 
 
 _KINDS: dict[str, Kind] = {}
 
 
-def kind(into: Work, name: str, *, look: Look, act: Act) -> None:
-    """Jobs of this kind look and act so."""
-    _KINDS[name] = Kind(look, act)
+def kind(into: Work, name: str, *, look: Look, act: Act, more: Mapping[str, Stage] | None = None) -> None:
+    """Jobs of this kind look and act so; `act` may go on to one of `more` stages itself, and then says nothing."""
+    _KINDS[name] = Kind(look, act, dict(more or {}))
     into.job(name)(turn)
     into.failed(name)(failed)
     approvals.decided(action_of(name))(decided)
@@ -133,7 +135,8 @@ def turn(job: JobContext) -> None:
     try:
         if job.stage != "cleanup" and cancelled(job):
             return
-        {"look": look, "act": act, "cleanup": clean_up}[job.stage](job)
+        stages: dict[str, Stage] = {"look": look, "act": act, "cleanup": clean_up, **_KINDS[job.kind].more}
+        stages[job.stage](job)
     except Refused as refusal:
         with job.begin() as step:
             step.say(Text(step.job.asked_by, refusal.words))
@@ -274,6 +277,8 @@ def decided(ctx: Context, approval: Approval) -> list[Reply]:
 def act(job: JobContext) -> None:
     """It is done, and said."""
     words = _KINDS[job.kind].act(job)
+    if words is None:
+        return
     with job.begin() as step:
         step.say(*(Text(each, words) for each in dict.fromkeys([step.job.asked_by, *agreed_by(step.job)])))
         end_with(step, "done")

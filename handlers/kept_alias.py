@@ -18,11 +18,11 @@ from bot.errors import UserError
 from bot.policy import Requirement
 from bot.replies import Button, Card, CardUpdate, Reply, Text
 from bot.router import Router
-from bot.wecom import contacts, limits
+from bot.wecom import limits
 from bot.wecom.errcodes import WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import addresses, approvals
+from handlers import addresses, alias_list, approvals, changes
 from handlers.handovers import name_of, owner_now
 from handlers.reassign_card import day
 from storage.jobs import OPEN
@@ -42,7 +42,6 @@ ANSWER_WITHIN = timedelta(days=14)
 LOOK_AGAIN = timedelta(hours=1)
 TRY_AGAIN = (timedelta(days=1), timedelta(days=2), timedelta(days=4), timedelta(days=8))
 TAKEN = frozenset({60143, 60145})  # not an address of the corp, or somebody's: the bin's, too
-NO_OTHERS = frozenset({"none", "无", "没有"})
 
 
 def keep(step: JobStep, *, address: str, mailbox: str, owner: str, reassign: int) -> Job:
@@ -119,7 +118,10 @@ def in_the_way(job: JobContext) -> Words | None:
 def known_others(tx: Transaction, job: Job) -> list[str]:
     """The mailbox's other aliases, of now and of when it was somebody else's: a few, or none, may be all we know."""
     mailbox, address = str(job.params["mailbox"]), str(job.params["address"])
-    boxes = [tx.mailboxes.of(str(job.params["owner"])), *tx.mailboxes.all_at(mailbox)]
+    own = tx.mailboxes.of(str(job.params["owner"]))
+    if own is not None and own.aliases_known_at is not None:
+        return [each for each in own.aliases if each != address][: limits.ALIASES_MAX - 1]
+    boxes = [own, *tx.mailboxes.all_at(mailbox)]
     known = dict.fromkeys(each for box in boxes if box is not None for each in box.aliases)
     return [each for each in known if each not in (mailbox, address)][: limits.ALIASES_MAX - 1]
 
@@ -173,17 +175,18 @@ def add_alias(ctx: Context, job_id: int, others: list[str] | None = None) -> lis
     given_up = job.state not in OPEN and job.data.get("ending") in ("failed", "expired")
     if not given_up and (job.state not in OPEN or job.stage not in ("wait", "ask", "try")):
         raise UserError(say("alias.over", number=job_id))
-    if others is not None and {each.casefold() for each in others} <= NO_OTHERS:
-        others = []
     if others is None and "others" not in job.data:
         return ask_first(ctx, job, given_up=given_up)
-    typed = None if others is None else [ctx.directory.address(each) for each in others]
+    typed = None if others is None else alias_list.named(ctx, others)
     kept = typed if typed is not None else list(job.data.get("others") or [])
     whole = list(dict.fromkeys([str(job.params["address"]), *kept]))
     if len(whole) > limits.ALIASES_MAX:
         raise UserError(say("alias.too_many", max=limits.ALIASES_MAX, number=job_id))
     job.finished_at = None
     ctx.tx.jobs.put(job, aliases=whole, others=whole[1:], tries=0, ending=None)
+    box = ctx.tx.mailboxes.of(str(job.params["owner"]))
+    if box is not None:  # he has seen the list: from now on it is known
+        ctx.tx.mailboxes.aliases_are(box, whole[1:])
     ctx.tx.audit.add(admin, "alias.agreed", str(job.params["address"]), job=job.id, aliases=whole)
     closed = put_away(ctx, job, say("alias.mark_asked"))
     requirement = ctx.policy.requirement(ACTION)
@@ -247,10 +250,14 @@ def put_away(ctx: Context | JobStep, job: Job, done: Words) -> list[Reply]:
 
 def try_it(job: JobContext) -> None:
     """One call, which may run twice: the same list again changes nothing. A taken address is tried again in days."""
-    owner, aliases = str(job.params["owner"]), [str(each) for each in job.data["aliases"]]
+    owner, address, aliases = str(job.params["owner"]), str(job.params["address"]), list[str](job.data["aliases"])
     try:
         if (why := in_the_way(job)) is None:
-            contacts.update_member(job.client, owner, aliases=aliases)
+            aliases = alias_list.write(job, owner, lambda now: list(dict.fromkeys([address, *now])))
+    except changes.Busy:
+        with job.begin() as step:
+            step.go("try", due_at=step.now + changes.BUSY_AGAIN)
+        return
     except addresses.NoBudget:
         with job.begin() as step:
             step.go("try", due_at=step.now + LOOK_AGAIN)
@@ -266,10 +273,7 @@ def try_it(job: JobContext) -> None:
         if why is not None:
             end_with(step, "refused", why)
             return
-        box = step.tx.mailboxes.of(owner)
-        if box is not None:
-            box.aliases = aliases
-        address, mailbox = str(job.params["address"]), str(job.params["mailbox"])
+        mailbox = str(job.params["mailbox"])
         step.tx.audit.add("bot", "alias.added", address, job=job.job_id, mailbox=mailbox, aliases=aliases)
         end_with(step, "done", say("alias.added", address=address, mailbox=mailbox, aliases=aliases))
 

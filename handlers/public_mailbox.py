@@ -315,7 +315,7 @@ def look(job: JobContext) -> Question | Words:
     return LOOKS[job.params["do"]](job)
 
 
-def act(job: JobContext) -> Words:
+def act(job: JobContext) -> Words | None:
     """What was asked for, done."""
     return ACTS[job.params["do"]](job)
 

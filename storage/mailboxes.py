@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from sqlalchemy import func, select
@@ -111,9 +111,27 @@ class Mailboxes(Asking):
         if box.kind is MailboxKind.UNSEEN or made_in_console(box):
             box.managed = True
         box.kind, box.public_id, box.address, box.name = MailboxKind.PUBLIC, public_id, address.casefold(), name
-        box.readers, box.aliases = readers, [each.casefold() for each in aliases]
+        box.readers = readers
+        self.aliases_are(box, aliases)
         box.confirmed_at, box.source = self.now, "api"
         return box
+
+    def aliases_are(self, box: Mailbox, aliases: Iterable[str]) -> None:
+        """These are all its aliases: WeCom showed or took them, or somebody read them in the console."""
+        box.aliases, box.aliases_known_at = [each.casefold() for each in aliases], self.now
+
+    def renamed(self, box: Mailbox, address: str) -> None:
+        """
+        A mailbox has another address, as was seen; its former one is an alias now.
+
+        Whoever asked about the new address meanwhile made another mailbox of it: that one never was.
+        """
+        old, new = box.address, address.casefold()
+        for other in self.all_at(new):
+            if other.id != box.id and other.ended_at is None:
+                other.ended_at = self.now
+        box.address, box.ended_at, box.confirmed_at, box.address_fixed = new, None, self.now, True
+        box.aliases = list(dict.fromkeys([*(each for each in box.aliases if each != new), old]))
 
     def unseen(self, address: str) -> Mailbox:
         """An address of our domain that neither a look-up nor the mail API shows."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Enum, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import JSON, Enum, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.base import Base, UtcDateTime
@@ -216,7 +216,8 @@ class Mailbox(Base):
     """
     One incarnation of a mailbox. An address that gets another owner is another mailbox.
 
-    `managed` says that the app may mint passwords for it: a public mailbox it created itself.
+    `managed` says that the app may mint passwords for it: a public mailbox it created itself. The aliases of a
+    member's mailbox cannot be read: until somebody said which it has, `aliases` may lack some.
     """
 
     __tablename__ = "mailboxes"
@@ -230,6 +231,8 @@ class Mailbox(Base):
     managed: Mapped[bool] = mapped_column(default=False)
     readers: Mapped[Json] = mapped_column(JSON, default=dict)  # userids, departments, tags as WeCom lists them
     aliases: Mapped[list[str]] = mapped_column(JSON, default=list)
+    aliases_known_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # that `aliases` are all of them
+    address_fixed: Mapped[bool] = mapped_column(default=False, server_default=false())  # no app can rename it any more
     source: Mapped[str] = mapped_column(String(20))  # import, look-up, callback, api: how we know it
     confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

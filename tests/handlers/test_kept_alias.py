@@ -19,6 +19,7 @@ from bot.wecom.errcodes import NoContactsSecret, WeComError
 from bot.words import LANGUAGES
 from bot.work import JobContext, Runner, Services
 from handlers import approvals, jobs, kept_alias
+from storage.leases import Leases
 from storage.models import ApprovalStatus, BinSource, BinState, Delivery, Job, JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock
@@ -41,7 +42,7 @@ class World:
 
     def __post_init__(self) -> None:
         services = Services(
-            self.store, object(), self.settings, Policy(), object(), self.clock, object(), "r",  # type: ignore[arg-type]
+            self.store, object(), self.settings, Policy(), object(), self.clock, Leases(self.store.engine), "r",  # type: ignore[arg-type]
         )  # fmt: skip
         self.runner = Runner(kept_alias.work, services, lambda tx: ROLES)
         with self.store.begin() as tx:
