@@ -100,7 +100,7 @@ def verify(job: JobContext) -> None:
             **{WANTED: False},
         )  # fmt: skip
         note_down(step, checked.notes)
-        behind = sum(folder.not_copied + folder.newer for folder in checked.folders)
+        behind = checked.unsettled + sum(folder.not_copied + folder.newer for folder in checked.folders)
         step.go("copy" if behind and rounds < VERIFY_ROUNDS_MAX else "receipt")
 
 

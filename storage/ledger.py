@@ -19,6 +19,7 @@ from typing import Any, Protocol
 GROUP_LINES = 64
 GROUP_SECONDS = 0.05
 PLAN_LINES = 500
+FORGOTTEN_SECONDS = 600  # so long after a death nothing of the dead can land any more
 
 OF_TARGET = "folder_id IN (SELECT id FROM copy_folders WHERE root_id = :root AND target = :target)"
 OF_LINE = "WHERE folder_id = :folder AND uid = :uid"
@@ -108,9 +109,11 @@ class SqlLedger:
         root: str,
         *,
         fence: Callable[[], bool] | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._fence = fence
+        self._fence, self._now = fence, now
+        self._died_ago: float | None = None
         self._gathered: dict[str, list[dict[str, Any]]] = {sql: [] for sql in GATHERED}
         self._waiting = 0
         self._since = 0.0
@@ -131,17 +134,38 @@ class SqlLedger:
         with self._begin() as statements:
             statements.run("UPDATE copy_roots SET altered = true WHERE id = :root", {"root": self._root_id})
 
-    def begin_run(self) -> bool:
+    @property
+    def unclean(self) -> bool:
         values = {"root": self._root_id}
+        with self._database.read() as statements:
+            return statements.rows("SELECT died_at FROM copy_roots WHERE id = :root", values)[0].died_at is not None
+
+    def begin_run(self) -> float | None:
+        values: dict[str, Any] = {"root": self._root_id}
         with self._begin() as statements:
-            before = statements.rows("SELECT under_way FROM copy_roots WHERE id = :root", values)[0]
-            statements.run("UPDATE copy_roots SET under_way = true WHERE id = :root", values)
-        return bool(before.under_way)
+            before = statements.rows("SELECT under_way, died_at FROM copy_roots WHERE id = :root", values)[0]
+            died_at = int(self._now()) if before.under_way else before.died_at
+            statements.run(
+                "UPDATE copy_roots SET under_way = true, died_at = :died_at WHERE id = :root",
+                values | {"died_at": died_at},
+            )
+        self._died_ago = None if died_at is None else 0.0 if before.under_way else max(0.0, self._now() - died_at)
+        return self._died_ago
+
+    def died(self) -> None:
+        self._died_ago = 0.0
+        values = {"root": self._root_id, "died_at": int(self._now())}
+        with self._begin() as statements:
+            statements.run("UPDATE copy_roots SET died_at = :died_at WHERE id = :root", values)
 
     def end_run(self) -> None:
         self.flush()
+        forgotten = self._died_ago is not None and self._died_ago >= FORGOTTEN_SECONDS
         with self._begin() as statements:
-            statements.run("UPDATE copy_roots SET under_way = false WHERE id = :root", {"root": self._root_id})
+            statements.run(
+                "UPDATE copy_roots SET under_way = false" + ", died_at = NULL" * forgotten + " WHERE id = :root",
+                {"root": self._root_id},
+            )
 
     # Folders
 

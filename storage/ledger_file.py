@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS copy_roots (
     root VARCHAR NOT NULL,
     altered BOOLEAN NOT NULL,
     under_way BOOLEAN DEFAULT 0 NOT NULL,
+    died_at BIGINT,
     CONSTRAINT pk_copy_roots PRIMARY KEY (id),
     CONSTRAINT uq_copy_roots_source_key_target_key_root UNIQUE (source_key, target_key, root)
 );
@@ -65,7 +66,11 @@ CREATE TABLE IF NOT EXISTS mail_hosts (
     CONSTRAINT pk_mail_hosts PRIMARY KEY (host)
 );
 """
-ADDED = (("copy_roots", "under_way"), ("copy_ledger", "wrapped"))  # since the first release
+ADDED = (  # since the first release
+    ("copy_roots", "under_way", "BOOLEAN DEFAULT 0 NOT NULL"),
+    ("copy_roots", "died_at", "BIGINT"),
+    ("copy_ledger", "wrapped", "BOOLEAN DEFAULT 0 NOT NULL"),
+)
 
 
 class LedgerFile:
@@ -77,9 +82,9 @@ class LedgerFile:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
         self._connection.executescript(SCHEMA)
-        for table, column in ADDED:
+        for table, column, kind in ADDED:
             if column not in {row.name for row in self._connection.execute(f"PRAGMA table_info({table})")}:
-                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} BOOLEAN DEFAULT 0 NOT NULL")
+                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
     @contextmanager
     def begin(self) -> Iterator[LedgerFile]:

@@ -36,6 +36,7 @@ class CopyRoot(Base):
     root: Mapped[str]
     altered: Mapped[bool] = mapped_column(default=False)  # the target changes the bytes of what it stores
     under_way: Mapped[bool] = mapped_column(default=False, server_default=false())  # true for long: a run was killed
+    died_at: Mapped[int | None] = mapped_column(BigInteger)  # when sessions died with mail under way; seconds of 1970
 
 
 class CopyFolder(Base):

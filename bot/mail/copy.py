@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -90,6 +91,7 @@ SETTLED_SECONDS = 1.0  # nothing has landed for so long: a dead session's append
 SETTLED_ROUND_TRIPS = 8  # the same on a slow server
 SETTLING_SECONDS_MAX = 30.0
 SETTLING_STEP_SECONDS = 0.1
+LATE_LOOKS_MAX = 3  # at what a comparison saw land after the last look
 LAST_LOOK_SECONDS = 5.0  # after a death the last look begins no earlier: a starved server stores late
 WAITING_STEP_SECONDS = 0.5
 LIMITS = Limits()
@@ -196,7 +198,7 @@ class Copy:
         self.already = 0
         self.refused_in_a_row = self.busy_in_a_row = self.cooldowns = 0
         self.begun = False
-        self.unclean = False  # the run before this one was killed
+        self.unclean = False  # a run before this one was killed, or lost connections, not long ago
         self.dead_since: float | None = None  # sessions that may still be storing what they were given
         self.died_at: float | None = None  # the latest, until a last look was late enough
         self.first: tuple[Job, int, Line, Digest] | None = None  # the first mail stored: to be looked at
@@ -224,9 +226,7 @@ class Copy:
             await self._look_at_first()
             await self._describe_refusals()
             if verify and self.sources and self.targets:
-                found = await verify_over(
-                    self.source_side, self.target_side, ledger=self.ledger, filter=self.filter, pause=self.pause
-                )
+                found = await self._verified()
         finally:
             ticker.cancel()
             await asyncio.gather(self.source_side.close(), self.target_side.close())
@@ -309,9 +309,10 @@ class Copy:
             if self.jobs is None:
                 await self._survey(patient=patient)
             if not self.begun:
-                self.begun, self.unclean = True, self.ledger.begin_run()
-                if self.unclean:  # nobody knows when it died
-                    self.dead_since = self.died_at = time.monotonic()
+                self.begun, died_ago = True, self.ledger.begin_run()
+                self.unclean = died_ago is not None
+                if died_ago is not None and died_ago < SETTLING_SECONDS_MAX:
+                    self.dead_since = self.died_at = time.monotonic() - died_ago
             await self._reconcile()
         finally:
             await filling
@@ -319,6 +320,7 @@ class Copy:
     def _line_is_dead(self) -> None:
         """The server may still be storing what it had read."""
         self.dead_since = self.died_at = time.monotonic()
+        self.ledger.died()
 
     def _doubt_again(self) -> None:
         """Appends of an earlier session may have landed since we looked; mails stored without a UID want a place."""
@@ -682,6 +684,20 @@ class Copy:
             self.ledger.gone(job.record.id, line.uid)
 
     # Afterwards
+
+    async def _verified(self) -> Verification:
+        """Compared; what landed after the last look is looked at, and all compared once more."""
+        for _ in range(LATE_LOOKS_MAX):
+            found = await verify_over(
+                self.source_side, self.target_side, ledger=self.ledger, filter=self.filter, pause=self.pause
+            )
+            if found.unsettled <= sum(len(job.strangers) for job in self.jobs or []):
+                break
+            with contextlib.suppress(ConnectionLost, Renumbered, ServerBusy):  # then the next run looks
+                await both(self.source_side.first(), self.target_side.first())
+                self._doubt_again()
+                await self._reconcile()
+        return found
 
     async def _look_at_first(self) -> None:
         """Does the target keep what it is given? Looked at once, on the first mail of this call."""

@@ -92,8 +92,20 @@ class Ledger(Protocol):
 
     def set_altered(self) -> None: ...
 
-    def begin_run(self) -> bool:
-        """Note, before the first append, that a run is under way; True when the one before did not end by itself."""
+    @property
+    def unclean(self) -> bool:
+        """Sessions of ours died not long ago, and what they had sent may still land."""
+
+    def begin_run(self) -> float | None:
+        """
+        Note, before the first append, that a run is under way.
+
+        Gives how many seconds ago sessions of ours last died with something under way, 0 when a run was killed (nobody
+        knows when), None when none did: remembered until a run has ended that began long after.
+        """
+
+    def died(self) -> None:
+        """A session died with something under way."""
 
     def end_run(self) -> None:
         """Every append of this run has been answered."""

@@ -69,6 +69,7 @@ class Verification:
     refused: int = 0
     hashed: int = 0
     notes: list[Note] = field(default_factory=list)
+    unsettled: int = 0  # mails that landed after a dead session's last look, maybe: the copy is to look once more
 
 
 async def verify_copy(
@@ -205,6 +206,7 @@ class Check:
             refused=sum(each.refused for each in checks),
             hashed=sum(each.hashed for each in checks),
             notes=[*self.notes, *shown.notes],
+            unsettled=sum(each.late for each in self.tallies.values()) if self.ledger.unclean else 0,
         )
 
     def _planned(self, record: FolderRecord) -> int:

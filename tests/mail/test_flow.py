@@ -20,7 +20,8 @@ from bot.mail.errors import ConnectionLost
 from bot.mail.outcome import Progress
 from bot.mail.plan import Filter
 from bot.mail.survey import list_mails
-from storage.ledger import SqlLedger
+from bot.mail.verify import verify_copy
+from storage.ledger import FORGOTTEN_SECONDS, SqlLedger
 from storage.ledger_file import alone
 from tests.mail.middle import Middle
 from tests.mail.test_exmail import NOW, ROOT, World, world
@@ -46,7 +47,68 @@ def test_what_a_killed_run_still_stores_is_seen(ledger: SqlLedger, monkeypatch: 
             assert outcome.finished
             assert outcome.removed == 1
             assert here.copied() == here.expected()
-            assert not ledger.begin_run(), "the wait is over, also for the next run"
+            assert ledger.begin_run(), "the wait is over, also for the next run"
+
+    asyncio.run(work())
+
+
+def landed(here: World) -> None:
+    """The first mail of the inbox once more, as a dead session stores it."""
+    mail = next(iter(here.target.folders[f"{ROOT}/INBOX"].messages.values()))
+    here.target.put(f"{ROOT}/INBOX", mail.raw, mail.date, mail.flags)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_lands_after_the_last_look_is_seen_by_the_comparison(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    """Nobody can say how late a starved server is: the comparison looks once more, after a death only."""
+    compare = copy.verify_over
+
+    async def late(*sides: Any, **more: Any) -> Any:
+        if not late_ones:
+            landed(here_now[0])
+            late_ones.append(1)
+        return await compare(*sides, **more)
+
+    late_ones: list[int] = []
+    here_now: list[World] = []
+    monkeypatch.setattr(copy, "verify_over", late)
+    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.1)
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            here_now.append(here)
+            if killed:
+                ledger.begin_run()
+            outcome, found = await begun(here, Limits(silence_seconds=5)).run(verify=True)
+            assert found is not None
+            assert found.ok
+            assert (outcome.removed, here.copied() == here.expected()) == ((1, True) if killed else (0, False))
+
+    asyncio.run(work())
+
+
+def test_what_lands_after_everything_is_seen_by_the_next_run(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run after the one that saw the death, however late; and then no more: what comes later is a person's own."""
+    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.1)
+    now = [1_000_000.0]
+    ledger._now = lambda: now[0]
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            ledger.begin_run()
+            assert (await here.copy()).finished
+            landed(here)
+            check = await verify_copy(*here.accounts, ledger=ledger)
+            assert (check.ok, check.unsettled) == (True, 1), "the bot goes back to copying"
+            now[0] += 3 * FORGOTTEN_SECONDS
+            assert (await here.copy()).removed == 1
+            landed(here)
+            assert (await verify_copy(*here.accounts, ledger=ledger)).unsettled == 0
+            assert (await here.copy()).removed == 0
 
     asyncio.run(work())
 

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 
 from bot.mail.ledger import Ledger
 from storage.base import Base
-from storage.ledger import Database, LeaseLost, SqlHosts, SqlLedger
+from storage.ledger import FORGOTTEN_SECONDS, Database, LeaseLost, SqlHosts, SqlLedger
 from storage.ledger_file import SCHEMA, LedgerFile
 from storage.ledger_tables import CopyFolder, CopyRoot, EngineDatabase, LedgerLine, MailHost
 from storage.store import open_engine
@@ -145,11 +145,29 @@ def test_ten_thousand_lines_are_no_matter(database: Database) -> None:
 
 
 def test_a_run_that_did_not_end_is_known(database: Database) -> None:
-    ledger, _ = filled(database)
-    assert not ledger.begin_run()
-    assert SqlLedger(database, "source", "target", "root").begin_run()
-    ledger.end_run()
-    assert not ledger.begin_run()
+    """Also when a connection died in one that did; until a run that began long after has ended."""
+    filled(database)
+    now = [1_000_000.0]
+
+    def ledger() -> SqlLedger:
+        return SqlLedger(database, "source", "target", "root", now=lambda: now[0])
+
+    assert ledger().begin_run() is None
+    second = ledger()
+    assert (second.begin_run(), second.unclean) == (0.0, True)
+    second.end_run()
+    now[0] += 100
+    third = ledger()
+    assert third.begin_run() == 100.0
+    third.died()
+    third.end_run()
+    now[0] += FORGOTTEN_SECONDS
+    fourth = ledger()
+    assert fourth.begin_run() == FORGOTTEN_SECONDS
+    assert fourth.unclean
+    fourth.end_run()
+    assert not fourth.unclean
+    assert ledger().begin_run() is None
 
 
 def test_a_mail_may_go_as_an_attachment(database: Database) -> None:
@@ -179,9 +197,9 @@ def test_the_file_has_the_tables_of_the_database(tmp_path: Path) -> None:
     Base.metadata.create_all(engine, tables=TABLES)  # type: ignore[arg-type]
     old = sqlite3.connect(tmp_path / "old.sqlite")
     old.executescript(
-        SCHEMA.replace("    under_way BOOLEAN DEFAULT 0 NOT NULL,\n", "").replace(
-            "    wrapped BOOLEAN DEFAULT 0 NOT NULL,\n", ""
-        )
+        SCHEMA.replace("    under_way BOOLEAN DEFAULT 0 NOT NULL,\n", "")
+        .replace("    died_at BIGINT,\n", "")
+        .replace("    wrapped BOOLEAN DEFAULT 0 NOT NULL,\n", "")
     )
     old.close()
     with engine.connect() as connection:
