@@ -122,6 +122,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "card sent, answer not stored": lambda: after(cards, "_send", is_card),
     "sent and stored, next not started": lambda: after(Sender, "over"),
     "minted, not stored": lambda: after(exmail, "mint_auth_code"),
+    "deleted, not stored": lambda: after(exmail, "publicmail_delete"),
     "before the card is redrawn": lambda: before(cards, "update_card"),
     "card redrawn, not stored": lambda: after(cards, "update_card"),
 }
@@ -131,6 +132,8 @@ for _stage in ("start", "access", "preview", "copy", "verify", "receipt", "clean
 for _kind, _stages in (
     ("reassign", ("start", "prepare", "facts", "reclaim", "assign", "finish", "cleanup")),
     ("handover", ("check",)),
+    ("rescue", ("start", "convert", "saving", "cleanup")),
+    ("deletion", ("start", "access", "check", "delete", "cleanup")),
 ):
     for _stage in _stages:
         for _when, _committed in (("not committed", False), ("committed", True)):

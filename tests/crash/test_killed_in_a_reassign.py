@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -17,23 +16,14 @@ from storage.models import (
     BinItem,
     BinSource,
     BinState,
-    Delivery,
     Handover,
     HandoverState,
     Job,
     JobState,
 )
-from tests.crash.world import World, world
+from tests.crash.world import IN_THE_CLICK, LOOK_AGAIN, POLL, World, around, twice_told, world
 
 AHING, CALVIN, SUPPORT = "ahing@corp.test", "calvin@corp.test", "support@corp.test"
-LOOK_AGAIN = 61  # seconds: console steps are looked at, and backups waited for, at most once a minute
-POLL = 15 * 60 + 1
-IN_THE_CLICK = ("decided, not committed", "committed, not started")
-
-
-def around(*stages: str) -> tuple[str, ...]:
-    """Before and after the commit that moves a job on."""
-    return tuple(f"{stage}, {when}" for stage in stages for when in ("not committed", "committed"))
 
 
 EVERY_POINT = {
@@ -72,18 +62,6 @@ def open_step(here: World) -> Handover:
         return step
 
 
-def live_cards(here: World, member: str, key: str) -> int:
-    """How many cards with a live button of this name a member has."""
-    cards = [each["card"] for each in here.entries(member) if each.get("card") and not each["card"]["greyed"]]
-    return sum(1 for card in cards if any((button["key"] or "").startswith(key) for button in card["buttons"]))
-
-
-def one_live_card(here: World, member: str, key: str) -> None:
-    """It comes, for what was killed is tried again only in a while, and never a second one beside it."""
-    here.wait(f"{member} has a card with {key}", lambda: live_cards(here, member, key) > 0)
-    assert live_cards(here, member, key) == 1, here.heard(member)
-
-
 @pytest.mark.parametrize("server", ["sqlite", "postgresql"])
 def test_a_change_of_owner_outlives_every_kill(tmp_path: Path, server: str, request: pytest.FixtureRequest) -> None:
     """Asked, agreed to, saved, known of, done in the console and seen by some thirty processes, each killed."""
@@ -97,14 +75,14 @@ def test_a_change_of_owner_outlives_every_kill(tmp_path: Path, server: str, requ
 
         line = "reassign ahing@ to calvin because he takes over"
         here.through(points.get("asked", ()), lambda: here.say("mei", line))
-        one_live_card(here, "mei", "reassign_ask:")
+        here.one_live_card("mei", "reassign_ask:")
         here.through(points.get("submitted", ()), lambda: here.press("mei", "reassign_ask:"))
-        one_live_card(here, "ling", "approve:")
-        assert live_cards(here, "mei", "reassign_ask:") == 0
+        here.one_live_card("ling", "approve:")
+        assert here.live_cards("mei", "reassign_ask:") == 0
 
         here.through(points.get("approved", ()), lambda: here.press("ling", "approve:"))
         assert reassign(here).stage == "prepare"
-        one_live_card(here, "calvin", "reassign_ack:")
+        here.one_live_card("calvin", "reassign_ack:")
         here.hear("calvin", "/pages/")
         here.enter("calvin", here.client_password(CALVIN))
         here.press("mei", "start:")
@@ -155,10 +133,7 @@ def check(here: World) -> None:
             assert whats[what] == 1, (what, whats)
         assert (whats["handover.asked"], whats["handover.done"], whats["bin.entered"]) == (2, 2, 2), whats
         assert tx.audit.broken_at() is None
-        texts = tx.session.scalars(select(Delivery).where(Delivery.kind == "text"))
-        said = Counter((each.receiver, json.dumps(each.body, ensure_ascii=False)) for each in texts)
-    value = f'"{AHING}"'  # to copy, in both console steps
-    assert not [each for each, count in said.items() if count > 1 and value not in each[1]]
+    assert not twice_told(here, besides=AHING)
     assert len(job.data["steps"]) == 5, job.data["steps"]  # agreed to, known of, saved, taken off, assigned
     for member, wanted in (
         ("calvin", f"{AHING} is yours now"), ("ahing", f"{AHING} now belongs to"),

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import timedelta
@@ -37,6 +38,9 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.crash.child"])
 START_SECONDS = 60.0
 SOON = timedelta(minutes=1)
+LOOK_AGAIN = 61  # seconds: console steps are looked at, and backups waited for, at most once a minute
+POLL = 15 * 60 + 1
+IN_THE_CLICK = ("decided, not committed", "committed, not started")
 RETRY_DELAYS = (0.3, 1.0, 3.0, 6.0, 12.0)  # WeCom's own are not documented; ours outlast a restart
 
 
@@ -208,6 +212,16 @@ class World(Player):
         """All the bot ever told a member, a line each."""
         return [text_of(each) for each in self.entries(member)]
 
+    def live_cards(self, member: str, key: str) -> int:
+        """How many cards with a live button of this name a member has."""
+        cards = [each["card"] for each in self.entries(member) if each.get("card") and not each["card"]["greyed"]]
+        return sum(1 for card in cards if any((button["key"] or "").startswith(key) for button in card["buttons"]))
+
+    def one_live_card(self, member: str, key: str) -> None:
+        """It comes, for what was killed is tried again only in a while, and never a second one beside it."""
+        self.wait(f"{member} has a card with {key}", lambda: self.live_cards(member, key) > 0)
+        assert self.live_cards(member, key) == 1, self.heard(member)
+
     def calls(self, path: str) -> int:
         """How often WeCom was asked something."""
         entries = self.get("wire", kind="api", limit="100000")["entries"]
@@ -259,3 +273,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def around(*stages: str) -> tuple[str, ...]:
+    """Before and after the commit that moves a job on."""
+    return tuple(f"{stage}, {when}" for stage in stages for when in ("not committed", "committed"))
+
+
+def twice_told(here: World, *, besides: str) -> list[tuple[str, str]]:
+    """Texts that were decided twice for a member; `besides` is a value to copy, which several console steps have."""
+    with here.store.begin() as tx:
+        texts = tx.session.scalars(select(Delivery).where(Delivery.kind == "text"))
+        said = Counter((each.receiver, json.dumps(each.body, ensure_ascii=False)) for each in texts)
+    return [each for each, count in said.items() if count > 1 and f'"{besides}"' not in each[1]]
