@@ -39,10 +39,15 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 BIN_DAYS = {"delete_member": 30, "reclaim": 30, "replaced": 30, "delete_public": 60}
 WIRE_MAX = 2000
 BACKUP_FOLDER = "其他文件夹/邮件备份"
+PUBLIC_FREE = 3  # public mailboxes of a free plan
 
 
 class ConsoleError(Exception):
     """The console says no; the text is for the person at the page."""
+
+
+class NoPlace(ConsoleError):
+    """The plan has no place for another public mailbox."""
 
 
 class Organisation:
@@ -103,6 +108,7 @@ class Organisation:
         self.bin: list[BinItem] = []
         self.admin_log: list[AdminRecord] = []
         self.vip: list[str] = []
+        self.seats = 0  # advanced seats bought; one that no member has is another place for a public mailbox
         self.visible: list[int] = [ROOT_DEPARTMENT]
         self.app_address = f"bot@{self.domain}"
         self.app_aliases: list[str] = []
@@ -278,6 +284,15 @@ class Organisation:
         found.aliases.update(wanted)
 
     # ------------------------------------------------------------------ public mailboxes
+    def places(self) -> int:
+        """How many public mailboxes there can be: three, and one for each advanced seat that no member has."""
+        return PUBLIC_FREE + max(0, self.seats - len(self.vip))
+
+    def needs_place(self, way: str) -> None:
+        """NoPlace when the plan has none for another public mailbox; every way into one asks, `way` names it."""
+        if self.troubles.strikes("public_mailboxes_full", way) or len(self.public) >= self.places():
+            raise NoPlace(f"可用公共邮箱数量不足: {len(self.public)} of {self.places()} public mailboxes are taken")
+
     def new_public(self, address: str, name: str, users: dict[str, list[Any]], *, by_app: bool) -> PublicMailbox:
         """Make a public mailbox; `users` are its members, departments, tags and aliases. It keeps a binned mailbox."""
         mailbox = PublicMailbox(self._next_public, address.lower(), name, by_app=by_app)
@@ -385,6 +400,7 @@ class Organisation:
 
     def convert_to_public(self, item: BinItem, name: str, members: list[str]) -> PublicMailbox:
         """转为公共邮箱: history and address stay; made in the console, so invisible to the app."""
+        self.needs_place("convert_to_public")
         item.state = "converted"
         return self.new_public(item.address, name, {"members": members, "aliases": list(item.aliases)}, by_app=False)
 

@@ -23,27 +23,22 @@ from storage.models import (
     JobState,
     MintedPassword,
 )
-from tests.crash.world import IN_THE_CLICK, LOOK_AGAIN, POLL, World, around, twice_told, world
+from tests.crash.world import LOOK_AGAIN, POLL, World, around, twice_told, world
 
 AHING, SUPPORT = "ahing@corp.test", "support@corp.test"
 
 EVERY_POINT = {
-    "asked": (*around("rescue: start"), "card sent, answer not stored"),
-    "chosen": IN_THE_CLICK,
-    "agreed": (*IN_THE_CLICK, "rescue: convert, not committed"),
-    "made public": ("handover: check, committed", *around("rescue: convert"), "rescue: saving, not committed"),
-    "saved": (*around("rescue: saving"), *around("rescue: cleanup")),
-    "to be deleted": (IN_THE_CLICK[0], *around("deletion: start")),
+    "asked": around("rescue: start"),
+    "agreed": ("committed, not started", *around("rescue: convert")),
+    "made public": (*around("rescue: convert"), "rescue: saving, not committed"),
+    "saved": ("rescue: saving, committed", "rescue: cleanup, not committed"),
+    "to be deleted": around("deletion: start"),
     "deleted": (
-        IN_THE_CLICK[1], "minted, not stored", "deletion: check, not committed", "deleted, not stored",
-        "deletion: delete, committed", "deletion: cleanup, not committed",
+        "minted, not stored", "deleted, not stored", "deletion: delete, committed", "deletion: cleanup, not committed"
     ),
 }  # fmt: skip
-A_FEW = {
-    "made public": ("rescue: convert, committed",),
-    "saved": ("rescue: saving, not committed",),
-    "deleted": ("deleted, not stored",),
-}
+A_FEW = {"made public": ("rescue: convert, committed",), "deleted": ("deleted, not stored",)}
+ARMED = {"agreed": "made public", "saved": "to be deleted", "to be deleted": "deleted"}  # before, nothing reaches those
 
 
 def newest(here: World, kind: str) -> Job:
@@ -62,14 +57,14 @@ def test_a_rescue_outlives_every_kill(tmp_path: Path, server: str, request: pyte
     def through(where: str, act: Callable[[], object]) -> None:
         """Something is done in lives that end at the points of a chapter; without such, in the one there is."""
         if where in points:
-            here.through(points[where], act)
+            here.through(points[where], act, then=points.get(ARMED.get(where, ""), ("never",))[0])
         else:
             act()
             here.wait_settled()
 
     with world(tmp_path / "data", database_url) as here:
         here.trouble("own_public_mailboxes_only", on=False)
-        here.start()
+        here.start(points.get("asked", ("never",))[0])
         here.wait_ready()
         here.say("mei", "mailbox ahing")
         here.hear("mei", AHING)

@@ -163,22 +163,29 @@ class World(Player):
         """One that finds WeCom and the bot, which are two places here."""
         return Browser(self.url, f"http://{HOST}:{self.bot_port}")
 
-    def through(self, points: Sequence[str], act: Callable[[], object] = lambda: None) -> None:
-        """Something is done in the life of the first point; each point ends its life, and the last one lives on."""
+    def through(self, points: Sequence[str], act: Callable[[], object] = lambda: None, *, then: str = "never") -> None:
+        """
+        Something is done in the life of the first point; each point ends its life, and the last one lives on.
+
+        That one ends at `then`, which nothing reaches before the next act does: so the next chapter needs no new life.
+        """
         self.wait_settled()  # what is still to be decided would reach the point before the act does
-        self.children[-1].kill()
+        armed = bool(points) and self.children[-1].point == points[0]
+        if not armed:
+            self.children[-1].kill()
         if points:
-            self.start(points[0])
+            if not armed:
+                self.start(points[0])
             acting = threading.Thread(target=act)
             acting.start()
             self.children[-1].wait_killed()
             for point in points[1:]:
                 self.start(point, wait=False).wait_killed()
-            self.start()
+            self.start(then)
             acting.join(60)
             assert not acting.is_alive()
         else:
-            self.start()
+            self.start(then)
             act()
         self.wait_settled()
 

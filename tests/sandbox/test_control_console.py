@@ -166,6 +166,26 @@ def test_no_public_mailbox_beyond_what_the_corp_may_have(world: World) -> None:
     world.console("convert_to_public", address="ahing@corp.test")
 
 
+def test_a_free_plan_has_three_public_mailboxes(world: World) -> None:
+    """By hand, by API, out of a member's mailbox or a deleted one: the fourth is refused. Seats make room."""
+    world.console("delete_public", address="sales@corp.test")
+    world.console("delete_member", member="ahing")
+    for address in ("one@corp.test", "two@corp.test"):
+        world.console("create_public", address=address, members=["mei"])
+    refused = world.console("create_public", 409, address="three@corp.test", members=["mei"])
+    assert "3 of 3" in refused["detail"]
+    assert world.mail.mailbox("three@corp.test") is None
+    for address in ("sales@corp.test", "ahing@corp.test"):
+        assert "3 of 3" in world.console("convert_to_public", 409, address=address)["detail"]
+        assert address in waiting(world)
+    body = {"email": "three@corp.test", "name": "three", "userid_list": {"list": ["mei"]}}
+    assert world.post("exmail/publicmail/create", body)["errcode"] == 680046
+    world.org.vip = ["mei"]
+    assert world.console("buy_seats", count=2) == {"places": 4}
+    world.console("convert_to_public", address="sales@corp.test")
+    world.console("convert_to_public", 409, address="ahing@corp.test")
+
+
 def test_purging_is_for_ever(world: World) -> None:
     world.console("delete_member", member="ahing")
     world.console("purge", address="ahing@corp.test")

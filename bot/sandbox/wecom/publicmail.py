@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot.sandbox.organisation import NoPlace
 from bot.sandbox.people import PublicMailbox
 from bot.sandbox.wecom.api import Call, Refused, endpoint, known, listed
 from bot.sandbox.wecom.contacts import ADDRESS
@@ -108,14 +109,16 @@ def code_given(call: Call, mailbox: PublicMailbox, remark: str | None) -> dict[s
 @endpoint("POST", "exmail/publicmail/create")
 def create(call: Call) -> dict[str, Any]:
     """Make a public mailbox; members, departments and tags must not all be empty."""
-    if call.org.troubles.strikes("public_mailboxes_full", call.path):
-        raise Refused(680046, "publicmail enable count out of limit")
     address = checked_address(call, call.body.get("email"))
     name = checked_name(call, call.body.get("name"))
     lists = checked_lists(call, None)
     if not any(lists.values()):
         raise Refused(680000, "userid_list, department_list and tag_list are all empty")
     remark = checked_code(call, None)
+    try:
+        call.org.needs_place(call.path)
+    except NoPlace:
+        raise Refused(680046, "publicmail enable count out of limit") from None
     mailbox = call.org.new_public(address, name, lists, by_app=True)
     call.org.changed()
     return {"id": mailbox.id, **code_given(call, mailbox, remark)}
