@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     sandbox.add_argument(
         "--begin", type=moment, metavar="MOMENT", help="what the clock shows at first, such as 2026-09-08T10:00 (now)"
     )
-    commands.add_parser("doctor", help="check the settings and say what to mend")
+    doctor = commands.add_parser("doctor", help="check the settings and what they lead to, and say what to mend")
+    doctor.add_argument("--report", action="store_true", help="as text for a ticket, with versions and without secrets")
+    doctor.add_argument("--json", action="store_true", help="for programs")
     commands.add_parser("copy", help="copy a mailbox into a folder of another, verified", add_help=False)
     audit = commands.add_parser("audit", help="the chain of decisions and effects")
     audit.add_argument("what", choices=["verify", "export"], help="check the chain, or print it as JSON lines")
@@ -54,8 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bot.sandbox.run import run
 
         return run(port=options.port, browser=not options.no_browser, play=options.play, begins=options.begin)
+    if options.command == "doctor":
+        from bot import doctor_command
+
+        return doctor_command.run(as_report=options.report, as_json=options.json)
     from bot import commands as engineer
 
     if options.command == "audit":
         return engineer.audit_verify() if options.what == "verify" else engineer.audit_export()
-    return engineer.serve() if options.command == "serve" else engineer.doctor()
+    return engineer.serve()

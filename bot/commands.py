@@ -1,22 +1,19 @@
-"""What the engineer runs: the server, a check of the settings, and the audit chain."""
+"""What the engineer runs: the server, and the audit chain."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from collections.abc import Callable
 
 import structlog
 from pydantic import ValidationError
 
 from bot.app import AlreadyRunning, build
 from bot.clock import SystemClock
-from bot.errors import UpstreamError
 from bot.policy import PolicyFileError
 from bot.settings import Settings
 from bot.vault import VaultError
-from bot.wecom import contacts, exmail
 from storage.store import Store
 
 EXIT_FAILED = 1
@@ -77,39 +74,6 @@ def serve() -> int:
         log_level="warning",
     )
     return 0
-
-
-def doctor() -> int:
-    """Check settings, database and WeCom's secrets; one line each, with the remedy."""
-    settings = read_settings()
-    if settings is None:
-        return EXIT_SETTINGS
-    try:
-        bot = build(settings)
-    except (VaultError, PolicyFileError, ValueError) as error:
-        print(f"settings: {error}")
-        return EXIT_SETTINGS
-    failed = 0
-    checks: dict[str, Callable[[], object]] = {
-        "database": bot.store.migrate,
-        "app secret": lambda: contacts.app_info(bot.services.client),
-        "contacts secret": lambda: contacts.list_ids(bot.services.client),
-        "mail API": lambda: exmail.publicmail_search(bot.services.client),
-    }
-    for name, check in checks.items():
-        try:
-            check()
-        except UpstreamError as error:
-            failed += 1
-            words = error.words()
-            print(f"{name}: {words.text(settings.bot_language) if words is not None else error}")
-        except Exception as error:  # whatever the database driver raises
-            failed += 1
-            print(f"{name}: {type(error).__name__}")
-        else:
-            print(f"{name}: ok")
-    bot.store.close()
-    return EXIT_FAILED if failed else 0
 
 
 def audit_verify() -> int:

@@ -57,6 +57,7 @@ class Http:
         json_body: object | None = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
         form: Mapping[str, str] | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """
@@ -64,9 +65,9 @@ class Http:
 
         JSON goes out as raw UTF-8: WeCom answers 40033 to `\\uXXXX`. Raises NetworkError without an answer.
         """
-        content = None if json_body is None else json.dumps(json_body, ensure_ascii=False).encode()
         sent = dict(headers or {})
-        if content is not None:
+        if json_body is not None:
+            content = json.dumps(json_body, ensure_ascii=False).encode()
             sent["Content-Type"] = "application/json; charset=utf-8"
         if form is not None:
             content = urlencode(form).encode()

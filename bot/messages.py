@@ -115,6 +115,19 @@ class OtherMessage(Message):
     kind: str
 
 
+PROBE = "exmail_bot_doctor"  # an event that `exmail-bot doctor` sends to its own bot; WeCom has none of this name
+CALLBACK_REFUSED = ("token", "key", "corp", "clock")  # what a refused callback says about the settings
+
+
+def callback_moment(source: str, what: str) -> str:
+    """
+    The name under which `moments` knows when something last happened at a callback URL.
+
+    `verified`: the console checked it; `event`: something came; `probe`: `doctor`; one of CALLBACK_REFUSED.
+    """
+    return f"callback:{source}:{what}"
+
+
 def parse(fields: Fields) -> Message:
     """The callback as a value; whatever is odd in it becomes an `OtherMessage`, never an error."""
     sender = text(fields, "FromUserName").casefold()

@@ -42,7 +42,7 @@ from bot.wecom import contacts
 from bot.wecom.client import WeComClient
 from bot.wecom.errcodes import WeComError
 from bot.words import Language, Words, say
-from storage.links import LINK_LIFE, hashed
+from storage.links import CAME_BACK, LINK_LIFE, hashed
 from storage.models import OneTimeLink
 
 if TYPE_CHECKING:
@@ -277,6 +277,7 @@ class OneTimePages:
             if link is None or not tx.links.alive(link):
                 return self._gone(link, request)
             session = tx.links.recognised(link)
+            tx.moments.happened(CAME_BACK)
         self._set_cookie(page, session_cookie(token), session, int(LINK_LIFE.total_seconds()))
         return page
 

@@ -25,6 +25,7 @@ from bot.app import Bot, build
 from bot.clock import ShiftedClock
 from bot.commands import configure_logs
 from bot.sandbox.dns.server import DnsServers
+from bot.sandbox.mail.smtp import SmtpGreeting
 from bot.sandbox.mailserver import MailServer
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.page import page_routes
@@ -79,6 +80,7 @@ class Sandbox:
         if begins is not None:
             self.clock.shift = begins - self.clock.base.now()
         self.mail = MailServer(self.clock)
+        self.smtp = SmtpGreeting()
         self.organisation = Organisation(self.clock, self.mail, bot_url=self.url, api_base=self.url, fill=fill)
         self.dns = DnsServers(self.organisation.dns)
         self.folder = folder
@@ -109,6 +111,8 @@ class Sandbox:
             "exmail_imap_tls": False,
             "bot_dns_servers": self.dns.resolvers,
             "bot_dns_port": self.dns.port,
+            "exmail_smtp_host": HOST,
+            "exmail_smtp_port": self.smtp.port,
             "bot_data_dir": self.folder,
             "bot_public_url": self.url,
             "bot_secret_keys": SecretStr(kept_key(self.folder)),
@@ -123,6 +127,7 @@ class Sandbox:
         """The mail server and the name servers first, then the bot that needs their ports."""
         await self.mail.start()
         await self.dns.start()
+        await self.smtp.start()
         self.bot = build(self.bot_settings(), clock=self.clock)
         self.web.mount("/", self.bot.web)
         await run_in_threadpool(self.bot.start)
@@ -131,6 +136,7 @@ class Sandbox:
         finally:
             await run_in_threadpool(self.bot.stop)
             await self.dns.stop()
+            await self.smtp.stop()
             await self.mail.stop()
 
     def server(self) -> uvicorn.Server:
@@ -142,6 +148,7 @@ class Sandbox:
             timeout_graceful_shutdown=1,
             timeout_keep_alive=30,
             server_header=False,
+            date_header=False,  # the simulated WeCom tells the time of the sandbox's own clock
         )
         return uvicorn.Server(config)
 

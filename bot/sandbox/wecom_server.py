@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -144,7 +145,8 @@ def wecom_routes(app: FastAPI, org: Organisation) -> None:
             entry["status"] = 504
             return page_error(504)
         body = json.dumps(answer, ensure_ascii=False).encode()
-        return Response(body, media_type="application/json; charset=UTF-8")
+        date = {"Date": format_datetime(org.now(), usegmt=True)}
+        return Response(body, headers=date, media_type="application/json; charset=UTF-8")
 
     def media_get(query: Mapping[str, str]) -> Response:
         """A file for the bot (90254); errors are JSON."""

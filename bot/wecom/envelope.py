@@ -31,6 +31,11 @@ PADDING_BYTES_MAX = 32  # WeCom pads to blocks of 32, not of AES's 16
 AES_BYTES = 16
 PREFIX_BYTES = 16 + 4  # random, then the length of the message
 
+WRONG_SIGNATURE = "the signature does not match"
+WRONG_TIME = "the timestamp is too far from now"
+WRONG_RECEIVER = "meant for another receiver"
+WRONG_PADDING = "the padding is wrong"
+
 # A member can paste what XML 1.0 forbids (a vertical tab from a word processor); section 2.2 of the standard.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -50,7 +55,7 @@ class Envelope:
         if len(key) != 32:
             raise ValueError("EncodingAESKey must be the console's 43 characters")
         self._token = token
-        self._cipher = PrpCrypto(key).cipher
+        self._crypto = PrpCrypto(key)
         self._receive_id = receive_id
 
     def open(self, query: Query, body: bytes, now: datetime) -> dict[str, Any]:
@@ -83,18 +88,26 @@ class Envelope:
             raise BadEnvelope(413, "echostr is too long")
         return self._verified(asked, asked["echostr"], now)
 
+    def seal(self, message: str, nonce: str, now: datetime) -> tuple[dict[str, str], str]:
+        """Query and `Encrypt` with which WeCom would send us `message`: what `open` and `echo` take."""
+        encrypted: str = self._crypto.encrypt(message, self._receive_id).decode()
+        timestamp = str(int(now.timestamp()))
+        signer = WeChatSigner()
+        signer.add_data(self._token, timestamp, nonce, encrypted)
+        return {"msg_signature": signer.signature, "timestamp": timestamp, "nonce": nonce}, encrypted
+
     def _verified(self, signed: Mapping[str, str], encrypted: str, now: datetime) -> str:
         signer = WeChatSigner()
         signer.add_data(self._token, signed["timestamp"], signed["nonce"], encrypted)
         if not hmac.compare_digest(signer.signature.encode(), signed["msg_signature"].encode()):
-            raise BadEnvelope(403, "the signature does not match")
+            raise BadEnvelope(403, WRONG_SIGNATURE)
         if not signed["timestamp"].isdigit() or len(signed["timestamp"]) > 12:
             raise BadEnvelope(400, "the timestamp is no number")
         if abs(now.timestamp() - int(signed["timestamp"])) > TIMESTAMP_WINDOW_SECONDS:
-            raise BadEnvelope(403, "the timestamp is too far from now")
+            raise BadEnvelope(403, WRONG_TIME)
         message, receive_id = unpack(self._decrypted(encrypted))
         if receive_id != self._receive_id.encode():
-            raise BadEnvelope(403, "meant for another receiver")
+            raise BadEnvelope(403, WRONG_RECEIVER)
         try:
             return message.decode()
         except UnicodeDecodeError:
@@ -107,7 +120,7 @@ class Envelope:
             raise BadEnvelope(400, "Encrypt is not base64") from None
         if not sealed or len(sealed) % AES_BYTES:
             raise BadEnvelope(400, "Encrypt is not whole blocks")
-        opened: bytes = self._cipher.decrypt(sealed)
+        opened: bytes = self._crypto.cipher.decrypt(sealed)
         return opened
 
 
@@ -129,7 +142,7 @@ def unpack(plain: bytes) -> tuple[bytes, bytes]:
     """Message and receiver id of decrypted bytes: 16 random, length, message, id, padding. BadEnvelope 400 if not."""
     padding = plain[-1] if plain else 0
     if not 1 <= padding <= PADDING_BYTES_MAX or plain[-padding:] != bytes([padding]) * padding:
-        raise BadEnvelope(400, "the padding is wrong")
+        raise BadEnvelope(400, WRONG_PADDING)
     content = plain[:-padding]
     length = int.from_bytes(content[PREFIX_BYTES - 4 : PREFIX_BYTES], "big")
     if len(content) < PREFIX_BYTES + length:
