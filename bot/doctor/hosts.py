@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from bot.dns.lookup import RESOLVERS, server_of
-from bot.dns.wire import Outcome, Wire
+from bot.dns.wire import Answer, Outcome, Wire
 from bot.doctor.findings import Finding, ok, warning, wrong
 from bot.settings import Settings
 from bot.words import Words, say
@@ -141,7 +141,10 @@ def dns(settings: Settings) -> Iterator[Finding]:
     silent = []
     servers = settings.bot_dns_servers or RESOLVERS
     for server in servers:
-        answer = Wire().ask(server_of(server), settings.exmail_domain, "MX", recurse=True)
+        try:
+            answer = Wire().ask(server_of(server), settings.exmail_domain, "MX", recurse=True)
+        except ValueError:  # no address
+            answer = Answer(Outcome.TIMEOUT)
         if answer.outcome is Outcome.TIMEOUT:
             silent.append(server)
         elif not answer.answered:
