@@ -357,7 +357,7 @@ class Workflows:
             self._leases.release(ADOPTING, self.replica)
 
     def _adopt(self) -> int:
-        live = self._leases.live_holders(LEASE_PREFIX)
+        live = self._leases.live_holders(LEASE_PREFIX) | {self.replica}  # whose lease may have run out in a stall
         dead = [
             each
             for each in DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)

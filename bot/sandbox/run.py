@@ -74,6 +74,9 @@ class Sandbox:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((HOST, port))
+        self.socket.listen(
+            128
+        )  # the bot asks WeCom as soon as it is started, which is a moment before the page is served
         self.port = int(self.socket.getsockname()[1])
         self.url = f"http://{HOST}:{self.port}"
         self.clock = ShiftedClock()

@@ -207,6 +207,15 @@ def test_what_a_dead_replica_left_is_taken_over(
     assert sorted(worker.seen) == ["deliver 5 1", "night 7"]
 
 
+def test_a_replica_takes_nothing_from_itself(store: Store, workflows: Workflows, worker: Scripted) -> None:
+    """On a machine that stands still for a while its own lease may run out between a beat and the look at all."""
+    worker.gate.clear()
+    workflows.start(Start("job", 1, 1, "1", "lookup"))
+    wait_until(lambda: worker.begun == ["job 1"], "begun")
+    Leases(store.engine).release("executor:one", "one")
+    assert workflows.adopt() == 0
+
+
 def test_history_is_forgotten_after_a_while(workflows: Workflows, worker: Scripted, workflow_url: str) -> None:
     """What ended long ago; what ended yesterday is still there."""
     for number in (1, 2):
