@@ -33,7 +33,7 @@ from handlers.approval_card import (
     until,
 )
 from handlers.approval_times import next_reminder
-from storage.models import Approval, Member
+from storage.models import Approval, JobState, Member
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -164,6 +164,7 @@ def replaced(ctx: Context, approval: Approval, chosen: str) -> list[Reply]:
     """Another approver: both are told, the card moves from one to the other."""
     before, name = list(approval.approvers), ctx.directory.name(chosen)
     ctx.tx.approvals.ask_instead(approval, [chosen], remind_at=next_reminder(ctx.now, 0, ctx.settings.zone))
+    longer(ctx.tx, approval)
     ctx.tx.audit.add(
         ctx.sender, "approval.replaced", f"approval {approval.id}", job=approval.job_id, before=before, after=[chosen]
     )
@@ -176,6 +177,13 @@ def replaced(ctx: Context, approval: Approval, chosen: str) -> list[Reply]:
     replies.append(Text(chosen, say("approvals.instead_of", number=approval.id, by=by, approvers=named)))
     replies += question_for(ctx.tx, approval, chosen, ctx.settings)
     return [*replies, Text(ctx.sender, say("approvals.asked_instead", number=approval.id, name=name, approvers=named))]
+
+
+def longer(tx: Transaction, approval: Approval) -> None:
+    """The job behind a question waits as long as the question does; a minted key keeps its own, shorter time."""
+    job = tx.jobs.get(approval.job_id)
+    if job.state is JobState.WAITING and job.expires_at is not None and not tx.passwords.minted_for(job.id):
+        job.expires_at = max(job.expires_at, approval.expires_at)
 
 
 @addresses.when_left

@@ -17,4 +17,9 @@ def next_reminder(now: datetime, told: int, zone: ZoneInfo) -> datetime:
         return may_speak_at(now + FIRST, zone, workdays())
     if told == 1:
         return may_speak_at(now + SECOND, zone, workdays())
+    return next_morning(now, zone)
+
+
+def next_morning(now: datetime, zone: ZoneInfo) -> datetime:
+    """The next working morning after today."""
     return may_speak_at(morning(now.astimezone(zone).date() + DAY, zone), zone, workdays())

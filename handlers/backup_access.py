@@ -15,7 +15,7 @@ from bot.context import Context
 from bot.errors import UserError
 from bot.replies import Reply, Text
 from bot.router import Router
-from bot.words import Words, say
+from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import access, approvals
 from handlers.access import SIDES, Side, refused_sides
@@ -31,6 +31,7 @@ from handlers.copying import (
     wait_for_access,
 )
 from handlers.job_words import state_of
+from storage.mailboxes import made_in_console
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
 router = Router()
@@ -176,7 +177,7 @@ def choose_opener(ctx: Context, job_id: int, member: str) -> list[Reply]:
     chosen = ctx.directory.member(member)
     for side, box in shared.items():
         can_open = ctx.directory.readers(box)
-        if can_open and chosen.userid not in can_open:
+        if can_open and chosen.userid not in can_open and not made_in_console(box):
             named = [ctx.directory.name(each) for each in can_open]
             raise UserError(say("backup.cannot_open", name=chosen.name, address=box.address, readers=named))
         if refused_sides(job).get(side) == chosen.userid:
@@ -186,7 +187,9 @@ def choose_opener(ctx: Context, job_id: int, member: str) -> list[Reply]:
     asked_anew(ctx, job, *shared)
     ctx.tx.jobs.wake(job, "access")
     ctx.start(job)
-    return [Text(ctx.sender, say("backup.asking_member", name=chosen.name, number=job.id))]
+    unseen = [box for box in shared.values() if made_in_console(box)]  # the row knows whom we asked, not its members
+    notes = [say("backup.members_unseen", address=box.address, name=chosen.name) for box in unseen]
+    return [Text(ctx.sender, lines(say("backup.asking_member", name=chosen.name, number=job.id), *notes))]
 
 
 def waiting_for_access(ctx: Context, job_id: int) -> Job:

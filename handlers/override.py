@@ -10,8 +10,9 @@ one gains by it or can read the mailbox the mail goes to, and not where nobody c
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +25,9 @@ from bot.replies import Button, Card, CardUpdate, Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import SweepStep, Work
+from bot.workdays import may_speak_at, workdays
 from handlers.approval_card import headline, moment, question_of
+from handlers.approval_times import next_morning
 from handlers.approvals import REASON_MAX, involved, settle, still_open, told, void_if_changed
 from storage.models import Approval, ApprovalStatus, Override, OverrideState
 from storage.overrides import STOPPABLE_FOR
@@ -37,6 +40,7 @@ router = Router()
 work = Work()
 
 SHOWN_MAX = 20
+REVIEW_REMINDERS_MAX = 5
 
 
 # --- half an hour in which it can be stopped -------------------------------------------------------------------------
@@ -195,12 +199,16 @@ def take_effect(sweep: SweepStep) -> None:
             log.exception("override_failed", approval_id=row.approval_id)
 
 
+def context_of(sweep: SweepStep, row: Override) -> Context:
+    """As if who overrides had said it now."""
+    tx, settings = sweep.tx, sweep.services.settings
+    language = language_of(tx, row.made_by, settings)
+    return Context(tx, row.made_by, language, settings, sweep.services.policy, sweep.roles)
+
+
 def one(sweep: SweepStep, row: Override) -> None:
     """One that runs: locked in the order of every decision, the job, the question, then this."""
-    tx, settings = sweep.tx, sweep.services.settings
-    ctx = Context(
-        tx, row.made_by, language_of(tx, row.made_by, settings), settings, sweep.services.policy, sweep.roles
-    )  # fmt: skip
+    tx, ctx = sweep.tx, context_of(sweep, row)
     tx.jobs.get(tx.approvals.get(row.approval_id).job_id)
     approval = tx.approvals.lock(row.approval_id)
     if approval is None:
@@ -241,6 +249,42 @@ def took_effect(ctx: Context, approval: Approval, row: Override) -> list[Reply]:
         *(Text(each, review) for each in admins),
         *(Text(each, say("override.took_effect", **values)) for each in skipped),
     ]
+
+
+REVIEW = "override-review:"  # with its number: when another admin was last reminded to look at it
+
+
+@work.sweep("overrides-review", timedelta(minutes=10))
+def remind_to_review(sweep: SweepStep) -> None:
+    """Every working morning, five times at most, until another admin has looked at it."""
+    tx, zone = sweep.tx, sweep.services.settings.zone
+    if may_speak_at(tx.now, zone, workdays()) > tx.now:
+        return
+    for row in tx.overrides.to_review():
+        if row.state is not OverrideState.DONE or row.ended_at is None:
+            continue
+        mornings = mornings_after(row.ended_at, zone)
+        due = [each for each in mornings if each <= tx.now]
+        told_at = tx.moments.last(f"{REVIEW}{row.id}")
+        if not due or (told_at is not None and told_at >= due[-1]):
+            continue
+        tx.moments.happened(f"{REVIEW}{row.id}")
+        ctx = context_of(sweep, row)
+        approval = tx.approvals.get(row.approval_id)
+        key = "override.review_last" if len(due) == REVIEW_REMINDERS_MAX else "override.review_again"
+        words = say(
+            key, number=approval.id, by=ctx.directory.name(row.made_by), question=headline(approval),
+            reason=row.reason,
+        )  # fmt: skip
+        sweep.say(*(Text(each, words) for each in reviewers(ctx, approval, row)))
+
+
+def mornings_after(moment: datetime, zone: ZoneInfo) -> list[datetime]:
+    """The working mornings on which somebody is reminded."""
+    found: list[datetime] = []
+    for _ in range(REVIEW_REMINDERS_MAX):
+        found.append(next_morning(found[-1] if found else moment, zone))
+    return found
 
 
 # --- somebody else looks at it ---------------------------------------------------------------------------------------

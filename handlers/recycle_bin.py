@@ -309,7 +309,7 @@ def about(ctx: Context, item: BinItem) -> list[Words]:
     entered = f"{item.entered_at.astimezone(zone):%Y-%m-%d}"
     found = [
         say("recycle_bin.about", number=item.id, what=named(item)),
-        say(f"recycle_bin.source_{item.source}", owner=item.owner_name or item.owner or "-", day=entered),
+        source_words(item, entered),
         say(f"recycle_bin.known_{item.known_from}", by=ctx.directory.name(item.added_by or "-")),
     ]
     if item.state is not BinState.WAITING:
@@ -335,6 +335,14 @@ def about(ctx: Context, item: BinItem) -> list[Words]:
     if item.address is None:
         found.append(say("recycle_bin.left_address_unknown", number=item.id))
     return [*found, say("recycle_bin.what_to_do", what=called(item))]
+
+
+def source_words(item: BinItem, day: str) -> Words:
+    """How it came there; whose it was, if that is known."""
+    owner = item.owner_name or item.owner
+    if owner is None and item.source in (BinSource.BY_HAND, BinSource.PUBLIC):
+        return say(f"recycle_bin.source_{item.source}_unknown", day=day)
+    return say(f"recycle_bin.source_{item.source}", owner=owner or "?", day=day)
 
 
 @router.command(

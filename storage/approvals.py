@@ -106,7 +106,8 @@ class Approvals(Asking):
         approval.talk = [*approval.talk, {**turn, "at": self.now.isoformat(timespec="seconds")}]
 
     def ask_instead(self, approval: Approval, approvers: Sequence[str], *, remind_at: datetime) -> None:
-        """Others are asked from now on; its row must be locked."""
+        """Others are asked from now on, and have as long as the first had; its row must be locked."""
+        approval.expires_at = max(approval.expires_at, self.now + EXPIRES_AFTER)
         approval.replaced = [*approval.replaced, *approval.approvers]
         approval.approvers, approval.remind_at, approval.reminders = list(approvers), remind_at, 0
 

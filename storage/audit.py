@@ -65,6 +65,18 @@ class Audit(Asking):
         with closing(rows):  # a cursor of the server's, also when the reader has seen enough
             yield from rows
 
+    def renames(self) -> dict[str, str]:
+        """The userid that somebody has now, by each that he had before."""
+        rows = self.session.scalars(
+            select(AuditEntry).where(AuditEntry.what == "member.renamed").order_by(AuditEntry.id)
+        )
+        called: dict[str, str] = {}
+        for row in rows:
+            then, now = str(row.detail["before"]).casefold(), row.subject.casefold()
+            called = {old: now if new == then else new for old, new in called.items()} | {then: now}
+            called.pop(now, None)  # he has it again
+        return called
+
     def latest(self, count: int) -> list[AuditEntry]:
         """The last entries, oldest first."""
         rows = self.session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(count)).all()

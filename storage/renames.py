@@ -69,13 +69,14 @@ def follow(session: Session, old: str, new: str) -> None:
     for approval in session.scalars(
         select(Approval).where(
             Approval.status == ApprovalStatus.PENDING,
-            naming(old, Approval.approvers, Approval.replaced, Approval.gains, Approval.facts),
+            naming(old, Approval.approvers, Approval.replaced, Approval.gains, Approval.facts, Approval.talk),
         )
     ):
         approval.approvers = with_new(approval.approvers, old, new, here=True)
         approval.replaced = with_new(approval.replaced, old, new, here=True)
         approval.gains = with_new(approval.gains, old, new, here=True)
         approval.facts = with_new(approval.facts, old, new)
+        approval.talk = with_new(approval.talk, old, new)
         approval.fingerprint = fingerprint(approval.facts)
     for job in session.scalars(select(Job).where(naming(old, Job.params, Job.data)).with_for_update()):
         job.params, job.data = with_new(job.params, old, new), with_new(job.data, old, new)

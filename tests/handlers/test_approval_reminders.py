@@ -13,7 +13,7 @@ from bot.context import Choose, Context
 from bot.errors import UserError
 from bot.policy import Requirement, Role, Roles
 from bot.settings import Settings
-from handlers import approval_reminders, approvals
+from handlers import approval_reminders, approval_talk, approvals
 from handlers.approval_times import next_reminder
 from storage.models import Approval
 from storage.store import Store
@@ -261,6 +261,7 @@ def test_a_renamed_approver_is_still_asked(store: Store, settings: Settings, spe
     with store.begin() as tx:
         approval = ask(tx, settings, gains=("tao",))
         tx.approvals.ask_instead(approval, ["fang"], remind_at=tx.now + timedelta(hours=1))
+        tx.approvals.said(approval, by="fang", name="方敏", ask="fang?")
         for old, new in (("fang", "fang2"), ("ling", "ling2"), ("tao", "tao2"), ("ahing", "ahing2")):
             tx.members.renamed(old, new)
     with store.begin() as tx:
@@ -268,3 +269,27 @@ def test_a_renamed_approver_is_still_asked(store: Store, settings: Settings, spe
         assert (found.approvers, found.replaced, found.gains, found.owner) == (
             ["fang2"], ["ling2"], ["tao2"], "ahing2",
         )  # fmt: skip
+        assert [(each["by"], each["ask"]) for each in found.talk] == [("fang2", "fang?")]
+        heard = send(tx, approval_talk.answer(speaking(tx, "mei"), 1, "yes"), settings)
+        assert texts(heard, "fang2") == ["美玲 answers about approval 1: “yes”"], "who asked is who hears it"
+
+
+def test_who_is_asked_instead_has_as_long_as_the_first_had(
+    store: Store, settings: Settings, clock: FakeClock, speaking: Speaking, action: list[Approval]
+) -> None:
+    """On the last day somebody else is asked: he has seven days, and the job behind the question waits for him."""
+    at(clock, "2026-03-02 10:00")
+    with store.begin() as tx:
+        approval = ask(tx, settings)
+        tx.jobs.wait(tx.jobs.get(approval.job_id), "approval", expires_at=approval.expires_at)
+    at(clock, "2026-03-09 09:00")
+    with store.begin() as tx:
+        approval_reminders.ask_someone_else(speaking(tx, "mei"), 1, "fang")
+        expires_at = tx.approvals.get(1).expires_at
+        assert (expires_at - tx.now).days == 7
+        assert tx.jobs.get(approval.job_id).expires_at == expires_at
+    at(clock, "2026-03-15 10:00")
+    assert sweep(store, settings, approvals.expire) == []
+    with store.begin() as tx:
+        approvals.approve(speaking(tx, "fang"), 1)
+    assert len(action) == 1

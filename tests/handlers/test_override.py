@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from bot.context import Context, Missing
 from bot.delivery import rendered
@@ -18,7 +20,7 @@ from bot.words import LANGUAGES
 from handlers import approvals
 from handlers import override as module
 from handlers.override import override, overrides_list, reviewed, stop_override
-from storage.models import Approval, ApprovalStatus, JobState, OverrideState
+from storage.models import Approval, ApprovalStatus, JobState, Moment, OverrideState
 from storage.store import Store, Transaction
 from tests.handlers.approval_world import FACTS, ask, cards, marks, send, sweep, texts
 from tests.handlers.conftest import FakeClock
@@ -306,3 +308,35 @@ def test_the_card_can_be_read_on_a_phone(store: Store, settings: Settings, speak
         shown = rendered(card, "override-1", language)
         check_card(shown)
         assert cut_on_screen(shown) == []
+
+
+def test_the_others_are_reminded_to_look_at_it_five_times_at_most(
+    store: Store, settings: Settings, speak: Speaking, clock: FakeClock
+) -> None:
+    """Every working morning, in working hours, one message; after an outage one, not five; nobody after the review."""
+
+    def reminded() -> list[str]:
+        return texts(sweep(store, settings, module.remind_to_review, roles=HELD), "yan")
+
+    clock.moment = datetime(2026, 3, 5, 3, tzinfo=UTC)  # Thursday, 11:00 in Shanghai
+    with store.begin() as tx:
+        begun(tx, settings, speak)
+    clock.advance(minutes=31)
+    run(store, settings)
+    heard = []
+    for day in range(6, 20):
+        for hour in (0, 1, 5, 11):  # 08:00, 09:00, 13:00, 19:00
+            clock.moment = datetime(2026, 3, day, hour, 5, tzinfo=UTC)
+            heard += [(day, hour, each) for each in reminded()]
+    assert [(day, hour) for day, hour, _ in heard] == [(6, 1), (9, 1), (10, 1), (11, 1), (12, 1)]
+    assert "type `reviewed 1`" in heard[0][2]
+    assert ["I do not remind you again" in each for _, _, each in heard] == [False] * 4 + [True]
+    with store.begin() as tx:
+        tx.session.execute(delete(Moment))
+        assert len(tx.overrides.to_review()) == 1, "the list keeps it"
+    clock.moment = datetime(2026, 3, 20, 2, tzinfo=UTC)
+    assert len(reminded()) == 1, "after an outage one"
+    with store.begin() as tx:
+        reviewed(speak(tx, "yan"), 1)
+        tx.session.execute(delete(Moment))
+    assert reminded() == []

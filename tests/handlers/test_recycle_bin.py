@@ -254,6 +254,7 @@ def test_by_hand(desk: Desk) -> None:
     shown = words_of(desk.does("mei", bin_.recycle_bin, "old@"), "mei")
     assert "The day is the one that the console showed to 美玲" in shown
     assert "I know of no backup" in shown
+    assert "Entered by hand; in the bin since" in shown, "nobody knows whose it was"
 
 
 def test_what_the_help_says_is_shown_and_not_relied_on(desk: Desk) -> None:

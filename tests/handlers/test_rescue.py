@@ -13,6 +13,7 @@ from bot.work import JobStep
 from handlers import (
     approvals,
     backup,
+    backup_access,
     convert,
     jobs,
     recycle_bin,
@@ -516,3 +517,17 @@ def test_the_targets_page_goes_to_who_can_read_it(place: Place) -> None:
     backup_job = place.data(job)["backup"]
     place.run(backup_job)
     assert place.links(backup_job) == [("mei", "target")]
+
+
+def test_who_else_opens_what_the_console_made_nobody_sees(place: Place) -> None:
+    """The row knows whom we asked, not the members: somebody else may be named, and it is said what nobody sees."""
+    place.leaves()
+    job = place.approved(place.rescue(), "public")
+    place.says_done(job)
+    place.sweep("rescue")
+    with place.store.begin() as tx:
+        tx.mailboxes.converted(AHING, readers=["mei"])
+    told = place.does("mei", backup_access.choose_opener, job, "tao")
+    assert "WeCom does not show me who can open it" in told[0]
+    place.run(job)
+    assert place.links(job)[-1] == ("tao", "source")

@@ -71,6 +71,24 @@ def test_the_audit_is_told_in_sentences(store: Store, speaking: Speaking) -> Non
     assert english[5] == "The record is unbroken."
 
 
+def test_the_audit_names_who_has_another_userid_by_both(store: Store, speaking: Speaking) -> None:
+    """The record keeps the userid of then; over two renames, and back again, it is told whose it is now."""
+    with store.begin() as tx:
+        tx.audit.add("ling", "approval.approved", "approval 4")
+        for then, now in (("ling", "ling.z"), ("ling.z", "zhao.ling"), ("tao", "tao2"), ("tao2", "tao")):
+            tx.members.renamed(then, now)
+            tx.audit.add("wecom", "member.renamed", now, before=then)
+        tx.audit.add("tao", "approval.approved", "approval 5")
+    with store.begin() as tx:
+        (reply,) = audit.audit(speaking(tx, "mei"))
+        assert isinstance(reply, Text)
+        assert isinstance(reply.words, Words)
+        told = reply.words.text("en").split("\n")
+        assert "凌 (zhao.ling, then ling): said yes to approval 4" in told[0]
+        assert "陈涛: said yes to approval 5" in told[-2]
+        assert "凌（zhao.ling，当时为 ling）" in reply.words.text("zh")
+
+
 def test_an_admins_help_is_one_message_in_both_languages(store: Store, speaking: Speaking) -> None:
     """Of 2048 bytes; a member's has room for what each line does."""
     handlers.router()
