@@ -8,20 +8,20 @@ from datetime import date, datetime, timedelta
 
 from bot.mail import wire
 from bot.mail.guard import Told, refuse_same
-from bot.mail.names import WireName
+from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.quirks import WINDOW_DAYS, dated_since, hides_folders, is_exmail, parse_internaldate
 from bot.mail.session import (
     SILENCE_SECONDS,
+    Command,
     MailAccount,
     Selected,
     Session,
-    Status,
     append_limit,
     both,
     open_session,
 )
-from bot.mail.survey import choose, list_mails, statuses
+from bot.mail.survey import Chosen, choose, list_mails, list_told
 from bot.mail.tree import Ground, lay_out, look_at
 
 __all__ = ["Filter", "FolderPlan", "Note", "NoteKind", "Plan", "make_plan"]
@@ -110,38 +110,24 @@ async def look(
     source: Session, target: Session | None, into: str, filter: Filter, now: datetime, exclude_roots: tuple[str, ...]
 ) -> Plan:
     """The plan, over sessions that are open already."""
-    folders = await source.list_folders()
-    chosen = choose(folders, filter.folders, filter.without_junk, exclude_roots)
-    sums: dict[WireName, Sum] = {each.wire: Sum() for each in chosen.folders}
     limit = append_limit(target) if target is not None else None
-
-    def on_mail(name: WireName, mail: wire.Fetched) -> None:
-        if dated_since(mail.internal_date or "", filter.since):
-            sums[name].add(mail, limit)
-
-    told: dict[WireName, Status | None] = {}
-
-    async def count() -> dict[WireName, Selected | str]:
-        told.update(await statuses(source, selectable))
-        return await list_mails(source, {each.wire: told[each.wire] for each in chosen.folders}, on_mail)
-
-    selectable = [each for each in folders if each.selectable]
-
-    notes = [Note(NoteKind.OWN_BACKUP, each.display) for each in chosen.own_backups]
-    notes += [Note(NoteKind.FOLDER_UNKNOWN, name) for name in chosen.unknown]
-    ground = Ground([], next((each.delimiter for each in folders if each.delimiter), "/"), "")
+    counting = count(source, filter, exclude_roots, limit)
     target_size: int | None = None
     quota: int | None = None
     if target is None:
-        opened = await count()
+        counted = await counting
+        ground = Ground([], next((each.delimiter for each in counted.folders if each.delimiter), "/"), "")
     else:
-        opened, (ground, target_size, quota, target_told) = await both(count(), measure(target))
-        await refuse_same(source, target, told, target_told)
+        counted, (ground, target_size, quota) = await both(counting, measure(target))
+        await refuse_same(source, target, counted.told, ground.told)
+    folders, chosen = counted.folders, counted.chosen
+    notes = [Note(NoteKind.OWN_BACKUP, each.display) for each in chosen.own_backups]
+    notes += [Note(NoteKind.FOLDER_UNKNOWN, name) for name in chosen.unknown]
     tree = lay_out(ground, chosen.folders, into, {})
     notes += tree.notes
     plans = []
     for folder in chosen.folders:
-        seen, total = opened[folder.wire], sums[folder.wire]
+        seen, total = counted.opened[folder.wire], counted.sums[folder.wire]
         if isinstance(seen, str):
             notes.append(Note(NoteKind.FOLDER_UNREADABLE, folder.display, seen))
             continue
@@ -188,27 +174,55 @@ class Sum:
             self.newest = max(self.newest or moment, moment)
 
 
-async def measure(target: Session) -> tuple[Ground, int, int | None, Told]:
-    """The target's folders, the bytes of its own mail, its quota if it tells one, and the numbers of its folders."""
-    ground = await look_at(target)
+@dataclass(frozen=True)
+class Counted:
+    """What the source shows."""
+
+    folders: list[Folder]
+    chosen: Chosen
+    told: Told
+    opened: dict[WireName, Selected | str]
+    sums: dict[WireName, Sum]
+
+
+async def count(source: Session, filter: Filter, exclude_roots: tuple[str, ...], limit: int | None) -> Counted:
+    """The source's folders, and what those that are meant come to."""
+    folders, told = await list_told(source)
+    chosen = choose(folders, filter.folders, filter.without_junk, exclude_roots)
+    sums: dict[WireName, Sum] = {each.wire: Sum() for each in chosen.folders}
+
+    def on_mail(name: WireName, mail: wire.Fetched) -> None:
+        if dated_since(mail.internal_date or "", filter.since):
+            sums[name].add(mail, limit)
+
+    opened = await list_mails(source, {each.wire: told[each.wire] for each in chosen.folders}, on_mail)
+    return Counted(folders, chosen, told, opened, sums)
+
+
+async def measure(target: Session) -> tuple[Ground, int, int | None]:
+    """The target's folders, the bytes of its own mail, its quota if it tells one."""
+    asked = ask_quota(target)
+    ground = await look_at(target, counted=True)
     total = 0
 
     def on_mail(_: WireName, mail: wire.Fetched) -> None:
         nonlocal total
         total += mail.size_bytes or 0
 
-    selectable = [each for each in ground.folders if each.selectable]
-    told = await statuses(target, selectable)
-    await list_mails(target, told, on_mail, items=b"UID RFC822.SIZE")
-    return ground, total, await quota_of(target), told
+    selectable = {each.wire: ground.told[each.wire] for each in ground.folders if each.selectable}
+    await list_mails(target, selectable, on_mail, items=b"UID RFC822.SIZE")
+    return ground, total, await quota_of(asked)
 
 
-async def quota_of(target: Session) -> int | None:
+def ask_quota(target: Session) -> Command | None:
+    """Ask for the quota without waiting, if the server knows such a thing; `quota_of` reads the answer."""
+    return target.send(b'GETQUOTAROOT "INBOX"', collect=True) if "QUOTA" in target.capabilities else None
+
+
+async def quota_of(asked: Command | None) -> int | None:
     """The STORAGE limit in bytes (RFC 9208), None when the server tells none."""
-    if "QUOTA" not in target.capabilities:
-        return None
-    answer = await target.send(b'GETQUOTAROOT "INBOX"', collect=True).done
-    for line in answer.lines:
+    answer = await asked.done if asked is not None else None
+    for line in answer.lines if answer is not None else ():
         match wire.values(line.parts):
             case [_, b"QUOTA", _, [b"STORAGE", _, bytes() as limit, *_]] if limit.isdigit():
                 return int(limit) * 1024

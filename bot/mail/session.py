@@ -579,16 +579,22 @@ def listed(line: wire.Response) -> Folder | None:
 
 def status_of(done: Done) -> Status | None:
     """The answer to STATUS; None when it was refused or lacks something."""
-    for line in done.lines if done.ok else ():
-        match wire.values(line.parts):
-            case [_, bytes() as word, _, [*pairs]] if word.upper() == b"STATUS":
-                told = {
-                    name.upper(): int(value)
-                    for name, value in zip(pairs[::2], pairs[1::2], strict=False)
-                    if isinstance(name, bytes) and isinstance(value, bytes) and wire.is_number(value)
-                }
-                if {b"UIDVALIDITY", b"UIDNEXT", b"MESSAGES"} <= told.keys():
-                    return Status(told[b"UIDVALIDITY"], told[b"UIDNEXT"], told[b"MESSAGES"])
+    found = (status_in(line) for line in (done.lines if done.ok else ()))
+    return next((each[1] for each in found if each is not None), None)
+
+
+def status_in(line: wire.Response) -> tuple[WireName, Status] | None:
+    """A STATUS response: of which folder, and what; None when it is something else or lacks something."""
+    match wire.values(line.parts):
+        case [_, bytes() as word, name, [*pairs]] if word.upper() == b"STATUS":
+            told = {
+                name.upper(): int(value)
+                for name, value in zip(pairs[::2], pairs[1::2], strict=False)
+                if isinstance(name, bytes) and isinstance(value, bytes) and wire.is_number(value)
+            }
+            if {b"UIDVALIDITY", b"UIDNEXT", b"MESSAGES"} <= told.keys():
+                status = Status(told[b"UIDVALIDITY"], told[b"UIDNEXT"], told[b"MESSAGES"])
+                return WireName(name.decode("latin-1") if isinstance(name, bytes) else ""), status
     return None
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bot.mail import names, wire
 from bot.mail.errors import CommandRefused
 from bot.mail.names import Folder, WireName
 from bot.mail.quirks import FOLDER_NAMES, FolderKind, folder_kind
-from bot.mail.session import Command, Selected, Session, Status, checked, selected, status_of
+from bot.mail.session import (
+    Command,
+    Selected,
+    Session,
+    Status,
+    checked,
+    folders_of,
+    selected,
+    status_in,
+    status_of,
+)
 
 PAGE_UIDS = 5_000  # UIDs asked for in one listing: a range without bounds times out on Exmail
 PAGES_MAX = 1_000
@@ -70,12 +80,30 @@ async def statuses(session: Session, folders: list[Folder]) -> dict[WireName, St
     return result
 
 
+async def list_told(session: Session) -> tuple[list[Folder], dict[WireName, Status | None]]:
+    """
+    Every folder, and STATUS of those that can be opened; in one round trip where the server has LIST-STATUS (RFC 5819).
+    """
+    folders, told = await listed_with_status(session)
+    told |= await statuses(session, [each for each in folders if each.selectable and each.wire not in told])
+    return folders, told
+
+
+async def listed_with_status(session: Session) -> tuple[list[Folder], dict[WireName, Status | None]]:
+    if "LIST-STATUS" in session.capabilities:
+        asked = b'LIST "" "*" RETURN (STATUS (UIDVALIDITY UIDNEXT MESSAGES))'
+        done = await session.send(asked, collect=True).done
+        if done.ok:
+            return folders_of(done), {each[0]: each[1] for line in done.lines if (each := status_in(line)) is not None}
+    return await session.list_folders(), {}
+
+
 OnMail = Callable[[WireName, wire.Fetched], None]
 
 
 async def list_mails(
     session: Session,
-    folders: dict[WireName, Status | None],
+    folders: Mapping[WireName, Status | None],
     on_mail: OnMail,
     *,
     items: bytes = b"UID RFC822.SIZE FLAGS INTERNALDATE",

@@ -9,7 +9,9 @@ from bot.mail import names
 from bot.mail.errors import CommandRefused, FolderRefused
 from bot.mail.names import DisplayName, Folder, WireName
 from bot.mail.notes import Note, NoteKind
-from bot.mail.session import Command, Selected, Session, checked, folders_of, selected
+from bot.mail.quirks import is_exmail
+from bot.mail.session import Command, Selected, Session, Status, checked, folders_of, selected
+from bot.mail.survey import list_told
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,16 @@ class Ground:
     folders: list[Folder]
     delimiter: str
     prefix: str
+    told: dict[WireName, Status | None] = field(default_factory=dict)
 
 
-async def look_at(target: Session) -> Ground:
-    """The target's folders, delimiter and prefix."""
+async def look_at(target: Session, *, counted: bool) -> Ground:
+    """The target's folders, delimiter and prefix; if `counted`, what it tells of each."""
     asked = target.ask_namespace()
-    folders = await target.list_folders()
+    folders, told = await list_told(target) if counted else (await target.list_folders(), {})
     prefix = await target.personal_prefix(asked)
     delimiter = next((each.delimiter for each in folders if each.delimiter), "/")
-    return Ground(folders, delimiter, prefix)
+    return Ground(folders, delimiter, prefix, told)
 
 
 def lay_out(ground: Ground, sources: list[Folder], into: str, known: dict[WireName, WireName]) -> Tree:
@@ -93,6 +96,9 @@ async def grow(target: Session, ground: Ground, tree: Tree, into: str) -> None:
     # A refusal to subscribe means nothing: some servers have no subscriptions.
     subscribing = [target.send(b"SUBSCRIBE " + names.quoted(branch.target)) for branch in missing]
     listing = target.send(b'LIST "" "*"', collect=True) if missing else None
+    # Opened before it is known whether they were made: what was not, or lies elsewhere, is opened again. Not on Exmail,
+    # which puts new folders elsewhere.
+    early = {} if is_exmail(target.greeting, target.account.host, ground.folders) else open_all(target, tree)
     refused_first = False
     for branch, command in asked:
         text = await refusal(command)
@@ -113,11 +119,12 @@ async def grow(target: Session, ground: Ground, tree: Tree, into: str) -> None:
                 await command.done
             listed = await target.list_folders()
         find_landed(ground, listed, tree, made)
-    opened = {
-        wire: target.open_folder(branch.target, writable=True)
-        for wire, branch in tree.branches.items()
-        if wire not in failed
-    }
+    opened = {}
+    for wire, (name, command) in early.items():
+        if (await command.done).ok and name == tree.branches[wire].target:
+            opened[wire] = command
+    again = {wire: branch for wire, branch in tree.branches.items() if wire not in opened and wire not in failed}
+    opened |= {wire: command for wire, (_, command) in open_all(target, Tree(again)).items()}
     for wire, command in opened.items():
         branch = tree.branches[wire]
         try:
@@ -131,6 +138,14 @@ async def grow(target: Session, ground: Ground, tree: Tree, into: str) -> None:
     for wire, text in failed.items():
         branch = tree.branches.pop(wire)
         tree.notes.append(Note(NoteKind.FOLDER_REFUSED, branch.source.display, text))
+
+
+def open_all(target: Session, tree: Tree) -> dict[WireName, tuple[WireName, Command]]:
+    """SELECT of all, not waited for: by source, the name that was opened and the command."""
+    return {
+        wire: (branch.target, target.open_folder(branch.target, writable=True))
+        for wire, branch in tree.branches.items()
+    }
 
 
 def ask_create(target: Session, name: WireName) -> Command:
