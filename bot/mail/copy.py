@@ -57,7 +57,7 @@ from bot.mail.session import (
     same_mailbox,
 )
 from bot.mail.survey import statuses
-from bot.mail.verify import Verification, verify_copy, verify_over
+from bot.mail.verify import Check, Verification, check_over, verify_copy
 from bot.mail.work import Job, Renumbered, ServerBusy
 
 __all__ = [
@@ -223,10 +223,8 @@ class Copy:
             finished = await self._until_done()
             if self.died_at is None:
                 self.ledger.end_run()
-            await self._look_at_first()
             await self._describe_refusals()
-            if verify and self.sources and self.targets:
-                found = await self._verified()
+            found = await self._look_back(verify=verify)
         finally:
             ticker.cancel()
             await asyncio.gather(self.source_side.close(), self.target_side.close())
@@ -685,27 +683,42 @@ class Copy:
 
     # Afterwards
 
-    async def _verified(self) -> Verification:
-        """Compared; what landed after the last look is looked at, and all compared once more."""
-        for _ in range(LATE_LOOKS_MAX):
-            found = await verify_over(
+    async def _look_back(self, *, verify: bool) -> Verification | None:
+        """
+        The first mail looked at and everything compared, as far as the connections have lasted; what landed after the
+        last look is looked at, and all compared once more.
+        """
+        found: Verification | None = None
+        for number in range(LATE_LOOKS_MAX if verify and self.sources and self.targets else 0):
+            check = check_over(
                 self.source_side, self.target_side, ledger=self.ledger, filter=self.filter, pause=self.pause
             )
+            check.begin()
+            try:
+                if not number:
+                    await self._look_at_first(check)
+                found = await check.run()
+            finally:
+                check.stop()
             if found.unsettled <= sum(len(job.strangers) for job in self.jobs or []):
                 break
             with contextlib.suppress(ConnectionLost, Renumbered, ServerBusy):  # then the next run looks
                 await both(self.source_side.first(), self.target_side.first())
                 self._doubt_again()
                 await self._reconcile()
+        if found is None:
+            await self._look_at_first(None)
         return found
 
-    async def _look_at_first(self) -> None:
+    async def _look_at_first(self, check: Check | None) -> None:
         """Does the target keep what it is given? Looked at once, on the first mail of this call."""
         if self.first is None or not self.targets:
             return
         notes, lying = await kept(self.target_session, self.ledger, *self.first)
         self.notes += notes
         if lying:
+            if check is not None:
+                await check.settled()  # it asks on the same connections
             for each in self.jobs or []:
                 self.ledger.forget_places(each.target)
                 self.doubtful.add(each.record.id)

@@ -15,7 +15,7 @@ from bot.mail.work import ServerBusy
 HEADER_BYTES_MAX = 65_536
 IDENTITY_HEADERS = (b"message-id", b"date", b"from", b"subject")
 BATCH_MAILS = 32
-BATCHES_AHEAD = 2
+BATCHES_AHEAD = 8
 
 
 class Digest:
@@ -96,19 +96,44 @@ async def digest_mails(
     Holds one mail at a time, a big one not at all. Raises ConnectionLost, and ServerBusy when a mail is refused for the
     moment; with `whole` whenever one is refused.
     """
-    digests: dict[int, Digest] = {}
-    told_of: dict[int, wire.Fetched] = {}
-    wanted = set(uids)
+    reading = Reading(session, identify=identify)
+    for start in range(0, len(uids), BATCH_MAILS):
+        reading.ask(uids[start : start + BATCH_MAILS])
+        await reading.settle(at_most=BATCHES_AHEAD - 1)
+    await reading.settle()
+    return await reading.found(whole=whole)
 
-    def take(told: wire.Fetched, stream: Stream | None) -> bool:
-        if told.uid is None or told.uid not in wanted:
+
+class Reading:
+    """Mails on their way, hashed as they come. With `opening` they are of the folder which that command opens."""
+
+    def __init__(self, session: Session, *, identify: bool, opening: Command | None = None) -> None:
+        self._session, self._identify, self._opening = session, identify, opening
+        self._wanted: set[int] = set()
+        self._digests: dict[int, Digest] = {}
+        self._told: dict[int, wire.Fetched] = {}
+        self._ahead: deque[tuple[list[int], Command]] = deque()
+        self._refused: list[int] = []
+
+    def ask(self, uids: list[int]) -> Command:
+        """Ask for so many that the command line stays short; not waited for."""
+        self._wanted.update(uids)
+        line = b"UID FETCH " + wire.uid_set(uids) + b" (UID FLAGS INTERNALDATE BODY.PEEK[])"
+        command = self._session.send(line, on_fetch=self._take)
+        self._ahead.append((uids, command))
+        return command
+
+    def _take(self, told: wire.Fetched, stream: Stream | None) -> bool:
+        if self._opening is not None and not (self._opening.done.done() and self._opening.done.result().ok):
             return False
-        known = told_of.setdefault(told.uid, told)  # a mail may come in several answers
+        if told.uid is None or told.uid not in self._wanted:
+            return False
+        known = self._told.setdefault(told.uid, told)  # a mail may come in several answers
         known.flags = known.flags if told.flags is None else told.flags
         known.internal_date = known.internal_date if told.internal_date is None else told.internal_date
-        if told.body is None or told.uid in digests:
+        if told.body is None or told.uid in self._digests:
             return stream is None
-        digest = digests[told.uid] = Digest(identify=identify)
+        digest = self._digests[told.uid] = Digest(identify=self._identify)
         if stream is not None:
             stream.tap = digest.update
         elif isinstance(told.body, bytes):
@@ -116,37 +141,31 @@ async def digest_mails(
             told.body = None
         return True
 
-    ahead: deque[tuple[list[int], Command]] = deque()
-    refused: list[int] = []
+    async def settle(self, *, at_most: int = 0) -> None:
+        """Wait until no more than so many commands are unanswered."""
+        while len(self._ahead) > at_most:
+            uids, command = self._ahead.popleft()
+            if not (await command.done).ok:
+                self._refused += [uid for uid in uids if uid not in self._digests]
 
-    async def settle() -> None:
-        some, command = ahead.popleft()
-        if not (await command.done).ok:
-            refused.extend(uid for uid in some if uid not in digests)
+    @property
+    def refused(self) -> bool:
+        """Some of them were not given."""
+        return bool(self._refused)
 
-    def ask(some: list[int]) -> Command:
-        return session.send(
-            b"UID FETCH " + wire.uid_set(some) + b" (UID FLAGS INTERNALDATE BODY.PEEK[])", on_fetch=take
-        )
-
-    for start in range(0, len(uids), BATCH_MAILS):
-        some = uids[start : start + BATCH_MAILS]
-        ahead.append((some, ask(some)))
-        if len(ahead) >= BATCHES_AHEAD:
-            await settle()
-    while ahead:
-        await settle()
-    for uid in refused:  # one mail that cannot be had must not hide the others, nor a busy server any
-        done = await ask([uid]).done
-        if uid not in digests and not done.ok and (whole or why_refused(done.text) is Refused.BUSY):
-            raise ServerBusy(done.text, mailbox=session.account.user)
-    return {
-        uid: Content(
-            digest.size_bytes,
-            digest.sha256,
-            digest.identity,
-            told_of[uid].internal_date or "",
-            told_of[uid].flags or "",
-        )
-        for uid, digest in digests.items()
-    }
+    async def found(self, *, whole: bool = False) -> dict[int, Content]:
+        """What came, once all is settled; what was refused is asked for by itself, in the folder that is open now."""
+        for uid in self._refused:  # one mail that cannot be had must not hide the others, nor a busy server any
+            done = await self.ask([uid]).done
+            if uid not in self._digests and not done.ok and (whole or why_refused(done.text) is Refused.BUSY):
+                raise ServerBusy(done.text, mailbox=self._session.account.user)
+        return {
+            uid: Content(
+                digest.size_bytes,
+                digest.sha256,
+                digest.identity,
+                self._told[uid].internal_date or "",
+                self._told[uid].flags or "",
+            )
+            for uid, digest in self._digests.items()
+        }

@@ -23,7 +23,6 @@ from bot.mail.survey import PAGE_UIDS, OnMail, list_mails
 from bot.mail.work import Job, Renumbered, ServerBusy
 from bot.mail.wrap import Wrapped, Wrapping
 
-LISTING = b"UID RFC822.SIZE FLAGS INTERNALDATE"
 PROBED_MAILS = 8  # read again before a target is said to change bytes
 HASHED_AHEAD = 256  # orphans looked at in one go
 
@@ -305,7 +304,7 @@ async def list_all(
     session: Session, name: WireName, status: Status, on_mail: OnMail, first: dict[WireName, int] | None = None
 ) -> None:
     """A listing that is whole. Raises ServerBusy, Renumbered: what was not told must not count as not there."""
-    told = (await list_mails(session, {name: status}, on_mail, items=LISTING, first=first))[name]
+    told = (await list_mails(session, {name: status}, on_mail, first=first))[name]
     if isinstance(told, str):
         kind = ServerBusy if why_refused(told) is Refused.BUSY else Renumbered
         raise kind(told, mailbox=session.account.user)

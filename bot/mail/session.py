@@ -286,10 +286,13 @@ class Session(asyncio.Protocol):
             if told is not None and not isinstance(told.body, wire.Big):
                 self._deliver(told, None)
         else:
+            # These may come while an earlier FETCH still runs; all else is of the oldest command, or of none.
+            passing = word in (b"STATUS", b"LIST")
             for command in self.pending.values():
                 if command.collect:
                     command.lines.append(response)
-                break
+                if command.collect or not passing:
+                    break
 
     def _deliver(self, told: wire.Fetched, stream: Stream | None) -> bool:
         return any(command.on_fetch(told, stream) for command in list(self.pending.values()) if command.on_fetch)

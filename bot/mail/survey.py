@@ -25,6 +25,7 @@ PAGE_UIDS = 5_000  # UIDs asked for in one listing: a range without bounds times
 PAGES_MAX = 1_000
 AGAIN_UIDS = 64  # asked for once more, in one command
 FOLDERS_AHEAD = 16
+LISTING = b"UID RFC822.SIZE FLAGS INTERNALDATE"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ async def list_mails(
     folders: Mapping[WireName, Status | None],
     on_mail: OnMail,
     *,
-    items: bytes = b"UID RFC822.SIZE FLAGS INTERNALDATE",
+    items: bytes = LISTING,
     first: dict[WireName, int] | None = None,
 ) -> dict[WireName, Selected | str]:
     """
@@ -115,23 +116,17 @@ async def list_mails(
     `first` gives the UID to begin with. The result is what EXAMINE told, or the server's text where it refused.
     Raises ConnectionLost.
     """
-    waiting: list[tuple[WireName, Command, list[tuple[Page, Command]]]] = []
+    waiting: list[Pages] = []
     sizeless: dict[WireName, list[int]] = {}
     result: dict[WireName, Selected | str] = {}
 
     async def settle() -> None:
-        name, opening, pages = waiting.pop(0)
-        try:
-            result[name] = selected(await opening.done, session.account.user)
-            for page, asked in pages:
-                checked(await asked.done, session.account.user)
-                if wanted := page.end():
-                    sizeless.setdefault(name, []).extend(wanted)
-        except CommandRefused as error:
-            result[name] = error.text
+        asked = waiting.pop(0)
+        result[asked.name] = await asked.settled()
+        if asked.sizeless:
+            sizeless[asked.name] = asked.sizeless
 
     for name, status in folders.items():
-        begin = (first or {}).get(name, 1)
         opening = session.open_folder(name)
         if status is None:
             opened = await opening.done  # no STATUS: the bounds come from here
@@ -141,11 +136,7 @@ async def list_mails(
             except CommandRefused as error:
                 result[name] = error.text
                 continue
-        pages = []
-        for span in spans(begin, status) if status.messages else []:
-            page = Page(name, opening, on_mail, items)
-            pages.append((page, session.send(b"UID FETCH " + span + b" (" + items + b")", on_fetch=page.take)))
-        waiting.append((name, opening, pages))
+        waiting.append(Pages(session, name, opening, status, on_mail, items, (first or {}).get(name, 1)))
         if len(waiting) >= FOLDERS_AHEAD:
             await settle()
     while waiting:
@@ -163,6 +154,40 @@ async def list_mails(
             except CommandRefused as error:
                 result[name] = error.text
     return result
+
+
+class Pages:
+    """The mails of one folder, asked for behind `opening`, in pages. `sizeless` are the UIDs that came without one."""
+
+    def __init__(
+        self,
+        session: Session,
+        name: WireName,
+        opening: Command,
+        status: Status,
+        on_mail: OnMail,
+        items: bytes,
+        begin: int = 1,
+    ) -> None:
+        self.name = name
+        self.sizeless: list[int] = []
+        self._opening, self._mailbox = opening, session.account.user
+        self._pages = []
+        for span in spans(begin, status) if status.messages else []:
+            page = Page(name, opening, on_mail, items)
+            command = session.send(b"UID FETCH " + span + b" (" + items + b")", on_fetch=page.take)
+            self._pages.append((page, command))
+
+    async def settled(self) -> Selected | str:
+        """What EXAMINE told, or the server's text where it refused. Raises ConnectionLost."""
+        try:
+            told = selected(await self._opening.done, self._mailbox)
+            for page, command in self._pages:
+                checked(await command.done, self._mailbox)
+                self.sizeless += page.end()
+        except CommandRefused as error:
+            return error.text
+        return told
 
 
 def spans(begin: int, status: Status) -> list[bytes]:
@@ -183,7 +208,9 @@ class Page:
         self._parts: dict[int, wire.Fetched] = {}
 
     def take(self, told: wire.Fetched, _stream: object) -> bool:
-        if told.uid is None or not self._opening.done.done() or not self._opening.done.result().ok:
+        if told.uid is None or told.body is not None:  # a body: of a FETCH sent behind this one
+            return False
+        if not self._opening.done.done() or not self._opening.done.result().ok:
             return False
         if told.uid in self._told:
             return True  # news about its flags

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import functools
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from bot.mail import wire
 from bot.mail.crew import Side, with_patience
-from bot.mail.digest import Content, digest_mails
+from bot.mail.digest import BATCH_MAILS, Content, Reading, digest_mails
 from bot.mail.errors import CommandRefused, ConnectionLost
 from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import Folder, WireName
@@ -28,13 +29,16 @@ from bot.mail.session import (
     folders_of,
     same_mailbox,
 )
-from bot.mail.survey import PAGE_UIDS, choose, list_mails, statuses
+from bot.mail.survey import LISTING, PAGE_UIDS, Pages, choose, list_mails, list_told, statuses
 from bot.mail.work import ServerBusy, never, unless
 
 EVERYTHING = Filter()
 SMALL_BYTES = 8_000_000  # read back whole
 DIFFERENCES_MAX = 50
 SAMPLE = 20  # mails of a folder read back whole
+READ_AHEAD_MAX = 256  # asked for at once
+WEIGHT_HELD_MAX = PAGE_UIDS  # asked for ahead, over all connections
+FOLDER_WEIGHT = 200  # reading its sample back costs as much as listing so many mails
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,20 @@ async def verify_copy(
     try:
         await both(sides[0].first(), sides[-1].first())
         check = Check(sides[0] if source else None, sides[-1], ledger, filter, sample, exclude_roots, pause)
-        return await unless(give_up, check.run())
+        check.begin()
+        try:
+            return await unless(give_up, check.run())
+        finally:
+            check.stop()
     finally:
         await asyncio.gather(*(each.close() for each in sides))
 
 
-async def verify_over(
+def check_over(
     source: Side, target: Side, *, ledger: Ledger, filter: Filter, pause: Callable[[float], Awaitable[None]]
-) -> Verification:
-    """The same over connections that are open already. Raises ConnectionLost, MailError."""
-    return await Check(source, target, ledger, filter, SAMPLE, (), pause).run()
+) -> Check:
+    """The same over connections that are open already: `begin`, `run`, and `stop` whatever happened."""
+    return Check(source, target, ledger, filter, SAMPLE, (), pause)
 
 
 @dataclass
@@ -139,6 +147,19 @@ class Shown:
     left_out: frozenset[str] | None = None  # folders the filter does not mean
 
 
+@dataclass
+class Glance:
+    """A folder of one page, asked for in one go."""
+
+    target: WireName
+    status: Status
+    owners: Mapping[int, Line]
+    picked: list[Line]
+    page: dict[int, wire.Fetched]
+    pages: Pages
+    reading: Reading
+
+
 class Check:
     """One call of `verify_copy`."""
 
@@ -159,14 +180,38 @@ class Check:
         self.shown = Shown()
         self.notes: list[Note] = []
         self.delimiters: dict[str, str] = {"source": "/", "target": "/"}
+        self._asked: asyncio.Task[dict[WireName, Status | None]] | None = None
+        self._source_read: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Ask both sides what they have; what is under way on their connections is not waited for."""
+        self._asked = asyncio.create_task(with_patience(self.target, self._ask_the_target, pause=self.pause))
+        if self.source is not None:
+            reading = with_patience(self.source, self._source_side, pause=self.pause)
+            self._source_read = asyncio.create_task(reading)
+
+    @property
+    def _begun(self) -> list[asyncio.Task[Any]]:
+        return [each for each in (self._asked, self._source_read) if each is not None]
+
+    async def settled(self) -> None:
+        """Nothing that `begin` has asked is under way any more; what went wrong with it `run` will say."""
+        await asyncio.gather(*self._begun, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Nobody waits for the rest."""
+        for task in self._begun:
+            if not task.cancel() and not task.cancelled():
+                task.exception()  # nobody has to look
 
     async def run(self) -> Verification:
+        """Compare; raises also what `begin` has met."""
         counts = {each.id: self.ledger.counts(each.id) for each in self.records}
         sizes = sum(each.get(LineState.STORED, (0, 0))[1] for each in counts.values())
         everything = sizes <= SMALL_BYTES
-        works = [self._target_side(everything)]
-        if self.source is not None:
-            works.append(with_patience(self.source, self._source_side, pause=self.pause))
+        works: list[Awaitable[None]] = [self._target_side(everything)]
+        if self._source_read is not None:
+            works.append(self._source_read)
         for failure in await asyncio.gather(*works, return_exceptions=True):
             if failure is not None:
                 raise failure
@@ -222,31 +267,51 @@ class Check:
     def _name(self, wire_name: str, side: str) -> str:
         return Folder(WireName(wire_name), self.delimiters[side], frozenset()).display
 
+    async def _ask_the_target(self, session: Session) -> dict[WireName, Status | None]:
+        """What it tells of the folders in which we stored."""
+        delimiter = session.send(b'LIST "" ""', collect=True)
+        targets = dict.fromkeys(WireName(each.target) for each in self.records)
+        told = await statuses(session, [Folder(each, "", frozenset()) for each in targets])
+        folders = folders_of(await delimiter.done)
+        self.delimiters["target"] = next((each.delimiter for each in folders if each.delimiter), "/")
+        return told
+
     async def _target_side(self, everything: bool) -> None:
-        """Every folder of the target, over all connections there are; one that is lost costs the folder it was at."""
-        todo = deque(dict.fromkeys(WireName(each.target) for each in self.records))
+        """Every folder of the target, over all connections there are; one that is lost costs the folders it was at."""
+        assert self._asked is not None  # noqa: S101 - `begin` comes first
+        told = await self._asked
+        weights = {name: FOLDER_WEIGHT + (each.messages if each is not None else 0) for name, each in told.items()}
+        todo = deque(sorted(told, key=lambda name: -weights[name]))
 
-        async def begin(session: Session) -> dict[WireName, Status | None]:
-            delimiter = session.send(b'LIST "" ""', collect=True)
-            told = await statuses(session, [Folder(each, "", frozenset()) for each in todo])
-            folders = folders_of(await delimiter.done)
-            self.delimiters["target"] = next((each.delimiter for each in folders if each.delimiter), "/")
-            return told
-
-        told = await with_patience(self.target, begin, pause=self.pause)
-
-        async def compare(session: Session) -> None:
-            while todo:
-                target = todo.popleft()
-                try:
-                    self.tallies[target] = await self._target_folder(session, target, told[target], everything)
-                except BaseException:
-                    todo.appendleft(target)
-                    raise
+        async def compare(session: Session, share: float) -> None:
+            ahead: deque[Glance] = deque()
+            now: WireName | None = None
+            try:
+                while todo or ahead:
+                    weight = sum(weights[each.target] for each in ahead)
+                    if todo and (not ahead or weight + weights[todo[0]] <= share):
+                        now = todo.popleft()
+                        begun = self._begun_folder(session, now, told[now], everything)
+                        if isinstance(begun, Glance):
+                            ahead.append(begun)
+                        elif begun is not None:
+                            self.tallies[now] = begun
+                        else:  # by itself: others would have to wait in between
+                            while ahead:
+                                await self._judge(session, ahead, everything)
+                            self.tallies[now] = await self._page_by_page(session, now, told[now], everything)
+                        now = None
+                    else:
+                        await self._judge(session, ahead, everything)
+            except BaseException:
+                todo.extendleft([*([now] if now is not None else []), *(each.target for each in ahead)])
+                raise
 
         async def all_of_them(first: Session) -> None:
             while todo:  # a connection may be lost while another still works
-                works = (compare(each) for each in self.target.live or [first])
+                live = self.target.live or [first]
+                share = min(sum(weights[name] for name in todo), WEIGHT_HELD_MAX) / len(live)
+                works = (compare(each, share) for each in live)
                 failures = [each for each in await asyncio.gather(*works, return_exceptions=True) if each is not None]
                 others = [each for each in failures if not isinstance(each, ConnectionLost)]
                 if others or (todo and not self.target.live):
@@ -255,24 +320,69 @@ class Check:
         if todo:
             await with_patience(self.target, all_of_them, progress=lambda: len(todo), pause=self.pause)
 
-    async def _target_folder(
+    def _begun_folder(
         self, session: Session, target: WireName, status: Status | None, everything: bool
-    ) -> Tally:
-        """One folder of the target against the ledger's stored lines, page by page."""
-        tally = Tally()
+    ) -> Glance | Tally | None:
+        """
+        A folder of one page asked for with all that is to be read back of it, in one go; its tally when there is
+        nothing to ask, None when it is too much for one go.
+
+        What is to be read back is chosen by the ledger alone, so that the listing need not be waited for.
+        """
         records = [each for each in self.records if each.target == target]
-        record = records[0]
-        mark = min(each.target_mark for each in records)
-        stored = sum(self.ledger.counts(each.id).get(LineState.STORED, (0, 0))[0] for each in records)
-        if status is None:
-            if stored:
-                tally.missing = stored
+        if status is None or status.uidvalidity != records[0].target_uidvalidity:
+            tally = Tally(missing=self._stored(target))
+            if status is not None:
+                tally.wrong.append("the target has renumbered the folder; run the copy once more")
+            elif tally.missing:
                 tally.wrong.append("the folder cannot be opened in the target")
             return tally
-        if status.uidvalidity != record.target_uidvalidity:
-            tally.missing = stored
-            tally.wrong.append("the target has renumbered the folder; run the copy once more")
-            return tally
+        if status.uidnext > PAGE_UIDS:
+            return None
+        owners = self.ledger.owners(target, 1, max(status.uidnext, 2) - 1)
+        known = [line for line in owners.values() if line.sha256 is not None]
+        picked = known if everything else self._pick(known)
+        if len(picked) > READ_AHEAD_MAX:
+            return None
+        page: dict[int, wire.Fetched] = {}
+
+        def on_mail(_: WireName, mail: wire.Fetched) -> None:
+            if mail.uid is not None:
+                page[mail.uid] = mail
+
+        opening = session.open_folder(target)
+        pages = Pages(session, target, opening, status, on_mail, LISTING)
+        reading = Reading(session, identify=self.ledger.altered, opening=opening)
+        uids = sorted(line.target_uid for line in picked if line.target_uid is not None)
+        for start in range(0, len(uids), BATCH_MAILS):
+            reading.ask(uids[start : start + BATCH_MAILS])
+        return Glance(target, status, owners, picked, page, pages, reading)
+
+    def _stored(self, target: WireName) -> int:
+        """So many, by the ledger."""
+        records = (each for each in self.records if each.target == target)
+        return sum(self.ledger.counts(each.id).get(LineState.STORED, (0, 0))[0] for each in records)
+
+    async def _judge(self, session: Session, ahead: deque[Glance], everything: bool) -> None:
+        """What became of the first that was asked for in one go; where a part did not come, all is asked for again."""
+        glance = ahead[0]
+        told = await glance.pages.settled()
+        await glance.reading.settle()
+        if isinstance(told, str) or glance.pages.sizeless or glance.reading.refused:
+            tally = await self._page_by_page(session, glance.target, glance.status, everything)
+        else:
+            tally = Tally()
+            self._compare_page(tally, glance.target, glance.page, glance.owners)
+            self._count_the_rest(tally, glance.target)
+            there = [line for line in glance.picked if line.target_uid in glance.page]
+            self._compare_contents(tally, there, await glance.reading.found())
+        self.tallies[glance.target] = tally
+        ahead.popleft()
+
+    async def _page_by_page(self, session: Session, target: WireName, status: Status | None, everything: bool) -> Tally:
+        """One folder of the target against the ledger's stored lines, however many they are."""
+        assert status is not None  # noqa: S101 - then there is nothing to ask
+        tally = Tally()
         picked: list[Line] = []
         page: dict[int, wire.Fetched] = {}
         for low in range(1, max(status.uidnext, 2), PAGE_UIDS):
@@ -287,31 +397,44 @@ class Check:
             told = (await list_mails(session, {target: some}, on_mail, first={target: low}))[target]
             if isinstance(told, str):
                 tally.wrong.append(f"the target does not list it: {told}")
-            owners = self.ledger.owners(target, low, high)
-            for uid, line in owners.items():
-                mail = page.get(uid)
-                if mail is None:
-                    tally.missing += 1
-                    tally.wrong.append(f"UID {uid} (source {line.uid}) is not there")
-                    continue
-                tally.found += 1
-                self._compare(tally, line, mail)
-                if line.sha256 is not None:
-                    picked.append(line)
-            foreign = page.keys() - owners.keys()
-            tally.foreign += len(foreign)
-            tally.late += sum(uid >= mark for uid in foreign)
+            picked += self._compare_page(tally, target, page, self.ledger.owners(target, low, high))
             if not everything:
                 picked = self._pick(picked)
+        self._count_the_rest(tally, target)
+        await self._read_back(session, picked, tally)
+        return tally
+
+    def _compare_page(
+        self, tally: Tally, target: WireName, page: Mapping[int, wire.Fetched], owners: Mapping[int, Line]
+    ) -> list[Line]:
+        """What is listed against what the ledger owns there; gives the lines whose bytes can be compared."""
+        mark = min(each.target_mark for each in self.records if each.target == target)
+        found = []
+        for uid, line in owners.items():
+            mail = page.get(uid)
+            if mail is None:
+                tally.missing += 1
+                tally.wrong.append(f"UID {uid} (source {line.uid}) is not there")
+                continue
+            tally.found += 1
+            self._compare(tally, line, mail)
+            if line.sha256 is not None:
+                found.append(line)
+        foreign = page.keys() - owners.keys()
+        tally.foreign += len(foreign)
+        tally.late += sum(uid >= mark for uid in foreign)
+        return found
+
+    def _count_the_rest(self, tally: Tally, target: WireName) -> None:
+        """Stored lines that no listing could show."""
         lost = self.ledger.unplaced(target)
         tally.missing += len(lost)
         for line in lost:
             tally.wrong.append(f"source UID {line.uid}: its copy was not found")
-        if (beyond := stored - tally.found - tally.missing) > 0:  # at UIDs the folder no longer has, or two at one UID
+        beyond = self._stored(target) - tally.found - tally.missing
+        if beyond > 0:  # at UIDs the folder no longer has, or two at one UID
             tally.missing += beyond
             tally.wrong.append(f"{beyond} more mails are not there")
-        await self._read_back(session, target, picked, tally)
-        return tally
 
     def _pick(self, lines: list[Line]) -> list[Line]:
         """The largest, the oldest, the newest, and some by chance."""
@@ -356,29 +479,32 @@ class Check:
                 lost = str(tally.keywords_lost)
                 self.notes.append(Note(NoteKind.KEYWORDS_DROPPED, self._name(target, "target"), lost))
 
-    async def _read_back(self, session: Session, target: WireName, lines: list[Line], tally: Tally) -> None:
+    async def _read_back(self, session: Session, lines: list[Line], tally: Tally) -> None:
         """Are the bytes the ledger's?"""
-        if not lines:
-            return
         by_uid = {line.target_uid: line for line in lines if line.target_uid is not None}
         uids = sorted(by_uid)
-        for start in range(0, len(uids), 256):
+        for start in range(0, len(uids), READ_AHEAD_MAX):
+            some = uids[start : start + READ_AHEAD_MAX]
             try:
-                contents = await digest_mails(session, uids[start : start + 256], identify=self.ledger.altered)
+                contents = await digest_mails(session, some, identify=self.ledger.altered)
             except ServerBusy:
                 contents = {}  # each then says that it could not be read
-            for uid in uids[start : start + 256]:
-                line, content = by_uid[uid], contents.get(uid)
-                if content is None:
-                    tally.differs(line, "could not be read back")
-                    continue
-                same = content.sha256 == line.sha256
-                if not same and self.ledger.altered and line.identity is None:
-                    tally.unsure.append((line, content.identity))
-                    continue
-                tally.hashed += 1
-                if not same and (not self.ledger.altered or line.identity != content.identity):
-                    tally.differs(line, "other bytes")
+            self._compare_contents(tally, [by_uid[uid] for uid in some], contents)
+
+    def _compare_contents(self, tally: Tally, lines: list[Line], contents: Mapping[int, Content]) -> None:
+        """What was read back against the ledger's hashes."""
+        for line in lines:
+            content = None if line.target_uid is None else contents.get(line.target_uid)
+            if content is None:
+                tally.differs(line, "could not be read back")
+                continue
+            same = content.sha256 == line.sha256
+            if not same and self.ledger.altered and line.identity is None:
+                tally.unsure.append((line, content.identity))
+                continue
+            tally.hashed += 1
+            if not same and (not self.ledger.altered or line.identity != content.identity):
+                tally.differs(line, "other bytes")
 
     async def _ask_the_source(self) -> None:
         """Mails the target has changed and of which the ledger has no identity: is the change one that adds only?"""
@@ -414,7 +540,7 @@ class Check:
     async def _source_side(self, source: Session) -> None:
         """Does the source show anything that the ledger does not know as stored or refused?"""
         shown = self.shown = Shown()
-        folders = await source.list_folders()
+        folders, told_of = await list_told(source)
         self.delimiters["source"] = next((each.delimiter for each in folders if each.delimiter), "/")
         chosen = choose(folders, self.filter.folders, self.filter.without_junk, self.exclude_roots)
         shown.left_out = frozenset(each.wire for each in folders) - {each.wire for each in chosen.folders}
@@ -422,7 +548,7 @@ class Check:
         ours = {each.target for each in self.records} if same else set()
         folders = [each for each in chosen.folders if each.wire not in ours]
         listing = Listing(self.ledger, self.filter, {each.source: each for each in self.records if each.current})
-        opened = await list_mails(source, await statuses(source, folders), listing.on_mail)
+        opened = await list_mails(source, {each.wire: told_of[each.wire] for each in folders}, listing.on_mail)
         fewer = [each.wire for each in folders if listing.lacks(each.wire, opened[each.wire])]
         if fewer:
             listing.begin_again(fewer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock
 
@@ -36,7 +37,7 @@ def test_connections_grow_while_they_help(rates: dict[int, float], most: int, wa
 
 
 def test_a_complaint_halves_them_and_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace.random, "uniform", lambda low, high: 1.0)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 1.0)
     governor = Governor(start=8, most=8, adaptive=True)
     pauses = []
     for live in (8, 4, 2, 1, 1, 1, 1, 1, 1, 1, 1):
