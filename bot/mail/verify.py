@@ -288,8 +288,7 @@ class Check:
             now: WireName | None = None
             try:
                 while todo or ahead:
-                    weight = sum(weights[each.target] for each in ahead)
-                    if todo and (not ahead or weight + weights[todo[0]] <= share):
+                    if todo and sum(weights[each.target] for each in ahead) < share:
                         now = todo.popleft()
                         begun = self._begun_folder(session, now, told[now], everything)
                         if isinstance(begun, Glance):

@@ -63,17 +63,17 @@ def test_what_lands_after_the_last_look_is_seen_by_the_comparison(
     ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
     """Nobody can say how late a starved server is: the comparison looks once more, after a death only."""
-    compare = copy.verify_over
+    compare = copy.check_over
 
-    async def late(*sides: Any, **more: Any) -> Any:
+    def late(*sides: Any, **more: Any) -> Any:
         if not late_ones:
             landed(here_now[0])
             late_ones.append(1)
-        return await compare(*sides, **more)
+        return compare(*sides, **more)
 
     late_ones: list[int] = []
     here_now: list[World] = []
-    monkeypatch.setattr(copy, "verify_over", late)
+    monkeypatch.setattr(copy, "check_over", late)
     monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.1)
 
     async def work() -> None:
