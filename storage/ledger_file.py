@@ -78,12 +78,11 @@ class LedgerFile:
 
     def __init__(self, file: Path | None) -> None:
         self._connection = sqlite3.connect(":memory:" if file is None else file, isolation_level=None)
-        self._connection.row_factory = named
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
         self._connection.executescript(SCHEMA)
         for table, column, kind in ADDED:
-            if column not in {row.name for row in self._connection.execute(f"PRAGMA table_info({table})")}:
+            if column not in {row.name for row in self.rows(f"PRAGMA table_info({table})", {})}:
                 self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
     @contextmanager
@@ -104,7 +103,11 @@ class LedgerFile:
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def rows(self, sql: str, values: Mapping[str, Any]) -> Sequence[Any]:
-        return self._connection.execute(sql, dict(values)).fetchall()
+        cursor = self._connection.execute(sql, dict(values))
+        if cursor.description is None:
+            return []
+        make = row_type(tuple(column[0] for column in cursor.description))._make
+        return [make(row) for row in cursor]
 
     def run(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         if isinstance(values, Mapping):
@@ -132,10 +135,6 @@ def alone(file: Path | None) -> Iterator[bool]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             free = True
         yield free
-
-
-def named(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Any:
-    return row_type(tuple(column[0] for column in cursor.description))._make(row)
 
 
 @cache

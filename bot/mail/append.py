@@ -9,6 +9,7 @@ before its "+" without LITERAL+: refused, its bytes would be run as commands, an
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,14 +58,14 @@ class Writer:
         self._pass = passing
         self._session = session
         self._flight: set[asyncio.Future[Done]] = set()
+        self._landed: asyncio.Future[None] | None = None  # told at every answer, when somebody waits
 
     async def run(self) -> None:
         if await self._session.takes_literals():
             await self._window()
         else:
             await self._in_turn()
-        if self._flight:
-            await asyncio.wait(self._flight)
+        await self._in_flight(at_most=0)
         if self._session.lost is not None:
             raise self._session.lost
 
@@ -95,7 +96,7 @@ class Writer:
         for item in items:
             item.begun = True
         sent = Sent(items, self._session, command, pipelined)
-        command.done.add_done_callback(lambda future: self._pass.answered(sent, future))
+        command.done.add_done_callback(functools.partial(self._answered, sent))
         return sent
 
     def _head(self, item: Item, *, plus: bool) -> bytes:
@@ -154,9 +155,7 @@ class Writer:
         while (item := await self._next()) is not None:
             group = [item]
             try:
-                if self._flight and (item.alone or len(self._flight) >= self._window_size):
-                    when = asyncio.ALL_COMPLETED if item.alone else asyncio.FIRST_COMPLETED
-                    await asyncio.wait(self._flight, return_when=when)
+                await self._in_flight(at_most=0 if item.alone else self._window_size - 1)
                 if self._groups and item.small:
                     self._gather(group)
                 if self._over():
@@ -165,11 +164,22 @@ class Writer:
                 self._flight.add(sent.command.done)
                 await self._whole(sent)
                 if item.alone:
-                    await asyncio.wait(self._flight)
+                    await self._in_flight(at_most=0)
             finally:
                 for each in reversed(group):
                     self._leave(each)
-            self._flight = {each for each in self._flight if not each.done()}
+
+    async def _in_flight(self, *, at_most: int) -> None:
+        """Wait until no more are unanswered."""
+        while len(self._flight) > at_most:
+            self._landed = asyncio.get_running_loop().create_future()
+            await self._landed
+
+    def _answered(self, sent: Sent, future: asyncio.Future[Done]) -> None:
+        self._flight.discard(future)
+        if self._landed is not None and not self._landed.done():
+            self._landed.set_result(None)
+        self._pass.answered(sent, future)
 
     async def _whole(self, sent: Sent) -> None:
         """An APPEND with everything in it; what is held in memory goes out in one piece."""

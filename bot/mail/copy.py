@@ -627,7 +627,7 @@ class Copy:
         if target is not None and target[0] != item.job.record.target_uidvalidity:
             raise Renumbered("the target folder has a new UIDVALIDITY", mailbox=self.target.user)
         target_uid = None if target is None else target[1]
-        changed = flag_set(item.flags) != flag_set(item.line.flags)
+        changed = item.flags != item.line.flags and flag_set(item.flags) != flag_set(item.line.flags)
         self.ledger.stored(
             item.line.folder_id,
             item.line.uid,

@@ -18,6 +18,9 @@ BATCH_MAILS = 32
 BATCHES_AHEAD = 8
 
 
+NOTHING = hashlib.sha256()
+
+
 class Digest:
     """
     Two names of a mail: `sha256` of every byte, and `identity`, which survives a server that adds headers.
@@ -30,7 +33,7 @@ class Digest:
         self.size_bytes = 0
         self._identify = identify
         self._all = hashlib.sha256()
-        self._body = hashlib.sha256()
+        self._body = hashlib.sha256() if identify else NOTHING
         self._header: bytes | None = b""  # None once it is complete
         self._fields = b""
         self._tail = b""  # line ends that count only if more follows
@@ -63,6 +66,8 @@ class Digest:
 
     @property
     def identity(self) -> bytes:
+        if not self._identify:
+            return b""
         known = self._fields if self._header is None else fields(self._header)
         return hashlib.sha256(known + b"\0" + self._body.digest()).digest()
 

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 
 WireName = NewType("WireName", str)
@@ -161,6 +162,7 @@ def numbered(wanted: tuple[str, ...], taken: set[str]) -> tuple[str, ...]:
     return result
 
 
+@lru_cache(maxsize=1_024)
 def quoted(wire: str) -> bytes:
     """A name as a quoted string. Raises ValueError for what cannot be sent (CR, LF, NUL)."""
     if re.search(r"[\r\n\0]", wire):

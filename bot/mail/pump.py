@@ -26,6 +26,7 @@ from bot.mail.work import Job, Renumbered
 from bot.mail.wrap import Wrapping
 
 BATCHES_AHEAD = 3
+APPENDUID = re.compile(r"\[APPENDUID (\d{1,20}) ([\d:,]{1,2000})\]", re.IGNORECASE | re.ASCII)
 ABOUT_ALL = (Refused.QUOTA, Refused.NO_FOLDER, Refused.BUSY)  # refusals that one mail of a group did not cause
 
 
@@ -341,7 +342,9 @@ class Pass:
 
 def appended(text: str, count: int) -> list[tuple[int, int] | None]:
     """UIDVALIDITY and UID of each mail as APPENDUID tells them (RFC 4315); none when they do not fit."""
-    match = re.search(r"\[APPENDUID (\d{1,20}) ([\d:,]{1,2000})\]", text, re.IGNORECASE)
+    match = APPENDUID.search(text)
+    if match is not None and count == 1 and match[2].isdecimal() and len(match[2]) <= 20:
+        return [(int(match[1]), int(match[2]))]
     uids = wire.uids_of(match[2]) if match else []
     if match is None or len(uids) != count:
         return [None] * count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta, timezone
 from enum import StrEnum
+from functools import lru_cache
 
 from bot.mail.names import Folder
 
@@ -130,6 +131,7 @@ def dated_since(internal_date: str, since: date | None) -> bool:
 KEYWORD = re.compile(r"^[^\x00-\x20\x7f-\xff(){%*\"\\\]\[]+$")
 
 
+@lru_cache(maxsize=1_024)  # thousands of mails share a handful of combinations
 def sendable_flags(flags: str, permanent: frozenset[str] | None) -> tuple[str, bool]:
     """
     The flags to send in APPEND, and whether a keyword had to go.
@@ -157,6 +159,7 @@ def system_flags(flags: str) -> str:
     return " ".join(flag for flag in flags.split() if flag.startswith("\\"))
 
 
+@lru_cache(maxsize=1_024)
 def flag_set(flags: str) -> frozenset[str]:
     """For comparing: without case, \\Recent and \\Deleted."""
     return frozenset(flag.casefold() for flag in flags.split()) - {"\\recent", "\\deleted"}

@@ -256,7 +256,11 @@ class Session(asyncio.Protocol):
     def _response(self, response: wire.Response) -> None:
         line = response.line
         if line.startswith(b"* "):
-            self._untagged(line, response)
+            told = wire.usual(response.parts)
+            if told is None:
+                self._untagged(line, response)
+            elif not isinstance(told.body, wire.Big):  # that one was delivered when it began
+                self._deliver(told, None)
         elif line.startswith(b"+"):
             for command in self.pending.values():
                 if command.go and not command.go.done():
@@ -295,7 +299,10 @@ class Session(asyncio.Protocol):
                     break
 
     def _deliver(self, told: wire.Fetched, stream: Stream | None) -> bool:
-        return any(command.on_fetch(told, stream) for command in list(self.pending.values()) if command.on_fetch)
+        for command in list(self.pending.values()):
+            if command.on_fetch is not None and command.on_fetch(told, stream):
+                return True
+        return False
 
     def _finish(self, command: Command, done: Done) -> None:
         if command.go and not command.go.done():

@@ -22,14 +22,14 @@ class WireError(Exception):
     """The bytes are not IMAP, or more than a sane server sends; the connection is of no more use."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Big:
     """Stands in a response for a literal that was passed on."""
 
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Response:
     """A whole response: text, literal, text, literal … text."""
 
@@ -43,7 +43,7 @@ class Response:
         return first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BigStart:
     """A literal of `size` bytes begins; `head` is what the response had before it."""
 
@@ -51,14 +51,14 @@ class BigStart:
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BigChunk:
     """Some of it, never empty."""
 
     data: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BigEnd:
     """All of it has come; the rest of the response follows."""
 
@@ -92,8 +92,8 @@ class Parser:
                     yield BigChunk(chunk)
                 else:
                     self._literal.append(chunk)
-                if not self._need:
-                    yield from self._literal_end()
+                if not self._need and (event := self._literal_end()) is not None:
+                    yield event
                 continue
             stop = data.find(b"\r\n", position)
             if stop < 0:
@@ -103,38 +103,38 @@ class Parser:
                 return
             line = data[position:stop]
             position = stop + 2
-            yield from self._line(line)
+            if (event := self._line(line)) is not None:
+                yield event
 
-    def _line(self, line: bytes) -> Iterator[Event]:
+    def _line(self, line: bytes) -> Event | None:
         self._kept += len(line)
         if self._kept > RESPONSE_BYTES_MAX:
             raise WireError("a response without an end")
+        match = None
         # The text of a status response is free: it may end in something that only looks like a literal.
-        free = not self._parts and STATUS.match(line)
-        match = None if free or not line.endswith(b"}") else LITERAL.search(line)
+        if line.endswith(b"}") and (self._parts or not STATUS.match(line)):
+            match = LITERAL.search(line)
         self._parts.append(line)
         if not match:
             parts = tuple(self._parts)
             self._parts, self._kept = [], 0
-            yield Response(parts)
-            return
+            return Response(parts)
         self._need = int(match[1])
         if self._need > self.stream_over:
             self._literal = None
-            yield BigStart(tuple(self._parts), self._need)
+            start = BigStart(tuple(self._parts), self._need)
             self._parts.append(Big(self._need))
-        else:
-            self._literal = []
-            self._kept += self._need
-            if not self._need:
-                yield from self._literal_end()
+            return start
+        self._kept += self._need
+        self._literal = []
+        return None if self._need else self._literal_end()
 
-    def _literal_end(self) -> Iterator[Event]:
+    def _literal_end(self) -> Event | None:
         if self._literal is None:
-            yield BigEnd()
-        else:
-            self._parts.append(self._literal[0] if len(self._literal) == 1 else b"".join(self._literal))
-            self._literal = None
+            return BigEnd()
+        self._parts.append(self._literal[0] if len(self._literal) == 1 else b"".join(self._literal))
+        self._literal = None
+        return None
 
 
 # Values
@@ -182,40 +182,27 @@ class Fetched:
     body: bytes | Big | None = None
 
 
-# What nearly every answer of nearly every server looks like; whatever does not is read by `values`.
-ITEM = re.compile(
-    rb'UID (?P<uid>\d{1,20})|RFC822\.SIZE (?P<size>\d{1,20})|FLAGS \((?P<flags>[^()"\[\]]*)\)'
-    rb'|INTERNALDATE "(?P<date>[^"\\]*)"'
-)
-ONE = rb'(?:UID \d{1,20}|RFC822\.SIZE \d{1,20}|FLAGS \([^()"\[\]]*\)|INTERNALDATE "[^"\\]*")'
-USUAL = re.compile(
-    rb"\* \d{1,20} FETCH \((?:" + ONE + rb"(?: " + ONE + rb")*)?(?:\)| ?(?P<body>BODY\[\] \{\d{1,12}\}))\Z"
-)
+# What nearly every answer of nearly every server looks like; whatever does not is read by `values`. A group that is met
+# in one turn of the loop keeps its value in the next.
+ITEM = rb'UID (\d{1,20})|FLAGS \(([^()"\[\]]*)\)|INTERNALDATE "([^"\\]*)"|RFC822\.SIZE (\d{1,20})'
+USUAL = re.compile(rb"\* \d{1,20} FETCH \((?:(?:" + ITEM + rb")(?: (?=[A-Z])|(?=\))))*(?:\)|(BODY\[\]) \{\d{1,12}\})\Z")
 
 
 def usual(parts: tuple[bytes | Big, ...]) -> Fetched | None:
     """The quick way for a plain answer; None when it is not that plain."""
     line = parts[0]
-    if len(parts) not in (1, 3) or not isinstance(line, bytes) or (match := USUAL.match(line)) is None:
+    if not isinstance(line, bytes) or (match := USUAL.match(line)) is None:
         return None
-    if (match["body"] is None) != (len(parts) == 1):
+    uid, flags, date, size, body = match.groups()
+    if len(parts) != (1 if body is None else 3) or (body is not None and parts[2] != b")"):
         return None
-    if len(parts) == 3 and parts[2] != b")":
-        return None
-    result = Fetched()
-    for item in ITEM.finditer(line):
-        kind = item.lastgroup
-        if kind == "uid":
-            result.uid = int(item["uid"])
-        elif kind == "size":
-            result.size_bytes = int(item["size"])
-        elif kind == "flags":
-            result.flags = item["flags"].decode("latin-1")
-        else:
-            result.internal_date = item["date"].decode("latin-1")
-    if len(parts) == 3:
-        result.body = parts[1]
-    return result
+    return Fetched(
+        int(uid) if uid is not None else None,
+        flags.decode("latin-1") if flags is not None else None,
+        date.decode("latin-1") if date is not None else None,
+        int(size) if size is not None else None,
+        parts[1] if body is not None else None,
+    )
 
 
 def fetched(parts: tuple[bytes | Big, ...]) -> Fetched | None:
