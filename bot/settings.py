@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     exmail_imap_hours: Hours | None = None  # 22:00-06:00: copy only then
     exmail_smtp_host: str = "smtp.exmail.qq.com"
     exmail_smtp_port: int = 465
+    exmail_smtp_tls: bool = True  # on port 587 by STARTTLS
     exmail_archive_mailbox: str = ""
     exmail_quota_bytes: int = Field(1 << 30, gt=0)  # the free plan's mailbox; no API tells
 

@@ -26,6 +26,7 @@ from handlers import (
     jobs,
     kept_alias,
     lookup,
+    mail_clients,
     old_address,
     override,
     public_mailbox,
@@ -36,6 +37,7 @@ from handlers import (
     rename,
     rescue,
     rescue_choice,
+    smtp_test,
     verification,
 )
 
@@ -69,6 +71,8 @@ FEATURES = (
     public_shown,
     public_mailbox,
     lookup,
+    mail_clients,
+    smtp_test,
     domain,
     help,
     audit,

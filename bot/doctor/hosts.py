@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bot.dns.lookup import RESOLVERS, server_of
 from bot.dns.wire import Answer, Outcome, Wire
 from bot.doctor.findings import Finding, ok, warning, wrong
+from bot.mail.smtp import STARTTLS_PORT
 from bot.settings import Settings
 from bot.words import Words, say
 
@@ -64,7 +65,8 @@ def smtp(settings: Settings) -> Iterator[Finding]:
     """Where mail is sent by programs: nothing of the bot's needs it, members' programs do."""
     host, port = settings.exmail_smtp_host, settings.exmail_smtp_port
     try:
-        told = spoken(host, port, tls=settings.exmail_imap_tls, ask=b"EHLO doctor\r\n", end=b"250 ", bye=b"QUIT\r\n")
+        tls = settings.exmail_smtp_tls and port != STARTTLS_PORT  # there it begins in the clear
+        told = spoken(host, port, tls=tls, ask=b"EHLO doctor\r\n", end=b"250 ", bye=b"QUIT\r\n")
         if not told.greeting.startswith("220"):
             raise NoTalk(say("doctor.greeting_other"))
     except NoTalk as error:

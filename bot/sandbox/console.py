@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from bot.sandbox.callbacks import Callbacks, Outcome
 from bot.sandbox.organisation import ConsoleError, Organisation
 from bot.sandbox.people import BinItem, Member, PublicMailbox
+from bot.sandbox.post import Bounced, boxes_of, deliver
 from bot.sandbox.wecom.contacts import ADDRESS
 
 
@@ -435,18 +436,15 @@ async def revoke_password(console: Console, order: Order) -> dict[str, Any]:
 async def receive_mail(console: Console, order: Order) -> dict[str, Any]:
     """A mail from outside arrives; for a public mailbox public_email_change goes out."""
     org = console.org
-    box = org.box(order.address or "")
-    if box.disabled or org.bin_item(box.address):
-        raise ConsoleError(f"550 {box.address} does not take mail")
+    box, sender = org.box(order.address or ""), order.sender or "customer@elsewhere.test"
+    try:
+        boxes = boxes_of(org, box.address, sender)
+    except Bounced as bounced:
+        raise ConsoleError(f"{bounced}: {box.address} does not take mail") from None
     mail = EmailMessage()
-    mail["From"], mail["To"] = order.sender or "customer@elsewhere.test", box.address
+    mail["From"], mail["To"] = sender, box.address
     mail["Subject"], mail["Date"] = order.subject or "您好", org.now()
     mail["Message-ID"] = f"<{secrets.token_hex(12)}@elsewhere.test>"
     mail.set_content(order.text or "")
-    box.put("INBOX", mail.as_bytes(), org.now())
-    public = org.public_of_address(box.address)
-    if public:
-        public.arrived += 1
-        fields = {"ChangeType": "receive_email", "Id": public.id, "Amount": public.arrived}
-        console.outcomes.append(await console.callbacks.from_system("app", "public_email_change", **fields))
+    console.outcomes += await deliver(org, console.callbacks, boxes, mail.as_bytes())
     return {"unread": box.unread()}

@@ -25,11 +25,11 @@ from bot.app import Bot, build
 from bot.clock import ShiftedClock
 from bot.commands import configure_logs
 from bot.sandbox.dns.server import DnsServers
-from bot.sandbox.mail.smtp import SmtpGreeting
 from bot.sandbox.mailserver import MailServer
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.page import page_routes
 from bot.sandbox.seed import fill
+from bot.sandbox.smtpserver import SmtpServer
 from bot.sandbox.wecom_server import create_sandbox_app
 from bot.settings import Settings
 from bot.vault import new_key
@@ -83,12 +83,12 @@ class Sandbox:
         if begins is not None:
             self.clock.shift = begins - self.clock.base.now()
         self.mail = MailServer(self.clock)
-        self.smtp = SmtpGreeting()
         self.organisation = Organisation(self.clock, self.mail, bot_url=self.url, api_base=self.url, fill=fill)
         self.dns = DnsServers(self.organisation.dns)
         self.folder = folder
         self.settings = settings
         self.web = create_sandbox_app(self.organisation)
+        self.smtp = SmtpServer(self.organisation, self.web.state.callbacks)
         self.web.state.hours.bot = lambda: self.bot
         self.web.router.routes.extend(page_routes())
         self.web.router.lifespan_context = self.lifespan
@@ -112,10 +112,11 @@ class Sandbox:
             "exmail_imap_host": HOST,
             "exmail_imap_port": self.mail.port,
             "exmail_imap_tls": False,
-            "bot_dns_servers": self.dns.resolvers,
-            "bot_dns_port": self.dns.port,
             "exmail_smtp_host": HOST,
             "exmail_smtp_port": self.smtp.port,
+            "exmail_smtp_tls": False,
+            "bot_dns_servers": self.dns.resolvers,
+            "bot_dns_port": self.dns.port,
             "bot_data_dir": self.folder,
             "bot_public_url": self.url,
             "bot_secret_keys": SecretStr(kept_key(self.folder)),
@@ -127,7 +128,7 @@ class Sandbox:
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """The mail server and the name servers first, then the bot that needs their ports."""
+        """The mail servers and the name servers first, then the bot that needs their ports."""
         await self.mail.start()
         await self.dns.start()
         await self.smtp.start()
@@ -138,8 +139,8 @@ class Sandbox:
             yield
         finally:
             await run_in_threadpool(self.bot.stop)
-            await self.dns.stop()
             await self.smtp.stop()
+            await self.dns.stop()
             await self.mail.stop()
 
     def server(self) -> uvicorn.Server:

@@ -37,6 +37,8 @@ SWITCHES: dict[str, Switch] = {
         Switch("log_not_allowed", "the app is not on the list of apps that may read the admin log: 48002"),
         Switch("contacts_sync_off", "contacts sync is switched off: 48002 to every write"),
         Switch("rename_refused", "user/update answers 60144 to every new biz_mail"),
+        Switch("smtp_login_refused", "the SMTP server refuses every login: 535"),
+        Switch("mail_lost", "the SMTP server takes mail and never delivers it"),
         Switch("public_mailboxes_full", "no public mailbox can be created: 680046"),
         Switch("callback_twice", "every callback is delivered twice"),
         Switch("callback_lost", "callbacks never reach the bot"),

@@ -33,6 +33,13 @@ ENGLISH = {
     "undo": "undo", "no_program": "No program can change this address",
     "cancel": "cancel", "nothing": "nothing was changed",
     "reminder": "Does anybody still write there?",
+    "login": "help login", "webmail": "https://en.exmail.qq.com", "smtp": "help smtp",
+    "servers": "smtp test support@ to mei@",
+    "send": "smtp test support@ to mei@",
+    "took": "took the mail from support@corp.test to mei@corp.test. It said: 250 OK",
+    "arrived": "mei@corp.test had", "to_public": "smtp test support@ to support@",
+    "told": "WeCom told me that support@corp.test got mail",
+    "refused": "refuses the login of support@corp.test. It said: 535",
 }  # fmt: skip
 CHINESE = {
     "find": "帮助 邮箱地址", "found": "改名 ahing@ 为 aheng@", "how": "帮助 改名", "usage": "改名 〈邮箱〉",
@@ -47,6 +54,11 @@ CHINESE = {
     "busy": "企业微信暂时没有响应", "added": "chentao@corp.test 的别名为",
     "undo": "撤销", "no_program": "该地址已无法由程序修改", "cancel": "取消", "nothing": "未做任何改动",
     "reminder": "还有人用旧地址写信吗",
+    "login": "帮助 登录", "webmail": "https://en.exmail.qq.com", "smtp": "帮助 客户端",
+    "servers": "测试发信 support@ 到 mei@",
+    "send": "测试发信 support@ 到 mei@", "took": "收下了从 support@corp.test 发给 mei@corp.test 的邮件。答复：250 OK",
+    "arrived": "mei@corp.test 的未读邮件从", "to_public": "测试发信 support@ 到 support@",
+    "told": "企业微信通知 support@corp.test 收到了邮件", "refused": "拒绝 support@corp.test 登录。答复：535",
 }  # fmt: skip
 
 
@@ -100,6 +112,8 @@ def test_addresses_from_help_to_the_reminder(bot: Bot, say: dict[str, str]) -> N
     one_alias_more(bot, say)
     bot.advance(MINUTE)
     undone(bot, say)
+    bot.advance(MINUTE)
+    mails_by_smtp(bot, say)
     bot.advance(95 * 24 * 3600)
     read_all(bot, "mei")
     bot.hear("mei", say["reminder"])
@@ -111,6 +125,8 @@ def found_in_help(bot: Bot, say: dict[str, str]) -> None:
     """Two messages at most."""
     assert say["found"] in answer(bot, "mei", say["find"], say["found"])
     answer(bot, "mei", say["how"], say["usage"])
+    answer(bot, "jun", say["login"], say["webmail"])
+    answer(bot, "mei", say["smtp"], say["servers"])
 
 
 def by_the_api(bot: Bot, say: dict[str, str]) -> None:
@@ -180,3 +196,16 @@ def undone(bot: Bot, say: dict[str, str]) -> None:
     answer(bot, "mei", f"{say['undo']} {first}", say["no_program"])
     answer(bot, "mei", f"{say['cancel']} {newest(bot, 'rename')}", say["nothing"])
     assert text_of(bot.entries("mei")[-1])
+
+
+def mails_by_smtp(bot: Bot, say: dict[str, str]) -> None:
+    """Through a real SMTP server: told in its words, seen to arrive, no password left; then its login refused."""
+    answer(bot, "mei", say["send"], say["took"])
+    bot.advance(MINUTE)
+    bot.hear("mei", say["arrived"])
+    answer(bot, "mei", say["to_public"])
+    bot.hear("mei", say["told"])
+    bot.trouble("smtp_login_refused", times=1)
+    answer(bot, "mei", say["send"], say["refused"])
+    bot.wait("no key is left", lambda: not any(each["passwords"] for each in bot.state()["public_mailboxes"]))
+    assert bot.get("wire", kind="smtp")["entries"]

@@ -57,6 +57,7 @@ class Hospital:
             "exmail_imap_tls": False,
             "exmail_smtp_host": "127.0.0.1",
             "exmail_smtp_port": sandbox.smtp.port,
+            "exmail_smtp_tls": False,
             "bot_dns_servers": ", ".join(sandbox.dns.resolvers),
             "bot_dns_port": sandbox.dns.port,
             "bot_public_url": self.url,

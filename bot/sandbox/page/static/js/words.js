@@ -399,6 +399,8 @@ export const SWITCHES_ZH = {
   log_not_allowed: "应用不在可读取管理日志的列表中：48002",
   contacts_sync_off: "通讯录同步关闭，写操作返回 48002",
   rename_refused: "user/update 对新的 biz_mail 返回 60144",
+  smtp_login_refused: "SMTP 服务器拒绝所有登录：535",
+  mail_lost: "SMTP 服务器收下邮件但不投递",
   public_mailboxes_full: "无法再创建公共邮箱：680046",
   callback_twice: "每个回调都送两次",
   callback_lost: "回调到不了机器人",
