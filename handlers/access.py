@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -48,6 +48,8 @@ CLEANUP_KIND = "access-cleanup"
 TOLD = "access-cleanup-told"  # the moment the admins heard of a key that is left
 TOLD_EVERY = timedelta(days=1)
 LINKS_AN_HOUR_MAX = 8
+PAGES_AGAIN_MAX = 2  # of a job in a day, by themselves
+DAY = timedelta(days=1)
 PUBLIC_GONE = frozenset({680035, 680036})  # no such public mailbox: its passwords are gone with it
 MEMBER_GONE = frozenset({60111, 46004, 40003})
 
@@ -255,10 +257,10 @@ def ask_for(step: JobStep, side: Side, box: Mailbox, who: Opener, why: Words) ->
     step.put(page_for={**page_for(step.tx, step.job), side: who.userid})
     wait = step.tx.links.last_refusal(box.id)
     if wait is not None and wait.refused_at is not None and wait.refused_at > step.now - LINK_LIFE:
+        again = page_comes_again(step.job, step.now)
+        key = "access.wait_after_refusal" if not again else "access.wait_for_new_page"
         minutes = max(1, round((wait.refused_at + LINK_LIFE - step.now).total_seconds() / 60))
-        return [
-            Text(who.userid, say("access.wait_after_refusal", address=box.address, minutes=minutes, number=step.job.id))
-        ]
+        return [Text(who.userid, say(key, address=box.address, minutes=minutes, number=step.job.id))]
     token = step.tx.links.make(member=who.userid, job_id=step.job.id, mailbox_id=box.id, side=side)
     url = f"{step.services.settings.bot_public_url}/pages/{token}"
     step.tx.audit.add("bot", "access.asked", box.address, job=step.job.id, member=who.userid, side=side)
@@ -300,9 +302,23 @@ def login_refused(step: JobStep, side: Side, box: Mailbox, words: Words) -> None
         step.say(Text(step.job.asked_by, say("access.minted_refused", address=box.address)))
         return
     step.tx.links.refused(step.job.id, side)
-    told = {step.job.asked_by, secret.given_by if secret is not None else step.job.asked_by}
-    for userid in sorted(told):
-        step.say(Text(userid, say("access.login_refused", why=words, number=step.job.id)))
+    giver = secret.given_by if secret is not None else step.job.asked_by
+    at = f"{(step.now + LINK_LIFE).astimezone(step.services.settings.zone):%H:%M}"
+    for userid in sorted({step.job.asked_by, giver}):
+        key = "access.login_refused_you" if userid == giver else "access.login_refused_other"
+        if not page_comes_again(step.job, step.now):
+            key = "access.login_refused"
+        step.say(Text(userid, say(key, why=words, number=step.job.id, at=at, name=step.directory.name(giver))))
+
+
+def page_comes_again(job: Job, now: datetime) -> bool:
+    """Whether a new page may go out by itself after a refused login: twice a day and job, then somebody has to ask."""
+    return len(pages_sent_again(job, now)) < PAGES_AGAIN_MAX
+
+
+def pages_sent_again(job: Job, now: datetime) -> list[str]:
+    """When new pages of a job went out by themselves within a day."""
+    return [each for each in job.data.get("pages_again") or [] if datetime.fromisoformat(each) > now - DAY]
 
 
 def steps_for(box: Mailbox, services: Services) -> list[Words]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot.context import Context
 from bot.errors import UserError
 from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
-from bot.work import JobContext, JobStep, Work
+from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import access, approvals
 from handlers.access import SIDES, Side, refused_sides
 from handlers.backup_card import asked_card, put_away, readers
@@ -31,8 +31,12 @@ from handlers.copying import (
     wait_for_access,
 )
 from handlers.job_words import state_of
+from storage.links import LINK_LIFE
 from storage.mailboxes import made_in_console
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
+
+if TYPE_CHECKING:
+    from storage.store import Transaction
 
 router = Router()
 work = Work()
@@ -135,6 +139,37 @@ def tell_refusals(step: JobStep, both: dict[Side, Mailbox]) -> None:
             own if owned else "backup.declined_public", name=name, address=both[side].address, number=step.job.id
         )
         step.say(Text(step.job.asked_by, words))
+
+
+@work.sweep("pages-again", timedelta(minutes=1))
+def pages_again(sweep: SweepStep) -> None:
+    """
+    A quarter of an hour after a refused login a new page goes out by itself: one for a refusal, two a job and day.
+
+    No login is tried by it: a person enters another password there.
+    """
+    for job in [job for kind in OPENING_KINDS for job in sweep.tx.jobs.waiting_or_due(kind)]:
+        waits = job.state is JobState.WAITING and job.stage == access.WAITING_STAGE
+        if not waits or not access.page_comes_again(job, sweep.tx.now):
+            continue
+        if any(lost_its_page(sweep.tx, job, side) for side in sides_of(job)):
+            sent = access.pages_sent_again(job, sweep.tx.now)
+            sweep.tx.jobs.put(job, pages_again=[*sent, sweep.tx.now.isoformat()])
+            sweep.tx.jobs.wake(job, access.WAITING_STAGE)
+            sweep.start(job)
+
+
+def lost_its_page(tx: Transaction, job: Job, side: Side) -> bool:
+    """Whether a side waits for a page because a login at its mailbox was refused, and may have one again."""
+    asked = side in access.page_for(tx, job) and side not in refused_sides(job)
+    if not asked or tx.passwords.find(job.id, side) is not None:
+        return False
+    refusal, latest = tx.links.last_refusal(int(job.data[side])), tx.links.latest(job.id, side)
+    if refusal is None or refusal.refused_at is None:
+        return False
+    if not tx.now - access.DAY < refusal.refused_at <= tx.now - LINK_LIFE:
+        return False
+    return latest is None or latest.created_at <= refusal.refused_at
 
 
 @router.command("link {job_id:int}", "链接 {job_id:int}", topic="backup", example=("link 12", "链接 12"))

@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from bot.errors import NetworkError
+from bot.mail.errors import LoginRefused
 from bot.wecom.errcodes import WeComError
-from handlers import access
+from handlers import access, backup_access
 from storage.models import ImapSwitch, JobState, MintedPassword
 from storage.store import Store
-from tests.handlers.backup_world import NOT_ALLOWED, World
+from tests.handlers.backup_world import NOT_ALLOWED, World, raising
 from tests.handlers.conftest import FakeClock
 
 
@@ -162,3 +163,56 @@ def test_left_over_are_ended_jobs_only(world: World) -> None:
             switch.restored_at = tx.now
         tx.session.flush()
         assert tx.passwords.left_over() == []
+
+
+def refuse(world: World, job: int, member: str = "ahing") -> None:
+    """He enters a password, and the server refuses it."""
+    world.mail.planning = [raising(LoginRefused("no", mailbox=f"{member}@corp.test"))]
+    world.give(job, "source", member)
+    world.run(job)
+    assert world.state(job) == (JobState.WAITING, "access")
+
+
+def test_a_quarter_of_an_hour_after_a_refused_login_a_new_page_comes_by_itself(world: World) -> None:
+    """Once for a refusal, twice a day for a job; then it has to be asked for. No login is tried by it."""
+    job = world.backup("ahing")
+    refuse(world, job)
+    assert "At 17:15 I send you a new page by myself" in world.told("ahing")[-1]
+    assert "At 17:15 阿兴 gets a new page by itself" in world.told("mei")[-1]
+    world.clock.advance(minutes=14)
+    assert world.sweep("pages-again") == 0
+    world.clock.advance(minutes=1)
+    assert world.sweep("pages-again") == 1
+    assert world.links(job) == [("ahing", "source")] * 2
+    world.clock.advance(minutes=20)
+    assert world.sweep("pages-again") == 0, "it ran out unused: he asks for another"
+    for wanted in (1, 0):
+        refuse(world, job)
+        world.clock.advance(minutes=15)
+        assert world.sweep("pages-again") == wanted
+    assert "type `link" in world.told("ahing")[-1], "the third time he is told so at once"
+    assert len(world.links(job)) == 3
+    world.clock.advance(hours=25)
+    refuse(world, job)
+    world.clock.advance(minutes=15)
+    assert world.sweep("pages-again") == 1, "another day"
+
+
+def test_no_page_comes_by_itself_to_who_has_another_or_said_no(world: World) -> None:
+    """`link` was faster; he refused; another mailbox was refused; the job is over."""
+    job, other = world.backup("ahing"), world.backup("calvin")
+    refuse(world, job)
+    world.clock.advance(minutes=15)
+    world.does("ahing", backup_access.new_link, job)
+    world.run(job)
+    assert world.links(job) == [("ahing", "source")] * 2
+    assert world.sweep("pages-again") == 0
+    assert world.links(other) == [("calvin", "source")]
+    refuse(world, job)
+    with world.store.begin() as tx:
+        tx.jobs.put(tx.jobs.get(job), refused_sides={"source": "ahing"})
+    world.clock.advance(minutes=15)
+    assert world.sweep("pages-again") == 0
+    world.cancel(job)
+    world.run(job)
+    assert world.sweep("pages-again") == 0

@@ -64,8 +64,10 @@ def test_a_refused_password_says_from_when_a_new_page_can_be_had(world: World) -
     with world.store.begin() as tx:
         tx.links.refused(job, "source")
         tx.links.end(job, "source")
-    assert f"was refused. From 17:15 on, 阿兴 can type `link {job}` here" in details(world, "mei", job)
-    assert f"was refused. From 17:15 on, type `link {job}`" in details(world, "ahing", job)
+    assert f"was refused. 阿兴 gets a new page at 17:15; if not, 阿兴 can type `link {job}`" in details(
+        world, "mei", job
+    )
+    assert f"was refused. A new page comes at 17:15; if it does not, type `link {job}`" in details(world, "ahing", job)
 
 
 def test_who_is_to_enter_it_after_a_refusal_can_have_a_page(world: World) -> None:
@@ -77,9 +79,9 @@ def test_who_is_to_enter_it_after_a_refusal_can_have_a_page(world: World) -> Non
         tx.jobs.put(tx.jobs.get(job), by_manager="ling")
         tx.jobs.wake(tx.jobs.get(job), "access")
     world.run(job)
-    assert "please wait 15 more minutes" in world.told("mei")[-1]
+    assert "in 15 minutes I send you a new page by myself" in world.told("mei")[-1]
     told = details(world, "mei", job)
-    assert f"It waits for you: the last login at ahing@corp.test was refused. From 17:15 on, type `link {job}`" in told
+    assert "It waits for you: the last login at ahing@corp.test was refused. A new page comes at 17:15; if it" in told
     assert "`manager" not in told
     assert "does not wait for a page of yours" in refusal(world, "ahing", backup_access.new_link, job)
     world.clock.advance(minutes=15, seconds=1)
