@@ -18,9 +18,11 @@ from handlers import (
     backup_receipt,
     bin_digest,
     changes,
+    client_passwords,
     convert,
     deletion,
     domain,
+    freeze,
     handovers,
     help,
     jobs,
@@ -29,6 +31,7 @@ from handlers import (
     mail_clients,
     old_address,
     override,
+    public_changes,
     public_mailbox,
     public_shown,
     reassign,
@@ -39,6 +42,7 @@ from handlers import (
     rescue_choice,
     smtp_test,
     verification,
+    who_can_open,
 )
 
 FEATURES = (
@@ -70,6 +74,10 @@ FEATURES = (
     changes,
     public_shown,
     public_mailbox,
+    public_changes,
+    client_passwords,
+    freeze,
+    who_can_open,
     lookup,
     mail_clients,
     smtp_test,
@@ -97,6 +105,6 @@ def work() -> Work:
     return everything
 
 
-def page_host(services: Services) -> access.PageHost:
+def page_host(services: Services) -> client_passwords.PageHost:
     """What the one-time pages show, and what happens when one is used."""
-    return access.PageHost(services)
+    return client_passwords.PageHost(services)

@@ -337,7 +337,7 @@ class PageHost:
     """What the one-time pages show and what happens when one is used; jobs that wait for a page are of any kind."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self.services = services
 
     def facts(self, tx: Transaction, link: OneTimeLink) -> PageFacts:
         """What the member reads before he decides."""
@@ -364,11 +364,11 @@ class PageHost:
     def shown(self, tx: Transaction, link: OneTimeLink, box: Mailbox, lines: list[Words]) -> PageFacts:
         """These lines with the form and the steps."""
         return PageFacts(
-            language=language_of(tx, link.member, self._services.settings),
+            language=language_of(tx, link.member, self.services.settings),
             address=box.address,
             heading=say("access.page_heading", address=box.address),
             lines=lines,
-            steps=steps_for(box, self._services),
+            steps=steps_for(box, self.services),
             warning=say("access.page_warning"),
         )
 
@@ -378,12 +378,16 @@ class PageHost:
         box = tx.mailboxes.get(link.mailbox_id)
         if job.state not in (JobState.WAITING, JobState.DUE):
             return []
-        tx.passwords.keep(job.id, link.side, given_by=link.member, ciphertext=self._services.vault.lock(password))
+        tx.passwords.keep(job.id, link.side, given_by=link.member, ciphertext=self.services.vault.lock(password))
         tx.audit.add(link.member, "access.given", box.address, job=job.id, side=link.side)
         if job.state is JobState.DUE:  # the other side's password has just woken it: it will find this one, too
             return []
         tx.jobs.wake(job, WAITING_STAGE)
         return [job_start(job)]
+
+    def reveal(self, tx: Transaction, link: OneTimeLink) -> tuple[str, list[Start]]:
+        """These pages ask for passwords, they show none."""
+        raise NoPassword(link.side)
 
     def declined(self, tx: Transaction, link: OneTimeLink) -> list[Start]:
         """He said no, and is not asked again for this side; the asker is told by the job."""

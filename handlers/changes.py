@@ -24,7 +24,7 @@ from bot.router import Router
 from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work, wait_after
-from handlers import approvals
+from handlers import approvals, handovers
 from handlers.job_words import state_of
 from storage.approvals import fingerprint
 from storage.models import Approval, ApprovalStatus, Job, JobState
@@ -72,25 +72,39 @@ class Question:
 
 
 Look = Callable[[JobContext], "Question | Words"]
-Act = Callable[[JobContext], "Words | None"]
+Act = Callable[[JobContext], "Words | None"]  # None: the job waits for somebody, or goes on elsewhere
+Last = Callable[[JobContext], "tuple[Words, str] | None"]  # and the ending it has
 Stage = Callable[[JobContext], None]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What one kind of job looks at, and what it does; `more` are further stages, by name, or others for ours."""
+    """
+    What one kind of job looks at, and what it does.
+
+    `more` are further stages, by name, or others for ours; `last` says what became of it when it had to stop.
+    """
 
     look: Look
     act: Act
     more: Mapping[str, Stage]
+    last: Last | None
 
 
 _KINDS: dict[str, Kind] = {}
 
 
-def kind(into: Work, name: str, *, look: Look, act: Act, more: Mapping[str, Stage] | None = None) -> None:
+def kind(
+    into: Work,
+    name: str,
+    *,
+    look: Look,
+    act: Act,
+    more: Mapping[str, Stage] | None = None,
+    last: Last | None = None,
+) -> None:
     """Jobs of this kind look and act so; `act` may go on to one of `more` stages itself, and then says nothing."""
-    _KINDS[name] = Kind(look, act, dict(more or {}))
+    _KINDS[name] = Kind(look, act, dict(more or {}), last)
     into.job(name)(turn)
     into.failed(name)(failed)
     approvals.decided(action_of(name))(decided)
@@ -277,11 +291,15 @@ def decided(ctx: Context, approval: Approval) -> list[Reply]:
 def act(job: JobContext) -> None:
     """It is done, and said."""
     words = _KINDS[job.kind].act(job)
-    if words is None:
-        return
-    with job.begin() as step:
-        step.say(*(Text(each, words) for each in dict.fromkeys([step.job.asked_by, *agreed_by(step.job)])))
-        end_with(step, "done")
+    if words is not None:
+        with job.begin() as step:
+            tell(step, words)
+            end_with(step, "done")
+
+
+def tell(step: JobStep, words: Words) -> None:
+    """What came of it, to the asker and to who else said yes."""
+    step.say(*(Text(each, words) for each in dict.fromkeys([step.job.asked_by, *agreed_by(step.job)])))
 
 
 def agreed_by(job: Job) -> list[str]:
@@ -395,11 +413,19 @@ def failed(step: JobStep, words: Words) -> None:
 
 def clean_up(job: JobContext) -> None:
     """No card and no question is left open; then the job has its ending."""
+    last = _KINDS[job.kind].last
+    late = last(job) if last is not None and job.data.get("ending") != "done" else None
     with job.begin() as step:
         row, ending = step.job, str(step.job.data.get("ending") or "failed")
+        if late is not None:
+            words, ending = late
+            tell(step, words)
+            step.put(ending=ending)
+            row.error = None if ending == "done" else row.error
         step.tx.approvals.void(row.id)
+        step.say(*handovers.withdraw(step.tx, row.id))
         step.say(*put_away(step.tx, row, say(f"jobs.ended_{ending}")))
-        if ending in ("cancelled", "expired", "rejected", "void"):
+        if late is None and ending in ("cancelled", "expired", "rejected", "void"):
             step.say(Text(row.asked_by, say(f"changes.ended_{ending}", title=title_of(row), number=row.id)))
         if ending != "done":
             step.tx.audit.add("bot", "change.ended", str(row.params["address"]), job=row.id, ending=ending)

@@ -32,6 +32,7 @@ MENU = (
 )
 MENU_EVERY = timedelta(days=1)
 NEAR_SCORE_MIN = 60
+EXAMPLES_SHOWN = 3  # of a topic, in the list of topics
 
 _all_commands: list[Callable[[], list[Command]]] = []
 
@@ -81,6 +82,8 @@ def help_(ctx: Context, topic: str | None = None) -> list[Reply]:
     whole = packed(by_topic(ctx, mine, line_of, say("help.more")))
     if len(whole) > 1:  # an admin can do much: what each line does is told topic by topic
         whole = packed(by_topic(ctx, mine, example_of, say("help.more_by_topic")))
+    if len(whole) > 1:
+        whole = packed(topics(ctx, mine))
     return [Text(ctx.sender, each) for each in whole]
 
 
@@ -92,6 +95,19 @@ def by_topic(ctx: Context, mine: list[Command], line: Callable[[Context, Command
         if of_topic:
             parts.append("\n".join([say(f"help.topic_{name}").text(ctx.language), *of_topic]))
     return [*parts, end.text(ctx.language)]
+
+
+def topics(ctx: Context, mine: list[Command]) -> list[str]:
+    """Every heading, how to read on there, and what one can type there for example."""
+    parts = [say("help.hello_topics", name=ctx.directory.name(ctx.sender)).text(ctx.language)]
+    for name in dict.fromkeys((*TOPICS, *(each.topic for each in mine))):
+        of_topic = [each for each in mine if each.topic == name]
+        if of_topic:
+            word = name if ctx.language == "en" else topic_word(ctx, of_topic[0])
+            heading = say(f"help.topic_{name}").text(ctx.language)
+            how = say("help.read_on", heading=heading, count=len(of_topic), topic=word).text(ctx.language)
+            parts.append("\n".join([how, *(example_of(ctx, each) for each in of_topic[:EXAMPLES_SHOWN])]))
+    return [*parts, say("help.more_topics").text(ctx.language)]
 
 
 def packed(parts: Sequence[str]) -> list[str]:
@@ -125,16 +141,22 @@ def details(ctx: Context, mine: list[Command], topic: str) -> list[str]:
         if near is None:
             raise UserError(say("help.nothing_about", topic=topic))
         raise UserError(say("help.nothing_but", topic=topic, near=near))
-    return [
-        "\n".join(
-            [
-                what_it_does(ctx, each),
-                *(f"· {usage(ctx, pattern)}" for pattern in each.patterns[ctx.language]),
-                say("help.for_example", example=each.example.get(ctx.language, "")).text(ctx.language),
-            ]
-        )
-        for each in found
-    ]
+    whole = [in_full(ctx, each) for each in found]
+    if len(found) > 1 and len(packed(whole)) > 1:  # one line for each; `help public add` says more about one
+        lead = found[-1].patterns[ctx.language][-1].leads[0]
+        return [*(line_of(ctx, each) for each in found), say("help.more_about", lead=lead).text(ctx.language)]
+    return whole
+
+
+def in_full(ctx: Context, command: Command) -> str:
+    """What a command does, every way to type it, and an example."""
+    return "\n".join(
+        [
+            what_it_does(ctx, command),
+            *(f"· {usage(ctx, pattern)}" for pattern in command.patterns[ctx.language]),
+            say("help.for_example", example=command.example.get(ctx.language, "")).text(ctx.language),
+        ]
+    )
 
 
 def leads(command: Command) -> set[str]:

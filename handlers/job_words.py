@@ -120,6 +120,8 @@ def people(ctx: Context, job: Job) -> Iterator[Words]:
     data, until = job.data, moment(ctx, job.expires_at) if job.expires_at is not None else "-"
     if job.stage == "confirm":
         yield say("jobs.waits_confirm", name=ctx.directory.name(job.asked_by), number=job.id, until=until)
+    elif job.stage == "show":
+        yield say("jobs.waits_show", name=ctx.directory.name(job.asked_by), number=job.id, until=until)
     elif job.stage == "ready":
         yield say("jobs.waits_start" if admin(ctx) else "jobs.waits_start_of_admin", number=job.id, until=until)
     elif job.stage == "full":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from bot.context import Context
 from bot.directory import Directory
@@ -19,6 +20,7 @@ from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work, wait_after
 from handlers import addresses
 from storage.models import JobState, Mailbox, MailboxKind
+from storage.public_tables import Freeze
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -159,6 +161,8 @@ def known(step: JobStep, box: Mailbox) -> list[Words]:
         lines_.append(say("lookup.managed" if box.managed else "lookup.not_managed"))
     else:
         lines_.append(say("lookup.unseen_mailbox", address=box.address))
+    if (held := step.tx.freezes.of(userid=box.owner, public_id=box.public_id)) is not None:
+        lines_.append(frozen(held, step.directory, step.services.settings.zone))
     if box.confirmed_at is not None:
         source = say(f"lookup.source_{box.source.replace('-', '_')}")
         at = box.confirmed_at.astimezone(step.services.settings.zone)
@@ -168,6 +172,14 @@ def known(step: JobStep, box: Mailbox) -> list[Words]:
     if jobs := step.tx.jobs.open_on([box.id]):
         lines_.append(say("lookup.open_jobs", numbers=[job.id for job in jobs], first=jobs[0].id))
     return lines_
+
+
+def frozen(held: Freeze, directory: Directory, zone: ZoneInfo) -> Words:
+    """That a mailbox was switched off through us, by whom, when and why."""
+    return say(
+        "lookup.frozen", by=directory.name(held.frozen_by), day=f"{held.frozen_at.astimezone(zone):%Y-%m-%d}",
+        reason=held.reason or "-",
+    )  # fmt: skip
 
 
 def told_by_wecom(job: JobContext, box: Mailbox) -> list[Words]:

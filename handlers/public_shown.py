@@ -29,7 +29,7 @@ from handlers import addresses, readers
 from handlers.access import PUBLIC_GONE
 from handlers.changes import Refused
 from handlers.conversion import SLOTS_FREE
-from handlers.lookup import answers
+from handlers.lookup import answers, frozen
 from handlers.readers import Lists
 from handlers.tables import Form, table
 from storage.mailboxes import made_in_console
@@ -272,6 +272,8 @@ def about(job: JobContext, address: str) -> list[Reply]:
         ]
         if sources := tx.mailboxes.backups_in(box):
             told.append(say("public.holds_backups", sources=sources))
+        if (held := tx.freezes.of(public_id=seen.id)) is not None:
+            told.append(frozen(held, step.directory, zone))
         if use.unused(step.now):
             told.append(say("public.looks_unused", days=UNUSED_AFTER.days))
         told.append(say("public.commands", local=f"{box.address.partition('@')[0]}@"))
@@ -302,14 +304,20 @@ def by_hand(job: JobContext, box: Mailbox) -> list[Reply]:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
-def everything(job: JobContext) -> list[Reply]:
-    """Every public mailbox the app sees, those it was told of, and the places left."""
+def read_all(job: JobContext) -> list[exmail.PublicMailbox]:
+    """Every public mailbox as WeCom shows it now; our rows and the tags they use are brought up to date."""
     found = exmail.publicmail_search(job.client)
     seen = exmail.publicmail_get(job.client, [each.id for each in found]) if found else []
     readers.learn(job, sorted({tag for each in seen for tag in each.tags}))
     with job.services.store.begin() as tx:
         for each in seen:
             addresses.keep_public(tx, each)
+    return seen
+
+
+def everything(job: JobContext) -> list[Reply]:
+    """Every public mailbox the app sees, those it was told of, and the places left."""
+    seen = read_all(job)
     uses = {each.id: use_of(job, each.id) for each in seen[:ASKED_MAX]}
     room = slots(job)
     form: Form | None = job.params["form"]

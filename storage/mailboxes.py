@@ -146,6 +146,14 @@ class Mailboxes(Asking):
             )
         )
 
+    def told_of(self, address: str, *, name: str, readers: Json) -> Mailbox:
+        """A public mailbox made in the console, as somebody tells it; what the mail API shows counts more."""
+        box = self.unseen(address)
+        box.kind, box.name, box.readers, box.source, box.confirmed_at = (
+            MailboxKind.PUBLIC, name, readers, "typed", self.now,
+        )  # fmt: skip
+        return box
+
     def converted(self, address: str, *, readers: Sequence[str]) -> Mailbox:
         """
         A mailbox was seen to be a public one by now, which the console made of it; `readers` are those we know of.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, union
+from sqlalchemy import delete, select, union, update
 
 from storage.asking import Asking
 from storage.models import ImapSwitch, Job, JobState, MintedPassword, Secret
@@ -72,6 +72,12 @@ class Passwords(Asking):
             select(ImapSwitch)
             .where(ImapSwitch.userid == userid, ImapSwitch.job_id != job_id, ImapSwitch.restored_at.is_(None))
             .limit(1)
+        )
+
+    def stays_on(self, userid: str) -> None:
+        """Somebody wants the member's IMAP on: whoever was to put it back leaves it so."""
+        self.session.execute(
+            update(ImapSwitch).where(ImapSwitch.userid == userid, ImapSwitch.restored_at.is_(None)).values(before="1")
         )
 
     def left_to_others(self, row_id: int) -> bool:

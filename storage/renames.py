@@ -29,12 +29,14 @@ from storage.models import (
     SentCard,
     TagMember,
 )
+from storage.public_tables import ClientPassword, Freeze
 
 COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     Member.direct_leader, Mailbox.owner, LookUp.userid, SentCard.member, CardCode.member, Handover.asked_of,
     Handover.said_by, Delivery.receiver, Job.asked_by, Job.cancel_asked_by, Approval.asked_by, Approval.decided_by,
     Approval.owner, Override.made_by, Override.stopped_by, Override.reviewed_by, OneTimeLink.member, Secret.given_by,
     BinItem.owner, BinItem.manager, BinItem.added_by, BinItem.date_from, BinItem.closed_by,
+    ClientPassword.made_by, Freeze.userid, Freeze.frozen_by, Freeze.ended_by,
 )  # fmt: skip
 ONE_EACH = ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.member))  # the new one's give way
 # Under these names JSON holds userids (one, a list, or one for each side of a copy); elsewhere the same letters may

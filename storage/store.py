@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session
 from storage.approvals import Approvals
 from storage.audit import Audit
 from storage.cards import Cards
+from storage.client_passwords import ClientPasswords
 from storage.deliveries import Deliveries
+from storage.freezes import Freezes
 from storage.handovers import Handovers
 from storage.inbox import Inbox
 from storage.jobs import Jobs
@@ -86,6 +88,14 @@ class Transaction:
     @cached_property
     def passwords(self) -> Passwords:
         return Passwords(self.session, self.now)
+
+    @cached_property
+    def client_passwords(self) -> ClientPasswords:
+        return ClientPasswords(self.session, self.now)
+
+    @cached_property
+    def freezes(self) -> Freezes:
+        return Freezes(self.session, self.now)
 
     @cached_property
     def moments(self) -> Moments:

@@ -1,9 +1,9 @@
 """
-One-time pages: a member hands over a mailbox password, or declines.
+One-time pages: a member hands over a mailbox password, or declines; or he is shown one that was made for him.
 
     GET  /pages/{token}    not known here: to WeCom and back, which says who it is; then the form
     GET  /pages/return     back from WeCom (developer.work.weixin.qq.com 91022, 91023)
-    POST /pages/{token}    the password; spends the link, in the transaction that stores it
+    POST /pages/{token}    the password; spends the link, in the transaction that stores it (or forgets what it shows)
     POST /pages/{token}/decline
 
 A GET spends nothing, so a link scanner does no harm. The password is in the body of one request and in what the host
@@ -78,8 +78,9 @@ class PageFacts:
     address: str
     heading: Words
     lines: Sequence[Words]  # who asks, why, where to, who can read it there
-    steps: Sequence[Words]  # how to get the password: the exact web switches
+    steps: Sequence[Words]  # how to get the password: the exact web switches; or how to use the one that is shown
     warning: Words | None = None
+    shows: bool = False  # a password is not asked for but shown, when he presses the button
 
 
 class Host(Protocol):
@@ -90,6 +91,8 @@ class Host(Protocol):
     def given(self, tx: Transaction, link: OneTimeLink, password: str) -> list[Start]: ...
 
     def declined(self, tx: Transaction, link: OneTimeLink) -> list[Start]: ...
+
+    def reveal(self, tx: Transaction, link: OneTimeLink) -> tuple[str, list[Start]]: ...
 
 
 @dataclass(frozen=True)
@@ -312,6 +315,10 @@ class OneTimePages:
                 log.info("page_not_from_its_form", link_id=link.id)
                 return self._notice(REOPEN, reader(request)), []
             facts = self._host.facts(tx, link)
+            if facts.shows and password is None:
+                return self._form(tx, facts, link, token, session), []
+            if facts.shows:
+                return self._show_once(tx, facts, token, session, request)
             if password is not None and (problem := wrong(password, sure=sure)) is not None:
                 return self._form(tx, facts, link, token, session, problem=problem), []
             link = tx.links.spend(token, session)
@@ -324,6 +331,19 @@ class OneTimePages:
             session_cookie(token), path=self._base, secure=self._secure, httponly=True, samesite="lax"
         )
         return response, starts
+
+    def _show_once(
+        self, tx: Transaction, facts: PageFacts, token: str, session: str, request: Request
+    ) -> tuple[Response, list[Start]]:
+        """The password, this once: in the same transaction the link is spent and what was kept of it forgotten."""
+        link = tx.links.spend(token, session)
+        if link is None:
+            return self._gone(found(tx, token), request), []
+        password, starts = self._host.reveal(tx, link)
+        log.info("page_showed", link_id=link.id, job_id=link.job_id)
+        page = self._page("shown.html", 200, facts.language, title=facts.heading, facts=facts, password=password)
+        page.delete_cookie(session_cookie(token), path=self._base, secure=self._secure, httponly=True, samesite="lax")
+        return page, starts
 
     def _begin(self, starts: list[Start]) -> None:
         """Start what the rows name. They are stored: if this fails, the tick starts them."""
@@ -366,7 +386,7 @@ class OneTimePages:
         problem: Words | None = None,
     ) -> Response:
         return self._page(
-            "form.html",
+            "show.html" if facts.shows else "form.html",
             200 if problem is None else 422,
             facts.language,
             title=facts.heading,

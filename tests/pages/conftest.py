@@ -115,6 +115,7 @@ class BackupHost:
         self.vault = Vault([new_key()])
         self.language: Language = "en"
         self.error: Exception | None = None
+        self.shows = False
 
     def facts(self, tx: Transaction, link: OneTimeLink) -> PageFacts:
         return PageFacts(
@@ -124,6 +125,7 @@ class BackupHost:
             lines=[say("pages.refused", reason="Mei <mei> wants a copy & more")],
             steps=[say("pages.thanks"), say("pages.declined")],
             warning=say("pages.too_often"),
+            shows=self.shows,
         )
 
     def given(self, tx: Transaction, link: OneTimeLink, password: str) -> list[Start]:
@@ -133,6 +135,12 @@ class BackupHost:
 
     def declined(self, tx: Transaction, link: OneTimeLink) -> list[Start]:
         return self._woken(tx, link, "declined")
+
+    def reveal(self, tx: Transaction, link: OneTimeLink) -> tuple[str, list[Start]]:
+        kept = tx.passwords.find(link.job_id, link.side)
+        assert kept is not None
+        tx.passwords.forget(link.job_id, link.side)
+        return self.vault.open(kept.ciphertext), self._woken(tx, link, "shown")
 
     def _woken(self, tx: Transaction, link: OneTimeLink, stage: str) -> list[Start]:
         job = tx.jobs.get(link.job_id)

@@ -706,3 +706,33 @@ def test_a_session_ends_with_the_link(world: World, token: str) -> None:
     """The life of the cookie is the link's."""
     link = world.row(token)
     assert link.expires_at - link.created_at == timedelta(minutes=15)
+
+
+# A password that is shown instead of asked for
+
+
+def test_a_password_is_shown_once_to_its_member_only(
+    world: World, browser: Browser, token: str, logs: list[Any]
+) -> None:
+    """A GET shows a button; the POST shows it and forgets it; a second, a stranger, and No see nothing."""
+    world.host.shows = True
+    with world.store.begin() as tx:
+        ciphertext = world.host.vault.lock(PASSWORD)
+        tx.passwords.keep(world.job_id, "source", given_by="bot", ciphertext=ciphertext)
+    form = browser.form(token)
+    assert PASSWORD not in form.text
+    assert 'name="password"' not in form.text
+    honest = {"csrf": csrf(form)}
+    assert browser.post(f"/pages/{token}", {"csrf": "x"}).status_code == 403
+    assert PASSWORD not in browser.post(f"/pages/{token}/decline", honest).text
+    assert world.kept() == PASSWORD
+    stranger = Browser(world)
+    assert stranger.back(stranger.leave(token), "calvin").status_code == 403
+    shown = browser.post(f"/pages/{token}", honest)
+    assert (shown.status_code, shown.headers["cache-control"]) == (200, "no-store")
+    assert PASSWORD in shown.text
+    assert world.kept() is None
+    assert [each.id for each in world.started] == [world.job_id]
+    again = browser.post(f"/pages/{token}", honest)
+    assert (again.status_code, PASSWORD in again.text) == (410, False)
+    assert PASSWORD not in repr(logs)

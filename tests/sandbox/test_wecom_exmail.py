@@ -102,6 +102,18 @@ def test_a_bad_public_mailbox_is_not_made(world: World, change: dict[str, Any], 
     assert world.mail.mailbox("archive@corp.test") is None
 
 
+def test_places_for_public_mailboxes(world: World) -> None:
+    """Three, and with 邮件高级功能 one more for each seat nobody has; the console has the same rule."""
+    assert made(world)["errcode"] == 0
+    more = {"email": "more@corp.test", "name": "more", "userid_list": listed("mei")}
+    assert world.code(f"{PUBLIC}/create", more) == 680046
+    world.console("create_public", 409, address="more@corp.test", members=["mei"])
+    world.console("buy_seats", count=5)
+    world.post("exmail/vip/batch_add", {"userid_list": ["mei", "ling", "ahing", "calvin"]})
+    assert world.code(f"{PUBLIC}/create", more) == 0
+    assert world.code(f"{PUBLIC}/create", {**more, "email": "yet@corp.test", "name": "yet"}) == 680046
+
+
 def test_an_update_leaves_what_is_left_out_and_clears_what_is_empty(world: World) -> None:
     number = made(world, department_list=listed(2))["id"]
     assert world.code(f"{PUBLIC}/update", {"id": number, "name": "档案"}) == 0

@@ -18,9 +18,12 @@ from wechatpy.exceptions import WeChatClientException
 from wechatpy.work import WeChatClient
 
 from bot.clock import ShiftedClock
+from bot.http import Http
 from bot.sandbox.mailserver import MailServer
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.wecom_server import create_sandbox_app
+from bot.wecom import exmail
+from bot.wecom.client import WeComClient
 
 WAIT_SECONDS = 20
 
@@ -121,6 +124,35 @@ def test_public_mailboxes(client: Any) -> None:
     assert [each["id"] for each in client.email.search_public_email(1, "wechatpy")] == [number]
     client.email.delete_public_email(number)
     assert client.email.search_public_email(1, "wechatpy") == []
+
+
+def test_two_clients_see_the_same(served: Served, client: Any) -> None:
+    """What the bot's own client writes wechatpy reads, and the other way round; neither loses what the other set."""
+    http = Http(served.base)
+    ours = WeComClient(http, ShiftedClock(), served.org.corp_id, served.org.agent_id, served.org.app_secret)
+    try:
+        number = exmail.publicmail_create(ours, "both@corp.test", "both", userids=["mei"], tags=[3]).id
+        seen = client.email.get_public_email(number)
+        assert (seen["email"], seen["userid_list"]["list"], seen["tag_list"]["list"]) == (
+            "both@corp.test", ["mei"], [3],
+        )  # fmt: skip
+        client.email.update_public_email(number, userid_list=["mei", "tao"])
+        exmail.publicmail_update(ours, number, aliases=["two@corp.test"])
+        client.email.update_public_email(number, name="beide")
+        (box,) = exmail.publicmail_get(ours, [number])
+        assert (box.name, box.userids, box.tags, box.aliases) == ("beide", ("mei", "tao"), (3,), ("two@corp.test",))
+        assert [each["id"] for each in client.email.search_public_email(1, "both")] == [number]
+        exmail.account_act_email(ours, on=False, userid="ahing")
+        with pytest.raises(WeChatClientException) as raised:
+            client.email.inactive_email(user_id="ahing")
+        assert raised.value.errcode == 680045
+        client.email.active_email(user_id="ahing")
+        client.email.update_user_option("ahing", [{"type": 2, "value": "0"}])
+        assert exmail.useroption_get(ours, "ahing")[exmail.Option.IMAP_SMTP] is False
+        client.email.delete_public_email(number)
+        assert exmail.find_public_mailbox(ours, "both@corp.test") is None
+    finally:
+        http.close()
 
 
 def test_groups_options_and_accounts(client: Any) -> None:

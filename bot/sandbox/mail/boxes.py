@@ -145,6 +145,7 @@ class Mailbox:
     quota_bytes: int = GIB
     aliases: set[str] = field(default_factory=set)
     passwords: dict[int, str] = field(default_factory=dict, repr=False)
+    last_used: dict[int, datetime] = field(default_factory=dict)  # of a password, by its id
     imap_on: bool = True
     disabled: bool = False
     window_days: int | None = None
@@ -173,8 +174,17 @@ class Mailbox:
         self.passwords[self.minted] = password
         return self.minted, password
 
+    def used(self, password: str) -> bool:
+        """Whether it is one of the client passwords; then it is used now."""
+        number = next((each for each, known in self.passwords.items() if known == password), None)
+        if number is None:
+            return False
+        self.last_used[number] = self.clock.now()
+        return True
+
     def revoke(self, number: int) -> bool:
         """Forget a client password; False when there is none with that id. Open sessions go on."""
+        self.last_used.pop(number, None)
         return self.passwords.pop(number, None) is not None
 
     def add_folder(self, name: str, *, wire: str | None = None) -> Folder:

@@ -108,7 +108,7 @@ def enter(session: Session, user: str, password: str) -> None:
     try:
         if session.trips("login_wants_code"):
             raise No("Please using authorized code to login")
-        if not may_enter(session, mailbox) or password not in mailbox.passwords.values():
+        if not may_enter(session, mailbox) or not mailbox.used(password):
             raise No(LOGIN_FAIL)
         if session.trips("uidvalidity_change"):
             for folder in mailbox.folders.values():

@@ -186,7 +186,7 @@ def search(call: Call) -> dict[str, Any]:
 def get_auth_code_list(call: Call) -> dict[str, Any]:
     """The client passwords without their codes; last_use_time 0 means never."""
     mailbox = asked_mailbox(call)
-    used = getattr(call.org.box(mailbox.address), "last_used", {})
+    used = call.org.box(mailbox.address).last_used
     return {
         "auth_code_list": [
             {

@@ -1,0 +1,277 @@
+"""A public mailbox's name, aliases and end, those the app does not see, and what is frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from handlers import approvals, freeze, jobs, lookup, public_changes, public_shown
+from handlers.changes import confirm
+from storage.models import BinSource, BinState, JobState
+from storage.store import Store
+from tests.handlers.conftest import FakeClock
+from tests.handlers.wecom_wire import Place
+
+SUPPORT = "support@corp.test"
+
+
+@pytest.fixture
+def place(store: Store, clock: FakeClock) -> Place:
+    return Place(store, clock)
+
+
+def member(place: Place, userid: str) -> Any:
+    """A member as the simulated WeCom has him."""
+    found = place.org.member(userid)
+    assert found is not None
+    return found
+
+
+# --- name and aliases ------------------------------------------------------------------------------------------------
+
+
+def test_another_name(place: Place) -> None:
+    """Shown with the old one; the address stays, and that is said; a name that is taken is refused by WeCom."""
+    job = place.does("mei", public_changes.public_rename, SUPPORT, "Service")
+    assert "from “客户支持” to “Service”" in place.last()
+    assert "The address stays" in place.last()
+    place.does("mei", confirm, job)
+    assert place.public().name == "Service"
+    assert "is called “Service” now" in place.last()
+    place.does("mei", public_changes.public_rename, SUPPORT, "Service")
+    assert "is called “Service” already" in place.last()
+    place.confirmed("mei", public_changes.public_rename, SUPPORT, "销售")
+    assert "680040" in place.last()
+    place.does("mei", public_changes.public_rename, SUPPORT, "字" * 33)
+    assert "A name has 1 to 64 characters" in place.last()
+
+
+def test_somebody_renamed_it_meanwhile(place: Place) -> None:
+    """What was agreed to is not so any more."""
+    job = place.does("mei", public_changes.public_rename, SUPPORT, "Service")
+    place.public().name = "Other"
+    place.does("mei", confirm, job)
+    assert "Its name: then 客户支持, now Other." in place.last()
+    assert place.public().name == "Other"
+
+
+def test_aliases_of_two_admins(place: Place) -> None:
+    """The list is replaced as a whole: each wish is carried out on the list of that moment."""
+    first = place.does("mei", public_changes.public_alias_add, SUPPORT, ["help@", "service@"])
+    second = place.does("yan", public_changes.public_alias_add, SUPPORT, ["info@"])
+    place.does("mei", confirm, first)
+    place.does("yan", confirm, second)
+    assert place.public().aliases == ["help@corp.test", "service@corp.test", "info@corp.test"]
+    place.confirmed("mei", public_changes.public_alias_remove, SUPPORT, ["help@"])
+    assert place.public().aliases == ["service@corp.test", "info@corp.test"]
+    with place.store.begin() as tx:
+        box = tx.mailboxes.at("info@corp.test")
+        assert box is not None
+        assert box.address == SUPPORT
+    for command, aliases, said in (
+        (public_changes.public_alias_remove, ["help@"], "has no such alias. It has: service@corp.test, info@corp.test"),
+        (public_changes.public_alias_add, ["info@"], "has info@corp.test already"),
+        (public_changes.public_alias_add, ["a1@", "a2@", "a3@", "a4@"], "can have 5 aliases"),
+        (public_changes.public_alias_add, ["info@other.test"], "other.test"),
+        (public_changes.public_alias_add, ["support@"], "support@corp.test is not free"),
+    ):
+        place.does("mei", command, SUPPORT, aliases)
+        assert said in place.last()
+    place.confirmed("mei", public_changes.public_alias_add, SUPPORT, ["ahing@"])
+    assert "680033" in place.last(), "what only WeCom knows it says itself"
+
+
+# --- deleted ---------------------------------------------------------------------------------------------------------
+
+
+def deletes(place: Place) -> int:
+    job = place.does("mei", public_changes.public_delete, SUPPORT, "nobody uses it")
+    assert place.stands(job) == (JobState.WAITING, "approval")
+    return job
+
+
+def test_two_admins_then_the_book(place: Place) -> None:
+    """Who uses it, what it holds and that nothing is saved is shown to both; then 30 days, and 60 as the help says."""
+    job = deletes(place)
+    for admin in ("mei", "yan"):
+        told = "\n".join(place.heard(admin))
+        assert "May the public mailbox support@corp.test “客户支持” be deleted?" in told
+        assert "There is NO complete backup of its mail" in told
+        assert "I count 30 days" in told
+        assert "says 60" in told
+    place.approves("yan", job)
+    assert place.public() is None
+    with place.store.begin() as tx:
+        item = tx.recycle_bin.waiting_at(SUPPORT)
+        assert item is not None
+        assert (item.source, item.known_from, item.added_by) == (BinSource.PUBLIC, "api", "mei")
+        assert (item.deletes_at - tx.now).days == 29
+        assert tx.mailboxes.at(SUPPORT) is None
+    for admin in ("mei", "yan"):
+        assert "is deleted and lies in the recycle bin" in place.heard(admin)[-1]
+        assert "60 days" in place.heard(admin)[-1]
+    assert "public.deleted" in place.audited()
+
+
+def test_what_changed_after_the_question_stops_it(place: Place) -> None:
+    """Read again right before: somebody else can open it now."""
+    job = deletes(place)
+    place.public().members.append("wei")
+    place.approves("yan", job)
+    assert place.public() is not None
+    assert "Who can open it: then ahing, mei, now ahing, mei, wei." in place.last()
+    assert place.ending(job) == "refused"
+
+
+def test_a_lost_answer_of_the_deletion(place: Place) -> None:
+    """It was deleted; the next turn sees it, and the book has it once."""
+    job = deletes(place)
+    place.wire.lost["delete"] = 1
+    place.approves("yan", job)
+    place.later(job, seconds=30)
+    assert "is deleted and lies in the recycle bin" in place.last()
+    with place.store.begin() as tx:
+        assert tx.recycle_bin.waiting_count() >= 1
+        assert [each.state for each in tx.recycle_bin.known_at(SUPPORT)] == [BinState.WAITING]
+
+
+def test_what_wecom_never_lets_us_delete_is_handed_over(place: Place) -> None:
+    """Refused by API: the console is asked, and cancelled it is looked at once more."""
+    job = deletes(place)
+    place.org.troubles.set("ip_not_trusted", True, path="exmail/publicmail/delete")
+    place.approves("yan", job)
+    assert place.stands(job)[0] is JobState.WAITING
+    with place.store.begin() as tx:
+        (handover,) = tx.handovers.of_job(job)
+        assert handover.values == [SUPPORT]
+    del place.org.public[1]  # somebody did it in the console, and nobody said so
+    place.does("mei", jobs.cancel, job)
+    place.run(job)
+    assert "is deleted and lies in the recycle bin" in place.last()
+    assert place.ending(job) == "done"
+
+
+def test_a_no_or_work_on_it(place: Place) -> None:
+    """Another admin says no; or a backup is under way."""
+    job = deletes(place)
+    place.does("yan", approvals.reject, place.data(job)["approval"], "we need it")
+    assert "rejected, nothing was changed" in place.last()
+    with place.store.begin() as tx:
+        box = tx.mailboxes.at(SUPPORT)
+        assert box is not None
+        other = tx.jobs.add("backup", asked_by="mei", params={}, state=JobState.WAITING)
+        tx.jobs.put(other, target=box.id)
+    place.does("mei", public_changes.public_delete, SUPPORT, "x")
+    assert f"Job {other.id} is at work on support@corp.test" in place.last()
+
+
+# --- those we do not see ---------------------------------------------------------------------------------------------
+
+
+def test_adopted_by_number(place: Place) -> None:
+    """Hidden by the rule: said plainly; without the rule it is known from then on."""
+    place.does("mei", public_changes.public_adopt, 2)
+    assert "WeCom shows me no public mailbox with id 2" in place.last()
+    assert "I see only those that I made myself" in place.last()
+    place.org.troubles.set("own_public_mailboxes_only", False)
+    place.does("mei", public_changes.public_adopt, 2)
+    assert "sales@corp.test “销售”: I know it from now on" in place.last()
+    place.does("mei", public_shown.public, "sales@")
+    assert "public mailbox 2" in place.last()
+
+
+def test_told_of_by_hand(place: Place) -> None:
+    """It counts for the places, and is shown as somebody's word; what the API shows later counts more."""
+    place.does("mei", public_changes.public_note, "sales@", "销售", ["ling", "dept:技术"])
+    assert "these can open it: 凌, department 技术 (2 people)" in place.last()
+    place.does("mei", public_shown.public)
+    assert "Made in the admin console, as I was told: sales@corp.test" in place.last()
+    assert "I know of 2" in place.last()
+    place.does("mei", public_shown.public, "sales@")
+    assert "As I was told, these can open it" in place.last()
+    place.does("mei", public_changes.public_note, "support@", "x", ["ling"])
+    assert "support@corp.test is not free: it is the public mailbox" in place.last()
+    place.does("mei", public_changes.public_note, "x@", "x", ["tag:客服值班"])
+    assert "Name members or departments" in place.last()
+    place.org.troubles.set("own_public_mailboxes_only", False)
+    place.does("mei", public_changes.public_adopt, 2)
+    place.does("mei", public_shown.public, "sales@")
+    assert "2 people can open it: 卡尔文, 凌" in place.last()
+
+
+# --- frozen ----------------------------------------------------------------------------------------------------------
+
+
+def test_frozen_and_unfrozen(place: Place) -> None:
+    """Who, when and why is kept, because no API tells; the second freeze says so."""
+    place.confirmed("mei", freeze.freeze, "ahing@", "his phone was stolen")
+    assert member(place, "ahing").frozen
+    place.does("yan", freeze.freeze, "ahing", "again")
+    assert "is frozen already: 美玲 did it, because: his phone was stolen" in place.last("yan")
+    place.does("mei", freeze.frozen)
+    assert "ahing@corp.test: frozen by 美玲 on 2026-03-02, because: his phone was stolen" in place.last()
+    place.does("mei", lookup.mailbox, "ahing")
+    assert "switched off by 美玲 since 2026-03-02" in place.last()
+    place.confirmed("yan", freeze.unfreeze, "ahing@")
+    assert not member(place, "ahing").frozen
+    place.does("mei", freeze.frozen)
+    assert "No mailbox was frozen through me" in place.last()
+    assert {"freeze.frozen", "freeze.unfrozen"} <= set(place.audited())
+
+
+def test_who_cannot_be_frozen(place: Place) -> None:
+    """The creator by WeCom's rule, oneself by ours, a mailbox the app does not see."""
+    place.confirmed("yan", freeze.freeze, "mei@", "x")
+    assert "cannot be frozen: it belongs to a super admin or to the creator" in place.last("yan")
+    assert not member(place, "mei").frozen
+    place.does("yan", freeze.freeze, "yan", "x")
+    assert "your own mailbox" in place.last("yan")
+    place.does("yan", freeze.freeze, "sales@", "x")
+    assert "WeCom shows me no public mailbox sales@corp.test" in place.last("yan")
+
+
+def test_off_already_and_a_lost_answer(place: Place) -> None:
+    """Switched off in the console before; or by us, and the answer was lost: it is off, and that is said."""
+    member(place, "ahing").frozen = True
+    place.confirmed("mei", freeze.freeze, "ahing@", "x")
+    assert "ahing@corp.test is switched off" in place.last()
+    place.wire.lost["act_email"] = 1
+    job = place.confirmed("mei", freeze.freeze, "calvin@", "x")
+    place.later(job, seconds=30)
+    assert "calvin@corp.test is switched off" in place.last()
+
+
+def test_a_public_one(place: Place) -> None:
+    """`public disable` and `public enable` are the same for public mailboxes."""
+    place.confirmed("mei", freeze.public_disable, SUPPORT)
+    assert place.public().frozen
+    place.does("mei", public_shown.public, SUPPORT)
+    assert "switched off by 美玲" in place.last()
+    place.confirmed("mei", freeze.public_enable, SUPPORT)
+    assert not place.public().frozen
+
+
+def test_mail_switches(place: Place) -> None:
+    """Shown, switched, and kept from a copy that needs them."""
+    place.org.box("ahing@corp.test").imap_on = False
+    place.does("mei", freeze.imap, "ahing@")
+    assert "IMAP and SMTP: off" in place.last()
+    place.confirmed("mei", freeze.imap, "ahing@", "on")
+    assert place.org.box("ahing@corp.test").imap_on
+    assert "ahing@corp.test: IMAP and SMTP is on now" in place.last()
+    place.does("mei", freeze.imap, "ahing@", "打开")
+    assert "is on already" in place.last()
+    with place.store.begin() as tx:
+        backup = tx.jobs.add("backup", asked_by="mei", params={}, state=JobState.WAITING)
+        tx.passwords.switch(backup.id, "ahing", "0")
+    place.does("mei", freeze.imap, "ahing@", "off")
+    assert f"Job {backup.id} is copying this mailbox" in place.last()
+    place.org.box("ahing@corp.test").imap_on = False
+    place.confirmed("mei", freeze.imap, "ahing@", "on")
+    with place.store.begin() as tx:
+        assert [each.before for each in tx.passwords.switches_of(backup.id)] == ["1"], "it stays on after the backup"
+    place.confirmed("mei", freeze.secure_login, "ahing@", "on")
+    assert member(place, "ahing").secure_login_forced
+    place.does("mei", freeze.imap, "support@", "on")
+    assert "is a public mailbox: WeCom has no such switch" in place.last()
