@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from bot.context import Context
@@ -21,9 +20,6 @@ from bot.work import JobContext, JobStep, Work, wait_after
 from handlers import addresses
 from storage.models import JobState, Mailbox, MailboxKind
 from storage.public_tables import Freeze
-
-if TYPE_CHECKING:
-    from storage.store import Transaction
 
 router = Router()
 work = Work()
@@ -194,43 +190,3 @@ def told_by_wecom(job: JobContext, box: Mailbox) -> list[Words]:
             admin = tx.jobs.get(job.job_id).asked_by in job.roles(tx).admins
         return [say("lookup.not_told", why=error.words()) if admin else say("lookup.not_told_member")]
     return [say("lookup.imap_on" if imap_on else "lookup.imap_off"), say("lookup.unread", count=unread)]
-
-
-# --- what kind of thing an address is --------------------------------------------------------------------------------
-
-
-def held(job: JobContext, address: str) -> Words | None:
-    """
-    What has an address, as far as can be seen without asking for members: our rows, public mailboxes, groups.
-
-    None: nothing that we see; WeCom may know better (an app does not see what was made in the console).
-    """
-    with job.services.store.begin() as tx:
-        found = held_by_rows(tx, address)
-    if found is not None:
-        return found
-    public = exmail.find_public_mailbox(job.client, address)
-    if public is not None:
-        return say("lookup.held_public", name=public.name)
-    groups = exmail.group_search(job.client, address)
-    group = next((each for each in groups if each.address.casefold() == address), None)
-    return say("lookup.held_group", name=group.name) if group is not None else None
-
-
-def held_by_rows(tx: Transaction, address: str) -> Words | None:
-    """What has an address, as our rows know it; the bin comes first, it holds its address fast."""
-    directory = Directory(tx, "")
-    if (item := tx.recycle_bin.waiting_at(address)) is not None:
-        return say("lookup.held_bin", number=item.id)
-    box = tx.mailboxes.at(address)
-    if box is None or box.kind is MailboxKind.UNSEEN:
-        return None
-    alias = box.address != address
-    if box.kind is MailboxKind.MEMBER and box.owner is not None:
-        name = directory.name(box.owner)
-        if alias:
-            return say("lookup.held_member_alias", name=name, address=box.address)
-        return say("lookup.held_member", name=name, userid=box.owner)
-    if alias:
-        return say("lookup.held_public_alias", address=box.address)
-    return say("lookup.held_public", name=box.name or box.address)

@@ -18,7 +18,7 @@ from bot.wecom import exmail, limits
 from bot.wecom.errcodes import WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
-from handlers import addresses, approvals, changes, into_bin, lookup, public_shown, readers, recycle_bin
+from handlers import addresses, approvals, changes, clash, into_bin, public_shown, readers, recycle_bin
 from handlers.access import PUBLIC_GONE
 from handlers.changes import Question, Refused
 from handlers.deletion import whole
@@ -120,8 +120,8 @@ def look(job: JobContext) -> Question | Words:
     if len(has) + len(new) > limits.ALIASES_MAX:
         raise Refused(say("public.too_many_aliases", address=box.address, max=limits.ALIASES_MAX, aliases=has or "-"))
     for each in new:
-        if (held := lookup.held(job, each)) is not None:
-            raise Refused(say("public.taken", address=each, held=held))
+        if (taken := clash.holder_we_see(job, each)) is not None:
+            raise Refused(taken)
     words = say("public.ask_alias_add", address=box.address, aliases=new, whole=[*has, *new])
     return Question(words, "change_public_mailbox", facts)
 
@@ -342,8 +342,14 @@ def public_note(ctx: Context, address: str, name: str, people: list[str]) -> lis
         raise UserError(say("readers.no_department", name=unknown[0], offered=list(known)[: readers.OFFERED_MAX]))
     box = ctx.tx.mailboxes.at(address)
     if box is not None and not (box.kind is MailboxKind.UNSEEN or made_in_console(box)):
-        held = lookup.held_by_rows(ctx.tx, address) or "-"
-        raise UserError(say("public.taken", address=address, held=held))
+        owner = ctx.directory.name(box.owner) if box.owner is not None else ""
+        name = box.name or box.address
+        words = (
+            say("clash.member", address=address, owner=owner)
+            if owner
+            else say("clash.public", address=address, name=name)
+        )
+        raise UserError(words)
     lists = Lists(tuple(wished["userids"]), tuple(known[each.casefold()] for each in wished["departments"]))
     box = ctx.tx.mailboxes.told_of(address, name=name, readers=lists.as_json())
     ctx.tx.audit.add(admin, "public.noted", address, readers=lists.as_json())

@@ -19,7 +19,7 @@ from bot.wecom import exmail, limits
 from bot.wecom.errcodes import WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, Work
-from handlers import addresses, approvals, changes, lookup, public_shown, readers
+from handlers import addresses, approvals, changes, clash, public_shown, readers
 from handlers.changes import Question, Refused
 from handlers.readers import Lists
 from storage.models import Mailbox
@@ -122,9 +122,8 @@ def look_create(job: JobContext) -> Question:
     address, name = str(job.params["address"]), str(job.params["name"])
     lists = readers.resolved(job, job.params["people"])
     remember(job, lists)
-    held = lookup.held(job, address)
-    if held is not None:
-        raise Refused(say("public.taken", address=address, held=held))
+    if (taken := clash.holder_we_see(job, address)) is not None:
+        raise Refused(taken)
     room = public_shown.slots(job)
     tags = readers.tag_names(job, lists)
     with job.begin() as step:
@@ -165,7 +164,7 @@ def create(job: JobContext) -> Words:
         elif job.data.get("sent") and found.name == name:
             public_id = found.id
         else:
-            raise Refused(say("public.taken", address=address, held=say("lookup.held_public", name=found.name)))
+            raise Refused(say("clash.public", address=address, name=found.name))
         seen = exmail.publicmail_get(job.client, [public_id])
     with job.begin() as step:
         box = addresses.keep_public(step.tx, seen[0]) if seen else None

@@ -18,7 +18,7 @@ from bot.wecom import exmail
 from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
-from handlers import addresses, lookup, public_shown, readers
+from handlers import addresses, clash, public_shown, readers
 from handlers.lookup import answers
 from handlers.readers import Lists
 from handlers.tables import Cell, table
@@ -191,18 +191,10 @@ def found(job: JobContext) -> list[Reply]:
 
 def kind_of(job: JobContext, address: str) -> Words:
     """What an address is: a member's, public, a group, an alias, held by the bin, or free as far as we see."""
-    held = lookup.held(job, address)
-    if held is None:
-        try:
-            userid = addresses.look_up(job, address)
-        except addresses.NoBudget:
-            return say("addresses.no_budget", address=address)
-        if userid is not None:
-            with job.services.store.begin() as tx:
-                held = lookup.held_by_rows(tx, address)
-    if held is None:
-        return say("who.free", address=address)
-    return say("who.is", address=address, held=held)
+    try:
+        return clash.holder(job, address) or say("who.free", address=address)
+    except addresses.NoBudget:
+        return say("addresses.no_budget", address=address)
 
 
 def members_called(step: JobStep, part: str) -> list[Hit]:

@@ -74,11 +74,13 @@ def test_aliases_of_two_admins(place: Place) -> None:
         (public_changes.public_alias_add, ["info@"], "has info@corp.test already"),
         (public_changes.public_alias_add, ["a1@", "a2@", "a3@", "a4@"], "can have 5 aliases"),
         (public_changes.public_alias_add, ["info@other.test"], "other.test"),
-        (public_changes.public_alias_add, ["support@"], "support@corp.test is not free"),
+        (public_changes.public_alias_add, ["support@"], "support@corp.test is taken"),
     ):
         place.does("mei", command, SUPPORT, aliases)
         assert said in place.last()
-    place.confirmed("mei", public_changes.public_alias_add, SUPPORT, ["ahing@"])
+    place.does("mei", public_changes.public_alias_add, SUPPORT, ["ahing@"])
+    assert "ahing@corp.test is taken: it belongs to 阿兴" in place.last()
+    place.confirmed("mei", public_changes.public_alias_add, SUPPORT, ["sales@"])
     assert "680033" in place.last(), "what only WeCom knows it says itself"
 
 
@@ -191,7 +193,7 @@ def test_told_of_by_hand(place: Place) -> None:
     place.does("mei", public_shown.public, "sales@")
     assert "As I was told, these can open it" in place.last()
     place.does("mei", public_changes.public_note, "support@", "x", ["ling"])
-    assert "support@corp.test is not free: it is the public mailbox" in place.last()
+    assert "support@corp.test is taken: it is the public mailbox" in place.last()
     place.does("mei", public_changes.public_note, "x@", "x", ["tag:客服值班"])
     assert "Name members or departments" in place.last()
     place.org.troubles.set("own_public_mailboxes_only", False)

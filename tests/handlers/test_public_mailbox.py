@@ -163,16 +163,16 @@ def test_what_somebody_else_made_meanwhile_is_not_ours(place: Place) -> None:
     job = creates(place)
     place.org.new_public(HELP, "Other", {"members": ["wei"]}, by_app=True)
     place.does("mei", changes.confirm, job)
-    assert "help@corp.test is not free: it is the public mailbox “Other”" in place.last()
+    assert "help@corp.test is taken: it is the public mailbox “Other”" in place.last()
     assert place.ending(job) == "refused"
 
 
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("ahing@", "it is the mailbox of 阿兴 (ahing)"), ("support@", "it is the public mailbox “客户支持”"),
-        ("gone@", "it lies in the recycle bin"), ("team@", "it is the mail group “Team”"),
-        ("service@", "it is an alias of the public mailbox support@corp.test"),
+        ("ahing@", "it belongs to 阿兴"), ("support@", "it is the public mailbox “客户支持”"),
+        ("gone@", "is held by the recycle bin"), ("team@", "it is the mail group “Team”"),
+        ("service@", "it is an alias of support@corp.test"),
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_free(place: Place, address: str, said: str) -> None:
