@@ -12,7 +12,13 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import HealthCheck, settings
 
-SERVERS = ["tests.servers.postgres", "tests.servers.chromium", "tests.servers.dovecot", "tests.servers.cyrus"]
+SERVERS = [
+    "tests.servers.postgres",
+    "tests.servers.tables",
+    "tests.servers.chromium",
+    "tests.servers.dovecot",
+    "tests.servers.cyrus",
+]
 pytest_plugins = [name for name in SERVERS if find_spec(name)]
 
 # A slow machine is no failure, and a property that fails once is found again from its printed blob, not from a file.

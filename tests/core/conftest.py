@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,11 +16,9 @@ from pydantic import SecretStr
 from bot.sandbox.run import SandboxSettings
 from bot.settings import Settings
 from bot.vault import new_key
-from storage import ledger_tables, models
-from storage.base import Base
 from storage.store import Store
+from tests.servers.tables import Kept
 
-TABLES = (ledger_tables, models)  # imported so that they are known
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
@@ -51,13 +50,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'bot.sqlite'}"
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def kept(request: pytest.FixtureRequest) -> Kept:
+    """A database of each kind with the tables (made from the models; a test holds the migrations to them)."""
+    found: Kept = request.getfixturevalue(f"kept_{request.param}")
+    return found
+
+
 @pytest.fixture
-def store(database_url: str, clock: HandClock) -> Iterator[Store]:
-    """A store with its tables (made from the models, which is quicker; another test holds the migrations to them)."""
-    made = Store(database_url, clock.now)
-    Base.metadata.create_all(made.engine)
-    yield made
-    made.close()
+def store(kept: Kept, clock: HandClock) -> Iterator[Store]:
+    """Empty."""
+    with closing(kept.opened(clock.now)) as store:
+        yield store
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from bot.jobs import ADOPTING, HISTORY_KEPT, Start, Turn, Workflows
 from storage.leases import Leases
 from storage.store import Store, open_engine
+from tests.servers.tables import Kept
 
 SECONDS_MAX = 20.0
 
@@ -79,9 +80,9 @@ def worker() -> Scripted:
 
 
 @pytest.fixture
-def workflow_url(database_url: str, tmp_path: Path) -> str:
+def workflow_url(kept: Kept, tmp_path: Path) -> str:
     """The same PostgreSQL, or a file of its own."""
-    return database_url if database_url.startswith("postgresql") else f"sqlite:///{tmp_path / 'workflows.sqlite'}"
+    return kept.url if kept.url.startswith("postgresql") else f"sqlite:///{tmp_path / 'workflows.sqlite'}"
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +15,9 @@ from bot.replies import Reply, Text
 from bot.settings import Settings
 from bot.words import say
 from handlers import approvals
-from storage.base import Base
 from storage.models import Approval
 from storage.store import Store, Transaction
+from tests.servers.tables import Kept
 
 SETTINGS: dict[str, Any] = {
     "_env_file": None, "wecom_corp_id": "ww1", "wecom_agent_id": 1, "wecom_app_secret": "s",
@@ -57,15 +57,6 @@ def settings() -> Settings:
     return Settings(**SETTINGS)
 
 
-def opened(url: str, clock: FakeClock) -> Store:
-    """A database with the sample people in it."""
-    store = Store(url, clock.now)
-    Base.metadata.create_all(store.engine)
-    with store.begin() as tx:
-        fill(tx)
-    return store
-
-
 def fill(tx: Transaction) -> None:
     """The sample departments and members."""
     tx.members.departments_are(DEPARTMENTS)
@@ -76,11 +67,17 @@ def fill(tx: Transaction) -> None:
         )  # fmt: skip
 
 
+on_both = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
+
+
 @pytest.fixture
-def store(tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
-    store = opened(f"sqlite:///{tmp_path / 'bot.sqlite'}", clock)
-    yield store
-    store.close()
+def store(request: pytest.FixtureRequest, clock: FakeClock) -> Iterator[Store]:
+    """The sample people, on SQLite unless a test asks for both databases."""
+    kept: Kept = request.getfixturevalue(f"kept_{getattr(request, 'param', 'sqlite')}")
+    with closing(kept.opened(clock.now)) as store:
+        with store.begin() as tx:
+            fill(tx)
+        yield store
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from storage.models import Approval, ApprovalStatus, JobState, SentCard
 from storage.store import Store, Transaction
 from tests.handlers import approval_world
 from tests.handlers.approval_world import FACTS, QUESTION, ROLES, ask, marks, redrawn, send, texts
-from tests.handlers.conftest import SETTINGS, FakeClock, opened
+from tests.handlers.conftest import SETTINGS, FakeClock, on_both
 
 
 def sweep(store: Store, settings: Settings) -> list[Any]:
@@ -256,19 +256,11 @@ def test_changed_facts_make_a_question_void(
 # Two at once
 
 
-@pytest.mark.parametrize("server", ["sqlite", "postgres"])
+@on_both
 def test_of_two_at_once_one_wins_and_the_other_is_told_who(
-    request: pytest.FixtureRequest,
-    tmp_path: Any,
-    clock: FakeClock,
-    settings: Settings,
-    speaking: Callable[..., Context],
-    action: list[Approval],
-    server: str,
+    store: Store, settings: Settings, speaking: Callable[..., Context], action: list[Approval]
 ) -> None:
     """Many rounds of a yes against a no; both saw an open question before they answered."""
-    url = request.getfixturevalue("postgres") if server == "postgres" else f"sqlite:///{tmp_path / 'two.sqlite'}"
-    store = opened(url, clock)
     rounds = 12
     with store.begin() as tx:
         numbers = [ask(tx, settings, may=("ling", "fang")).id for _ in range(rounds)]
@@ -304,7 +296,6 @@ def test_of_two_at_once_one_wins_and_the_other_is_told_who(
                 assert "already rejected by 方敏" in said["ling"][position]
         assert len(action) == rounds
         assert tx.audit.broken_at() is None
-    store.close()
 
 
 def test_who_decided_is_asked_again_when_the_statement_finds_nothing(

@@ -30,7 +30,7 @@ from handlers import approval_reminders, approval_talk, approvals, override
 from storage.models import Approval, ApprovalStatus, AuditEntry, OverrideState
 from storage.store import Store, Transaction
 from tests.handlers.approval_world import FACTS, ask, send, sweep
-from tests.handlers.conftest import SETTINGS, FakeClock, opened
+from tests.handlers.conftest import SETTINGS, FakeClock, on_both
 
 HELD = Roles({Role.ADMIN: frozenset({"mei", "yan"}), Role.SUPER_ADMIN: frozenset({"fang"})})
 WAIT_SECONDS = 60
@@ -201,13 +201,10 @@ def what_of(tx: Transaction, subject: str) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("action")
-@pytest.mark.parametrize("server", ["sqlite", "postgres"])
-def test_whatever_everybody_does_at_once(
-    request: pytest.FixtureRequest, tmp_path: Any, clock: FakeClock, server: str
-) -> None:
+@on_both
+def test_whatever_everybody_does_at_once(store: Store, clock: FakeClock) -> None:
     """Some hundred acts on each database."""
-    url = request.getfixturevalue("postgres") if server == "postgres" else f"sqlite:///{tmp_path / 'once.sqlite'}"
-    store, facts = opened(url, clock), dict[str, Any]()
+    facts = dict[str, Any]()
     with store.begin() as tx:
         tx.members.departments_are([(1, "Corp", None, ["fang"]), (5, "Support", 1, ["lan", "yan"])])
 
@@ -218,17 +215,14 @@ def test_whatever_everybody_does_at_once(
 
     approvals.decided("test")(effect)
     approvals.facts_of("test")(lambda ctx, approval: dict(facts))
-    given = {"store": store, "clock": clock, "facts": facts, "several_at_once": server == "postgres"}
+    given = {"store": store, "clock": clock, "facts": facts, "several_at_once": store.engine.name == "postgresql"}
     machine = type("Here", (Machine,), given)
-    try:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            machine,
-            settings=settings(
-                max_examples=EXAMPLES, stateful_step_count=STEPS, phases=[Phase.explicit, Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            ),
-        )  # fmt: skip
-        with store.begin() as tx:
-            assert tx.audit.broken_at() is None
-    finally:
-        store.close()
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES, stateful_step_count=STEPS, phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+    with store.begin() as tx:
+        assert tx.audit.broken_at() is None

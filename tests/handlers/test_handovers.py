@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,7 +28,7 @@ from handlers.approvals import as_json
 from handlers.handovers import Check
 from storage.models import Delivery, Handover, HandoverState, Job, JobState
 from storage.store import Store
-from tests.handlers.conftest import FakeClock, opened
+from tests.handlers.conftest import FakeClock, on_both
 
 AHING, CALVIN = "ahing@corp.test", "calvin@corp.test"
 ROLES = Roles({Role.ADMIN: frozenset({"mei", "yan"})})
@@ -103,18 +102,6 @@ class World:
         with self.store.begin() as tx:
             rows = tx.session.query(Delivery).filter_by(receiver=member, kind="text").order_by(Delivery.id)
             return [str(each.body["text"]) for each in rows]
-
-
-on_both = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """SQLite, or what the test asks for."""
-    on_sqlite = getattr(request, "param", "sqlite") == "sqlite"
-    made = opened(f"sqlite:///{tmp_path / 'bot.sqlite'}" if on_sqlite else request.getfixturevalue("postgres"), clock)
-    yield made
-    made.close()
 
 
 @pytest.fixture

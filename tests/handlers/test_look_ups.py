@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,9 +11,8 @@ import pytest
 
 from bot.work import JobContext
 from handlers import addresses
-from storage.base import Base
 from storage.models import MailboxKind
-from storage.store import Store
+from tests.servers.tables import Kept
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 
@@ -22,10 +20,9 @@ START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 class World:
     """A store, a clock, and who has which address at WeCom."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, kept: Kept) -> None:
         self.now = START
-        self.store = Store(f"sqlite:///{folder / 'bot.sqlite'}", lambda: self.now)
-        Base.metadata.create_all(self.store.engine)
+        self.store = kept.opened(lambda: self.now)
         self.owners: dict[str, str] = {}
 
     def job(self) -> JobContext:
@@ -35,11 +32,12 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    world = World(tmp_path)
+def world(kept_sqlite: Kept, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    world = World(kept_sqlite)
     monkeypatch.setattr(addresses.contacts, "userid_by_address", lambda _, address: world.owners.get(address))
     monkeypatch.setattr(addresses, "find_public", lambda *_: None)
-    return world
+    yield world
+    world.store.close()
 
 
 def found(world: World, address: str, after: timedelta = timedelta(hours=2)) -> Any:

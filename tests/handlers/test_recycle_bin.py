@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,7 +26,7 @@ from handlers import bin_digest
 from handlers import recycle_bin as bin_
 from storage.models import AuditEntry, BinDigest, BinItem, BinSource, BinState, JobState
 from storage.store import Store, Transaction
-from tests.handlers.conftest import SETTINGS, FakeClock, opened
+from tests.handlers.conftest import SETTINGS, FakeClock, on_both
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 ROLES = Roles({Role.ADMIN: frozenset({"mei", "yan"})})
@@ -109,19 +108,6 @@ class Desk:
     def digests(self, member: str) -> list[BinDigest]:
         with self.store.begin() as tx:
             return list(tx.session.scalars(select(BinDigest).where(BinDigest.member == member).order_by(BinDigest.id)))
-
-
-on_both = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
-
-
-@pytest.fixture
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
-    """The sample people, on SQLite unless a test asks for both databases."""
-    on_sqlite = getattr(request, "param", "sqlite") == "sqlite"
-    url = f"sqlite:///{tmp_path / 'bot.sqlite'}" if on_sqlite else request.getfixturevalue("postgres")
-    made = opened(url, clock)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -24,10 +23,10 @@ from bot.pages.onetime import OneTimePages, PageFacts
 from bot.vault import Vault, new_key
 from bot.wecom.client import WeComClient
 from bot.words import Language, say
-from storage.base import Base
 from storage.links import hashed
 from storage.models import Job, JobState, Mailbox, MailboxKind, OneTimeLink
-from storage.store import Store, Transaction
+from storage.store import Transaction
+from tests.servers.tables import Kept
 
 PUBLIC_URL = "https://bot.corp.test"
 PASSWORD = "abcdefghijklmnop"
@@ -201,12 +200,11 @@ class Browser:
 class World:
     """One job that waits for the password of ahing@corp.test."""
 
-    def __init__(self, folder: Path, wecom: WeCom, public_url: str = PUBLIC_URL) -> None:
+    def __init__(self, kept: Kept, wecom: WeCom, public_url: str = PUBLIC_URL) -> None:
         self.clock = FakeClock()
         self.wecom = wecom
         self.public_url = public_url
-        self.store = Store(f"sqlite:///{folder / 'bot.sqlite'}", self.clock.now)
-        Base.metadata.create_all(self.store.engine)
+        self.store = kept.opened(self.clock.now)
         self.host = BackupHost()
         self.started: list[Start] = []
         self.http = Http(wecom.url)
@@ -273,8 +271,8 @@ def wecom() -> Iterator[WeCom]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, wecom: WeCom) -> Iterator[World]:
-    made = World(tmp_path, wecom)
+def world(kept_sqlite: Kept, wecom: WeCom) -> Iterator[World]:
+    made = World(kept_sqlite, wecom)
     yield made
     made.http.close()
     made.store.close()

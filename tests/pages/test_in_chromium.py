@@ -17,6 +17,7 @@ from bot.words import LANGUAGES, Language, Words, say
 from storage.models import OneTimeLink
 from storage.store import Transaction
 from tests.pages.conftest import BackupHost, WeCom, World
+from tests.servers.tables import Kept
 
 WIDTH, HEIGHT = 390, 844
 LONG_ADDRESS = "a.very.long.name.that.somebody.really.has.in.the.sales.department@corp.test"
@@ -60,11 +61,11 @@ class LongHost(BackupHost):
 
 
 @pytest.fixture
-def served(tmp_path: Path, wecom: WeCom) -> Iterator[World]:
+def served(kept_sqlite: Kept, wecom: WeCom) -> Iterator[World]:
     """The pages on a port of loopback, in a thread of their own."""
     server = uvicorn.Server(uvicorn.Config(_late, host="127.0.0.1", port=0, access_log=False, log_level="warning"))
     socket = server.config.bind_socket()
-    world = World(tmp_path, wecom, f"http://127.0.0.1:{socket.getsockname()[1]}")
+    world = World(kept_sqlite, wecom, f"http://127.0.0.1:{socket.getsockname()[1]}")
     world.pages._host = world.host = LongHost()
     server.config.app = world.web
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from playwright.sync_api import Page
 from sqlalchemy import create_engine, text
 
 from tests import conftest
+from tests.servers.tables import Kept
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +33,22 @@ def test_every_test_has_a_database_of_its_own(postgres: str, _time: str) -> None
         connection.commit()
         assert connection.scalar(text("SHOW server_encoding")) == "UTF8"
     engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_kept_database_is_as_new_each_time(kind: str, request: pytest.FixtureRequest) -> None:
+    """No rows, numbers from one, no settings; and a transaction left open does not stop the clean-up."""
+    kept: Kept = request.getfixturevalue(f"kept_{kind}")
+    for _ in range(2):
+        with closing(kept.opened(lambda: datetime.now(UTC))) as store:
+            left = create_engine(kept.url).connect()
+            left.execute(text("SELECT count(*) FROM jobs"))
+            with store.begin() as tx:
+                assert tx.jobs.add("lookup", asked_by="mei", params={}).id == 1
+                tx.audit.add("mei", "tried", "a")
+            with store.begin() as tx:
+                assert [each.what for each in tx.audit.entries()] == ["tried"]
+        left.invalidate()
 
 
 @pytest.fixture
