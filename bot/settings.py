@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     bot_language: Language = "en"
     bot_dns_servers: Names = ()  # resolvers, `address` or `address:port`; none: three public ones
     bot_dns_port: int = 53  # where zones' own name servers listen
+    bot_aliyun_dns_base: str = "https://alidns.aliyuncs.com"
+    bot_dnspod_base: str = "https://dnspod.tencentcloudapi.com"
+    bot_godaddy_base: str = "https://api.godaddy.com"
     bot_trusted_proxies: Names = ()
     bot_host: str = "127.0.0.1"
     bot_port: int = 8080
@@ -135,7 +138,14 @@ class Settings(BaseSettings):
     def _folded(cls, value: str) -> str:
         return value.strip().casefold()
 
-    @field_validator("bot_public_url", "wecom_api_base", "wecom_oauth_base")
+    @field_validator(
+        "bot_public_url",
+        "wecom_api_base",
+        "wecom_oauth_base",
+        "bot_aliyun_dns_base",
+        "bot_dnspod_base",
+        "bot_godaddy_base",
+    )
     @classmethod
     def _no_slash(cls, value: str) -> str:
         return value.rstrip("/")

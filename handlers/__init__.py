@@ -22,6 +22,8 @@ from handlers import (
     convert,
     deletion,
     domain,
+    domain_setup,
+    domain_write,
     freeze,
     handovers,
     help,
@@ -82,6 +84,7 @@ FEATURES = (
     mail_clients,
     smtp_test,
     domain,
+    domain_setup,
     help,
     audit,
 )
@@ -105,6 +108,6 @@ def work() -> Work:
     return everything
 
 
-def page_host(services: Services) -> client_passwords.PageHost:
+def page_host(services: Services) -> domain_write.PageHost:
     """What the one-time pages show, and what happens when one is used."""
-    return client_passwords.PageHost(services)
+    return domain_write.PageHost(services)

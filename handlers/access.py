@@ -333,6 +333,13 @@ def steps_for(box: Mailbox, services: Services) -> list[Words]:
     ]
 
 
+def mailbox_of(tx: Transaction, link: OneTimeLink) -> Mailbox:
+    """The mailbox whose password a page asks for."""
+    if link.mailbox_id is None:
+        raise LookupError(f"link {link.id} asks for no mailbox")
+    return tx.mailboxes.get(link.mailbox_id)
+
+
 class PageHost:
     """What the one-time pages show and what happens when one is used; jobs that wait for a page are of any kind."""
 
@@ -342,7 +349,7 @@ class PageHost:
     def facts(self, tx: Transaction, link: OneTimeLink) -> PageFacts:
         """What the member reads before he decides."""
         job = tx.jobs.get(link.job_id)
-        box = tx.mailboxes.get(link.mailbox_id)
+        box = mailbox_of(tx, link)
         data = job.data
         name = str(data.get("asker_name", job.asked_by))
         asker: Words | str = say("access.you") if link.member == job.asked_by else name
@@ -375,7 +382,7 @@ class PageHost:
     def given(self, tx: Transaction, link: OneTimeLink, password: str) -> list[Start]:
         """The password, encrypted at once; the job goes on."""
         job = tx.jobs.get(link.job_id)
-        box = tx.mailboxes.get(link.mailbox_id)
+        box = mailbox_of(tx, link)
         if job.state not in (JobState.WAITING, JobState.DUE):
             return []
         tx.passwords.keep(job.id, link.side, given_by=link.member, ciphertext=self.services.vault.lock(password))
@@ -392,7 +399,7 @@ class PageHost:
     def declined(self, tx: Transaction, link: OneTimeLink) -> list[Start]:
         """He said no, and is not asked again for this side; the asker is told by the job."""
         job = tx.jobs.get(link.job_id)
-        box = tx.mailboxes.get(link.mailbox_id)
+        box = mailbox_of(tx, link)
         tx.audit.add(link.member, "access.declined", box.address, job=job.id, side=link.side)
         if job.state not in (JobState.WAITING, JobState.DUE):
             return []

@@ -309,7 +309,7 @@ class PageHost(access.PageHost):
         """What the member reads before he presses the button."""
         if link.side != SIDE:
             return super().facts(tx, link)
-        job, box, settings = tx.jobs.get(link.job_id), tx.mailboxes.get(link.mailbox_id), self.services.settings
+        job, box, settings = tx.jobs.get(link.job_id), access.mailbox_of(tx, link), self.services.settings
         return PageFacts(
             language=language_of(tx, link.member, settings),
             address=box.address,

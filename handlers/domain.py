@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bot.context import Context
 from bot.dns import spf
 from bot.dns.lookup import Lookup, Reading
-from bot.dns.names import BadName, ascii_name, shown_name
+from bot.dns.names import BadName, ascii_name, full_name, shown_name
 from bot.dns.providers import provider_of_all
 from bot.dns.records import Finding, Level, Wanted, judge, standard
 from bot.errors import UserError
@@ -17,6 +18,9 @@ from bot.settings import Settings
 from bot.words import Words, lines, say
 from bot.work import JobContext, Work
 from storage.models import JobState
+
+if TYPE_CHECKING:
+    from storage.store import Transaction
 
 router = Router()
 work = Work()
@@ -52,17 +56,21 @@ def domain(ctx: Context, domain: str) -> list[Reply]:
 @work.job(LOOK)
 def look(job: JobContext) -> None:
     """Everything DNS says, in one message."""
-    lookup = lookup_of(job.services.settings)
-    reading = lookup.read(str(job.params["domain"]))
-    findings = judge(reading, wanted_of(), fetch_with(lookup))
+    lookup, name = lookup_of(job.services.settings), str(job.params["domain"])
+    with job.services.store.begin() as tx:
+        wanted = wanted_of(tx, name)
+    dkim = [(full_name(wanted.dkim[0], name), "TXT")] if wanted.dkim is not None else []
+    reading = lookup.read(name, also=dkim)
+    findings = judge(reading, wanted, fetch_with(lookup))
     with job.begin() as step:
         step.say(Text(step.job.asked_by, lines(*told(reading, findings))))
         step.tx.jobs.end(step.job, JobState.DONE)
 
 
-def wanted_of() -> Wanted:
-    """What a domain should have."""
-    return standard()
+def wanted_of(tx: Transaction, name: str) -> Wanted:
+    """What a domain should have: the usual, but for what an admin has told."""
+    row = tx.domains.find(name)
+    return standard() if row is None else standard().with_changes(row.wanted)
 
 
 def fetch_with(lookup: Lookup) -> spf.Fetch:
@@ -91,7 +99,9 @@ def told(reading: Reading, findings: Sequence[Finding]) -> list[Words]:
             said += [say(f"domain.line_{level}", finding=in_words(each)) for each in found]
     if not any(each.level is Level.BREAKS for each in findings):
         said.append(say("domain.all_right", domain=name))
-    elif any(each.key.startswith("mx_") for each in findings):
+        return said
+    said.append(say("domain.mend", domain=name))
+    if any(each.key.startswith("mx_") for each in findings):
         said.append(say("domain.trap", domain=name))
     return said
 

@@ -18,6 +18,7 @@ from handlers import (
     changes,
     convert,
     deletion,
+    domain_setup,
     kept_alias,
     reassign_card,
     reassign_steps,
@@ -32,7 +33,10 @@ from storage.models import Job, JobState
 router = Router()
 work = Work()
 
-WHOLE_KINDS = (KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue_choice.KIND, convert.KIND, deletion.KIND)
+WHOLE_KINDS = (
+    KIND, VERIFY_KIND, reassign_steps.KIND, kept_alias.KIND, rescue_choice.KIND, convert.KIND, deletion.KIND,
+    domain_setup.KIND,
+)  # fmt: skip
 BEFORE_START = ("start", "approval", "access", "preview", "ready")
 
 
@@ -163,6 +167,8 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
         return aftermath.after_delete(ctx, int(job.params["rescue"]))
     if job.kind in changes.kinds():
         return changes.again(ctx, job)
+    if job.kind == domain_setup.KIND:
+        return domain_setup.again(ctx, job)
     if job.kind == convert.KIND:
         return convert.request_convert(
             ctx, str(job.params["address"]), job.data.get("public_name"), job.params["reason"]

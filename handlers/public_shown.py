@@ -25,7 +25,7 @@ from bot.wecom.errcodes import Retry, WeComError
 from bot.wecom.exmail import AuthCodeInfo
 from bot.words import Words, lines, say
 from bot.work import JobContext, Work
-from handlers import addresses, readers
+from handlers import addresses, domain_watch, readers
 from handlers.access import PUBLIC_GONE
 from handlers.changes import Refused
 from handlers.conversion import SLOTS_FREE
@@ -58,10 +58,10 @@ COLUMNS = (
 
 @router.event(PublicMailArrived)
 def mail_arrived(ctx: Context, message: PublicMailArrived) -> list[Reply]:
-    """A public mailbox got mail: it is in use."""
+    """A public mailbox got mail: it is in use, and if it is to prove a domain, that is proved."""
     if message.public_id >= 0:
         ctx.tx.moments.happened(f"{LAST_MAIL}{message.public_id}")
-    return []
+    return domain_watch.arrived(ctx, message.public_id)
 
 
 # --- what is there ---------------------------------------------------------------------------------------------------

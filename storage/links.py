@@ -24,7 +24,7 @@ def hashed(token: str) -> str:
 class Links(Asking):
     """Questions asked of `one_time_links`. Tokens come in clear and are never stored so."""
 
-    def make(self, *, member: str, job_id: int, mailbox_id: int, side: str) -> str:
+    def make(self, *, member: str, job_id: int, mailbox_id: int | None, side: str) -> str:
         """A new link's token; an older open one of the same job and side ends."""
         self.end(job_id, side)
         token = secrets.token_urlsafe(24)

@@ -347,8 +347,8 @@ class OneTimeLink(Base):
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     member: Mapped[str] = mapped_column(String(64))
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), index=True)
-    mailbox_id: Mapped[int] = mapped_column(ForeignKey("mailboxes.id"))
-    side: Mapped[str] = mapped_column(String(6))  # source, target
+    mailbox_id: Mapped[int | None] = mapped_column(ForeignKey("mailboxes.id"))  # None: it asks for no password
+    side: Mapped[str] = mapped_column(String(6))  # source, target; key: of a DNS provider
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     session_hash: Mapped[str | None] = mapped_column(String(64))
@@ -358,7 +358,11 @@ class OneTimeLink(Base):
 
 
 class Secret(Base):
-    """A password a member entered for one job, encrypted; deleted when the job ends."""
+    """
+    A password or a provider's key that a member entered for one job, encrypted; deleted when the job ends.
+
+    A key that is kept on purpose stays with its job, which its domain names.
+    """
 
     __tablename__ = "secrets"
     __table_args__ = (UniqueConstraint("job_id", "side"),)
@@ -579,3 +583,36 @@ class BinDigest(Base):
     member: Mapped[str] = mapped_column(String(64))
     day: Mapped[str] = mapped_column(String(10))  # in the bot's time zone
     items: Mapped[list[int]] = mapped_column(JSON)  # still to be answered on the card
+
+
+class MailDomain(Base):
+    """
+    A domain that was set up, or is looked after: what it should have where that is not the usual, and how it was seen.
+
+    `seen` is what the daily look compares with.
+    """
+
+    __tablename__ = "domains"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(253), unique=True)  # as name servers know it
+    wanted: Mapped[Json] = mapped_column(JSON, default=dict)  # what an admin told instead of the usual
+    seen: Mapped[Json | None] = mapped_column(JSON)
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    key_job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"))  # whose key is kept on purpose
+    added_by: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    connected_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the first mail arrived
+
+
+class DomainSnapshot(Base):
+    """What the sets that a job changes held before its first write; written before it, so that it can be undone."""
+
+    __tablename__ = "domain_snapshots"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    domain_id: Mapped[int] = mapped_column(ForeignKey("domains.id"))
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    plan: Mapped[Json] = mapped_column(JSON)  # with every set before and after
+    records: Mapped[list[Json]] = mapped_column(JSON)  # all MX and TXT records the provider showed
+    taken_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -17,6 +17,7 @@ from storage.audit import Audit
 from storage.cards import Cards
 from storage.client_passwords import ClientPasswords
 from storage.deliveries import Deliveries
+from storage.domains import Domains
 from storage.freezes import Freezes
 from storage.handovers import Handovers
 from storage.inbox import Inbox
@@ -104,6 +105,10 @@ class Transaction:
     @cached_property
     def recycle_bin(self) -> RecycleBin:
         return RecycleBin(self.session, self.now)
+
+    @cached_property
+    def domains(self) -> Domains:
+        return Domains(self.session, self.now)
 
     @cached_property
     def audit(self) -> Audit:

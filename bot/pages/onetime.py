@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import math
 import re
 import secrets
@@ -52,6 +53,7 @@ log = structlog.get_logger()
 
 BODY_BYTES_MAX = 4096
 PASSWORD_LENGTH_MAX = 128
+KEY_LENGTH_MAX = 256
 CLIENT_PASSWORD_LENGTH = 16  # letters; Exmail's page shows them in groups of four
 TRIP_SECONDS = 600  # to WeCom and back
 TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -71,8 +73,18 @@ HEADERS = {
 
 
 @dataclass(frozen=True)
+class Input:
+    """A field of a page that asks for something else than a client password; `box` is one to tick."""
+
+    name: str
+    label: Words
+    optional: bool = False
+    box: bool = False
+
+
+@dataclass(frozen=True)
 class PageFacts:
-    """What a member is shown before he decides."""
+    """What a member is shown before he decides; with `inputs` these are asked for instead of a client password."""
 
     language: Language
     address: str
@@ -81,6 +93,7 @@ class PageFacts:
     steps: Sequence[Words]  # how to get the password: the exact web switches; or how to use the one that is shown
     warning: Words | None = None
     shows: bool = False  # a password is not asked for but shown, when he presses the button
+    inputs: Sequence[Input] = ()
 
 
 class Host(Protocol):
@@ -115,6 +128,7 @@ NO_WECOM = Notice(502, "pages.no_wecom_title", "pages.no_wecom")
 FAILED = Notice(500, "pages.failed_title", "pages.failed")
 REFUSED = Notice(409, "pages.refused_title", "pages.refused")
 THANKS = Notice(200, "pages.thanks_title", "pages.thanks")
+THANKS_KEY = Notice(200, "pages.thanks_title", "pages.thanks_key")
 DECLINED = Notice(200, "pages.declined_title", "pages.declined")
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -287,46 +301,44 @@ class OneTimePages:
     # The answer
 
     async def _give(self, request: Request) -> Response:
-        form = await fields(request)
-        password = cleaned(form.get("password", ""))
-        return await self._answered(request, form, password=password, sure=form.get("sure") == "1")
+        return await self._answered(request, gives=True)
 
     async def _decline(self, request: Request) -> Response:
-        return await self._answered(request, await fields(request), password=None)
+        return await self._answered(request, gives=False)
 
-    async def _answered(
-        self, request: Request, form: dict[str, str], *, password: str | None, sure: bool = True
-    ) -> Response:
-        response, starts = await run_in_threadpool(self._spend, request, form.get("csrf", ""), password, sure)
+    async def _answered(self, request: Request, *, gives: bool) -> Response:
+        response, starts = await run_in_threadpool(self._spend, request, await fields(request), gives)
         if starts:
             await run_in_threadpool(self._begin, starts)
         return response
 
-    def _spend(self, request: Request, csrf: str, password: str | None, sure: bool) -> tuple[Response, list[Start]]:
-        """Store the answer (None: he declines) and use up the link, in one transaction. An odd one wants `sure`."""
+    def _spend(self, request: Request, form: dict[str, str], gives: bool) -> tuple[Response, list[Start]]:
+        """Store the answer (or that he declines) and use up the link, in one transaction. An odd one wants `sure`."""
         token = request.path_params["token"]
         session = request.cookies.get(session_cookie(token), "")
         with self._store.begin() as tx:
             link = found(tx, token)
             if link is None or not tx.links.alive(link):
                 return self._gone(link, request), []
-            honest = hmac.compare_digest(csrf.encode(), csrf_token(session).encode())
+            honest = hmac.compare_digest(form.get("csrf", "").encode(), csrf_token(session).encode())
             if not (belongs(link, session) and honest and self._from_here(request)):
                 log.info("page_not_from_its_form", link_id=link.id)
                 return self._notice(REOPEN, reader(request)), []
             facts = self._host.facts(tx, link)
-            if facts.shows and password is None:
+            if facts.shows and not gives:
                 return self._form(tx, facts, link, token, session), []
             if facts.shows:
                 return self._show_once(tx, facts, token, session, request)
-            if password is not None and (problem := wrong(password, sure=sure)) is not None:
+            given, problem = entered(facts, form) if gives else ("", None)
+            if problem is not None:
                 return self._form(tx, facts, link, token, session, problem=problem), []
             link = tx.links.spend(token, session)
             if link is None:
                 return self._gone(found(tx, token), request), []
-            starts = self._host.declined(tx, link) if password is None else self._host.given(tx, link, password)
-        log.info("page_declined" if password is None else "page_answered", link_id=link.id, job_id=link.job_id)
-        response = self._notice(DECLINED if password is None else THANKS, facts.language)
+            starts = self._host.given(tx, link, given) if gives else self._host.declined(tx, link)
+        log.info("page_answered" if gives else "page_declined", link_id=link.id, job_id=link.job_id)
+        thanks = THANKS_KEY if facts.inputs else THANKS
+        response = self._notice(thanks if gives else DECLINED, facts.language)
         response.delete_cookie(
             session_cookie(token), path=self._base, secure=self._secure, httponly=True, samesite="lax"
         )
@@ -494,6 +506,19 @@ def wrong(password: str, *, sure: bool = True) -> Words | None:
     if not sure and not is_client_password(password):
         return say("pages.unusual", length=CLIENT_PASSWORD_LENGTH, typed=len(password))
     return None
+
+
+def entered(facts: PageFacts, form: dict[str, str]) -> tuple[str, Words | None]:
+    """What he gives: a client password, or as JSON what the page asked for; and why it can be nothing of the kind."""
+    if not facts.inputs:
+        password = cleaned(form.get("password", ""))
+        return password, wrong(password, sure=form.get("sure") == "1")
+    values = {each.name: form.get(each.name, "").strip() for each in facts.inputs}
+    if any(not values[each.name] for each in facts.inputs if not (each.optional or each.box)):
+        return "", say("pages.empty_key")
+    if any(len(each) > KEY_LENGTH_MAX or not each.isascii() or not each.isprintable() for each in values.values()):
+        return "", say("pages.absurd_key", length=KEY_LENGTH_MAX)
+    return json.dumps(values), None
 
 
 def places(error: BaseException) -> list[str]:

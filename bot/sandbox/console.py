@@ -33,6 +33,11 @@ class Order(BaseModel):
     leader: str | None = None
     position: str | None = None
     domain: str | None = None
+    record: str | None = Field(None, description="the id of a DNS record")
+    record_type: str | None = None
+    host: str | None = Field(None, description="of a DNS record; @ is the domain itself")
+    priority: int | None = None
+    ttl: int | None = Field(None, ge=1)
     days: int | None = Field(None, description="the window of days IMAP shows; null for all")
     on: bool | None = None
     quota_bytes: int | None = None
@@ -115,7 +120,7 @@ class Console:
 
     def free(self, address: str | None, *, own: Member | None = None) -> str:
         """A well-formed address of the corp that nobody holds (an own alias may be taken)."""
-        if not address or not ADDRESS.fullmatch(address) or address.rpartition("@")[2].lower() not in self.org.domains:
+        if not address or not ADDRESS.fullmatch(address) or not self.org.owns(address.rpartition("@")[2]):
             raise ConsoleError(f"{address} is not an address of {', '.join(self.org.domains)}")
         holder = self.org.occupied(address)
         if holder and not (own and address.lower() in own.aliases):
@@ -317,7 +322,7 @@ async def rename(console: Console, order: Order) -> dict[str, Any]:
 async def verify_domain(console: Console, order: Order) -> dict[str, Any]:
     """完成配置,立即验证: the domain is in use when its records are right."""
     domain = (order.domain or console.org.domain).lower()
-    right = console.org.domain_ready is None or console.org.domain_ready(domain)
+    right = console.org.domain_ready(domain)
     console.org.domains[domain] = "normal" if right else "verifying"
     return {"domain": domain, "status": console.org.domains[domain]}
 

@@ -412,6 +412,11 @@ def whole_state(org: Organisation) -> dict[str, Any]:
         "version": org.version,
         "domain": org.domain,
         "domains": dict(org.domains),
+        "zones": [
+            {"name": each.name, "provider": each.provider, "records": [one.shown() for one in each.records]}
+            for each in org.dns.zones.values()
+        ],
+        "dns_accounts": org.providers.accounts.shown(),
         "members": [member_shown(org, each) for each in org.members.values()],
         "departments": [
             {"id": each.id, "name": each.name, "name_en": each.name_en, "parent": each.parent, "leaders": each.leaders}

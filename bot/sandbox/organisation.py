@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 from bot.clock import ShiftedClock
 from bot.sandbox.chat import Chats
+from bot.sandbox.dns.apis import Providers
 from bot.sandbox.dns.world import DnsWorld
 from bot.sandbox.mailserver import Mailbox, MailServer
 from bot.sandbox.people import (
@@ -74,7 +75,6 @@ class Organisation:
         self.api_base = api_base.rstrip("/")
         self.fill = fill
         self._people = people
-        self.domain_ready: Callable[[str], bool] | None = None  # whether a domain's records are right; None: always
         self.corp_id = "ww" + secrets.token_hex(8)
         self.agent_id = 1_000_002 + secrets.randbelow(900)
         self.app_secret = secrets.token_urlsafe(32)
@@ -90,6 +90,8 @@ class Organisation:
         self.version = 0
         self._changed = asyncio.Event()
         self.dns = DnsWorld(self.now, self.changed)
+        self.providers = Providers(self)
+        self.domain_ready: Callable[[str], bool] = self.dns.ready_for_mail  # what the console looks at
         self.tokens: dict[str, tuple[str, datetime]] = {}
         self.expired_tokens: set[str] = set()
         self._build()
@@ -182,6 +184,10 @@ class Organisation:
         entry = {"n": self.wire_count, "at": self.now().isoformat(), "kind": "imap"}
         self.imap_wire.append({**entry, "user": user, "direction": direction, "line": line})
         self.changed()
+
+    def owns(self, domain: str) -> bool:
+        """Whether a domain is in use in this organisation: added and verified."""
+        return self.domains.get(domain.lower()) == "normal"
 
     # ------------------------------------------------------------------ look-ups
     def member(self, userid: str) -> Member | None:

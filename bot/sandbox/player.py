@@ -246,6 +246,15 @@ class Player:
         _, answer = browser.post(address, form)
         return answer
 
+    def fill(self, member: str, **fields: str) -> str:
+        """Fill in a member's page that asks for something else than a password; gives the text of what follows."""
+        browser, address, text = self.open(member)
+        token = CSRF.search(text)
+        if token is None:
+            raise NotHeard(f"no form for {member}: {re.sub('<[^>]+>', ' ', text)[:400]}")
+        self._told(f"{member}> [page] ({', '.join(fields)})")
+        return browser.post(address, {"csrf": token[1], **fields})[1]
+
     def decline(self, member: str) -> str:
         """Refuse on a member's page."""
         browser, address, text = self.open(member)

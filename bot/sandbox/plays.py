@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.sandbox import play_reminders
+from bot.sandbox import play_domain, play_reminders
 from bot.sandbox.play_reassign import reassign
 from bot.sandbox.player import NotHeard, Player, must, text_of
 
@@ -118,5 +118,6 @@ def kept(found: Counter[tuple[str, tuple[str, ...], str]]) -> Counter[str]:
 PLAYS: dict[str, Play] = {
     "backup": Play(backup),
     "reassign": Play(reassign),
+    "domain": Play(play_domain.domain),
     "reminders": Play(play_reminders.reminders, play_reminders.BEGINS, play_reminders.SETTINGS),
 }

@@ -35,6 +35,7 @@ from bot.settings import Settings
 from bot.vault import new_key
 
 HOST = "127.0.0.1"
+PROVIDERS = {"aliyun_dns": "aliyun", "dnspod": "dnspod", "godaddy": "godaddy"}
 TICK_SECONDS = 1.0
 POLL_SECONDS = 0.1
 START_SECONDS = 60.0
@@ -117,6 +118,7 @@ class Sandbox:
             "exmail_smtp_tls": False,
             "bot_dns_servers": self.dns.resolvers,
             "bot_dns_port": self.dns.port,
+            **{f"bot_{name}_base": f"{self.url}/_providers/{path}" for name, path in PROVIDERS.items()},
             "bot_data_dir": self.folder,
             "bot_public_url": self.url,
             "bot_secret_keys": SecretStr(kept_key(self.folder)),

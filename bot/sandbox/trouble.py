@@ -40,6 +40,13 @@ SWITCHES: dict[str, Switch] = {
         Switch("smtp_login_refused", "the SMTP server refuses every login: 535"),
         Switch("mail_lost", "the SMTP server takes mail and never delivers it"),
         Switch("public_mailboxes_full", "no public mailbox can be created: 680046"),
+        Switch(
+            "godaddy_no_api",
+            "GoDaddy's API is not open to this account: 403 ACCESS_DENIED, with the right key",
+            on=True,
+        ),
+        Switch("dns_api_busy", "the DNS providers' APIs want a pause: Throttling.User, 429, RequestLimitExceeded"),
+        Switch("dns_api_lost", "HTTP 504 from a DNS provider; the call WAS carried out"),
         Switch("callback_twice", "every callback is delivered twice"),
         Switch("callback_lost", "callbacks never reach the bot"),
         Switch("acknowledgement_lost", "the bot's first answer to each callback is lost: WeCom sends again"),

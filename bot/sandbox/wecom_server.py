@@ -18,11 +18,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import bot.sandbox.wecom as calls
 from bot.sandbox.callbacks import RETRY_DELAYS, TIMEOUT_SECONDS, Callbacks, Deliver
 from bot.sandbox.control import control_router
+from bot.sandbox.dns import panel
+from bot.sandbox.dns.apis import provider_routes
 from bot.sandbox.hours import Hours
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.wecom.api import Gate, Refused, Upload
 
-__all__ = ["calls", "create_sandbox_app"]
+__all__ = ["calls", "create_sandbox_app", "panel"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "sandbox_member"
@@ -57,6 +59,7 @@ def create_sandbox_app(
     app.add_middleware(LoopbackOnly)
     wecom_routes(app, organisation)
     app.include_router(control_router(organisation, callbacks, hours))
+    app.include_router(provider_routes(organisation))
     return app
 
 

@@ -306,6 +306,7 @@ def test_a_reset_is_a_new_start_with_the_old_secrets(world: World) -> None:
     state = world.look("state")
     assert state["wecom"] == before
     assert {each["switch"] for each in state["trouble"] if each["on"]} == {
+        "godaddy_no_api",
         "own_public_mailboxes_only",
         "restricted_fields",
     }

@@ -137,7 +137,7 @@ def address_checked(org: Organisation, address: Any) -> str:
     """A well-formed corporate address of 6 to 63 bytes in one of the corp's domains, lower case."""
     if not isinstance(address, str) or not 6 <= len(address.encode()) <= 63 or not ADDRESS.fullmatch(address):
         raise Refused(60143, "invalid biz_mail")
-    if address.rpartition("@")[2].lower() not in org.domains:
+    if not org.owns(address.rpartition("@")[2]):
         raise Refused(81015, "biz_mail domain does not match")
     return address.lower()
 

@@ -206,7 +206,7 @@ def group_create(call: Call) -> dict[str, Any]:
     groupid = call.body.get("groupid")
     if not isinstance(groupid, str) or not ADDRESS.fullmatch(groupid):
         raise Refused(680001, "invalid groupid")
-    if groupid.rpartition("@")[2].lower() not in call.org.domains:
+    if not call.org.owns(groupid.rpartition("@")[2]):
         raise Refused(680001, "invalid groupid domain")
     holder = call.org.occupied(groupid)
     if holder:
@@ -356,7 +356,7 @@ def get_email_alias(call: Call) -> dict[str, Any]:
 def update_email_alias(call: Call) -> dict[str, Any]:
     """A new address for the app mailbox; the old one stays as alias (97373)."""
     new = call.text("new_email").lower()
-    if not ADDRESS.fullmatch(new) or new.rpartition("@")[2] not in call.org.domains:
+    if not ADDRESS.fullmatch(new) or not call.org.owns(new.rpartition("@")[2]):
         raise Refused(60143, "invalid new_email")
     org = call.org
     if new in org.app_aliases:

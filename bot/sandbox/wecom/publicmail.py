@@ -35,7 +35,7 @@ def checked_address(call: Call, address: Any, *, own: PublicMailbox | None = Non
     """A free, well-formed address in the corp's domain: 680032 foreign or malformed, 680033 taken."""
     if not isinstance(address, str) or not 6 <= len(address.encode()) <= 64 or not ADDRESS.fullmatch(address):
         raise Refused(680032, "invalid publicmail email")
-    if address.rpartition("@")[2].lower() not in call.org.domains:
+    if not call.org.owns(address.rpartition("@")[2]):
         raise Refused(680032, "invalid publicmail email domain")
     wanted = address.lower()
     if (own is None or wanted not in own.aliases) and call.org.occupied(wanted):
