@@ -17,15 +17,16 @@ from bot.context import Choose, Context, Missing
 from bot.directory import Meant
 from bot.errors import UserError
 from bot.mail.copy import CopyOutcome, Limits, Progress, copy_mail
-from bot.mail.errors import LoginRefused, QuotaFull
+from bot.mail.errors import QuotaFull
 from bot.mail.plan import Filter, Plan, make_plan
+from bot.mail.session import MailAccount
 from bot.policy import Requirement
 from bot.replies import CardUpdate, Reply, Text
 from bot.router import Router
 from bot.words import lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import addresses, approvals, copying, receipts, rescue
-from handlers.access import SIDES, NoPassword, Side
+from handlers.access import SIDES, Side
 from handlers.backup_access import get_access
 from handlers.backup_card import (
     closed_card,
@@ -37,16 +38,16 @@ from handlers.backup_card import (
     sure_card,
 )
 from handlers.backup_receipt import as_json_note, give_receipt, note_down, note_words, verify
-from handlers.connections import WANTED, Connections, wanted_by_others
+from handlers.connections import WANTED, wanted_by_others
 from handlers.copying import (
     KIND,
+    LET_IN,
     PATIENCE,
     READY_WITHIN,
     VERIFY_KIND,
     Stage,
-    accounts,
+    Unwanted,
     add_job,
-    ask_again,
     boxes,
     clean_up,
     end_with,
@@ -58,10 +59,9 @@ from handlers.copying import (
     pair,
     readers_known,
     refuse,
-    refused,
     targets,
     told,
-    wait_for_connections,
+    with_both,
 )
 from handlers.job_words import state_of
 from storage.ledger import LeaseLost, SqlHosts
@@ -78,7 +78,6 @@ ROOT = "其他文件夹"  # the console's own backup goes there; webmail calls i
 SLICE_SECONDS = 240.0
 SLICE_SECONDS_WHEN_WANTED = 30.0  # others wait for connections
 PROGRESS_EVERY_SECONDS = 2.0
-LET_IN = timedelta(seconds=8)
 WRITER_SECONDS = 90.0
 CONNECTIONS_MAX = 4  # of one copy: one to the source, the others to the target
 WRITER_BUSY = timedelta(seconds=15)
@@ -260,23 +259,17 @@ def preview(job: JobContext) -> None:
     with job.services.store.begin() as tx:
         both = boxes(job, tx)
         own_roots = tuple(tx.mailboxes.roots_in(both["source"]))
-    try:
-        source, target = accounts(job, both)
-        with Connections(job, least=2, most=2) as connections:
-            if not connections.count:
-                wait_for_connections(job)
-                return
-            plan = asyncio.run(
-                make_plan(
-                    source, target, into=str(job.data["root"]), filter=filter_of(job.params),
-                    now=job.services.clock.now(), exclude_roots=own_roots,
-                )
-            )  # fmt: skip
-    except NoPassword:
-        ask_again(job)
-        return
-    except LoginRefused as error:
-        refused(job, error, both)
+    plan = with_both(
+        job,
+        both,
+        lambda source, target, _: asyncio.run(
+            make_plan(
+                source, target, into=str(job.data["root"]), filter=filter_of(job.params),
+                now=job.services.clock.now(), exclude_roots=own_roots, give_up=Unwanted(job),
+            )
+        ),
+    )  # fmt: skip
+    if plan is None:
         return
     there = receipts.stored(ledger_of(job, both), {folder.wire for folder in plan.folders})
     with job.begin() as step:
@@ -406,29 +399,21 @@ def copy(job: JobContext) -> None:
         later(job, WRITER_BUSY)
         return
     ledger = ledger_of(job, both, lambda: job.services.leases.holds(lease, holder, fence))
+
+    def slice_of(source: MailAccount, target: MailAccount, connections: int) -> CopyOutcome:
+        count_what_is_there(job, both)
+        reporter = Reporter(job)
+        return asyncio.run(
+            copy_mail(
+                source, target, into=str(job.data["root"]), filter=filter_of(job.params), ledger=ledger,
+                limits=limits_of(job, connections - 1), hosts=SqlHosts(EngineDatabase(job.services.store.engine)),
+                on_progress=reporter.progress, should_stop=reporter.should_stop, exclude_roots=own_roots,
+                give_up=Unwanted(job),
+            )
+        )  # fmt: skip
+
     try:
-        source, target = accounts(job, both)
-        writer = (lease, holder, WRITER_SECONDS)
-        with Connections(job, least=2, most=CONNECTIONS_MAX, beside=writer) as connections:
-            if not connections.count:
-                wait_for_connections(job)
-                return
-            count_what_is_there(job, both)
-            reporter = Reporter(job)
-            outcome = asyncio.run(
-                copy_mail(
-                    source, target, into=str(job.data["root"]), filter=filter_of(job.params), ledger=ledger,
-                    limits=limits_of(job, connections.count - 1),
-                    hosts=SqlHosts(EngineDatabase(job.services.store.engine)),
-                    on_progress=reporter.progress, should_stop=reporter.should_stop, exclude_roots=own_roots,
-                )
-            )  # fmt: skip
-    except NoPassword:
-        ask_again(job)
-        return
-    except LoginRefused as error:
-        refused(job, error, both)
-        return
+        outcome = with_both(job, both, slice_of, most=CONNECTIONS_MAX, beside=(lease, holder, WRITER_SECONDS))
     except QuotaFull as error:
         full(job, error)
         return
@@ -437,6 +422,8 @@ def copy(job: JobContext) -> None:
         return
     finally:
         job.services.leases.release(lease, holder)
+    if outcome is None:
+        return
     after_slice(job, outcome)
 
 
@@ -468,6 +455,7 @@ class Reporter:
 
     def __init__(self, job: JobContext) -> None:
         self._job = job
+        self._unwanted = Unwanted(job)
         self._began = time.monotonic()
         self._told = self._looked = 0.0
         self._stop = False
@@ -486,7 +474,7 @@ class Reporter:
         if self._stop or now - self._looked < PROGRESS_EVERY_SECONDS:
             return self._stop
         self._looked = now
-        self._stop = self._job.services.stopping.is_set() or self._job.cancelled()
+        self._stop = self._unwanted()
         if now - self._began >= SLICE_SECONDS_WHEN_WANTED and not self._stop:
             with self._job.services.store.begin() as tx:
                 self._stop = wanted_by_others(tx, self._job.job_id)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from bot.context import Context
 from bot.errors import UserError
-from bot.mail.errors import LoginRefused
 from bot.mail.notes import Note, NoteKind
 from bot.mail.verify import Verification, verify_copy
 from bot.replies import File, Reply, Text
@@ -21,20 +20,9 @@ from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import receipts
-from handlers.access import NoPassword
 from handlers.backup_card import put_away
-from handlers.connections import WANTED, Connections
-from handlers.copying import (
-    KIND,
-    accounts,
-    ask_again,
-    boxes,
-    end_with,
-    filter_of,
-    ledger_of,
-    refused,
-    wait_for_connections,
-)
+from handlers.connections import WANTED
+from handlers.copying import KIND, Unwanted, boxes, end_with, filter_of, ledger_of, with_both
 from storage.models import JobState, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
@@ -76,22 +64,17 @@ def verify(job: JobContext) -> None:
     with job.services.store.begin() as tx:
         both, began = boxes(job, tx), tx.now
         own_roots = tuple(tx.mailboxes.roots_in(both["source"]))
-    try:
-        source, target = accounts(job, both)
-        with Connections(job, least=2, most=2) as connections:
-            if not connections.count:
-                wait_for_connections(job)
-                return
-            checked = asyncio.run(
-                verify_copy(
-                    source, target, ledger=ledger_of(job, both), filter=filter_of(job.params), exclude_roots=own_roots,
-                )
-            )  # fmt: skip
-    except NoPassword:
-        ask_again(job)
-        return
-    except LoginRefused as error:
-        refused(job, error, both)
+    checked = with_both(
+        job,
+        both,
+        lambda source, target, _: asyncio.run(
+            verify_copy(
+                source, target, ledger=ledger_of(job, both), filter=filter_of(job.params), exclude_roots=own_roots,
+                give_up=Unwanted(job),
+            )
+        ),
+    )  # fmt: skip
+    if checked is None:
         return
     with job.begin() as step:
         rounds = int(step.job.data.get("rounds", 0)) + 1

@@ -8,21 +8,21 @@ can open it enters a client password on his page, and nobody can log in to a mai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bot.context import job_start
-from bot.mail.counts import own_folders
+from bot.mail.counts import OwnFolders, own_folders
 from bot.mail.errors import LoginRefused
+from bot.mail.session import MailAccount
 from bot.replies import Text
 from bot.words import Words, say
 from bot.work import JobContext, JobStep
 from handlers import access, addresses, copying, handovers
-from handlers.access import NoPassword, Side, refused_sides
-from handlers.connections import Connections
+from handlers.access import Side, refused_sides
 from handlers.handovers import Check, Look, check, evidence, moment
 from storage.handovers import OPEN as STILL_OPEN
 from storage.models import BinItem, BinState, Handover, HandoverState, Job, JobState, Mailbox, MailboxKind
@@ -90,20 +90,16 @@ def prove(job: JobContext) -> None:
 
 def logged_in(job: JobContext, side: Side, box: Mailbox) -> bool:
     """Whether a login to one side worked; if not, what has to follow is written down."""
-    try:
-        account = access.account(job, side, box)
-        with Connections(job, least=1, most=1) as connections:
-            if not connections.count:
-                copying.wait_for_connections(job)
-                return False
-            asyncio.run(own_folders(account))
-    except NoPassword:
-        copying.ask_again(job)
-        return False
-    except LoginRefused as error:
-        login_refused(job, side, box, error)
-        return False
-    return True
+
+    def look(accounts: Sequence[MailAccount], _: int) -> OwnFolders:
+        return asyncio.run(own_folders(accounts[0]))
+
+    return copying.logged_in(job, {side: box}, look, sides=(side,), most=1, on_refusal=refused_at(side)) is not None
+
+
+def refused_at(side: Side) -> Callable[[JobContext, LoginRefused, Mapping[Side, Mailbox]], None]:
+    """What follows a refused login to this side."""
+    return lambda job, error, boxes: login_refused(job, side, boxes[side], error)
 
 
 def login_refused(job: JobContext, side: Side, box: Mailbox, error: LoginRefused) -> None:

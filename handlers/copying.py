@@ -7,9 +7,10 @@ twice; trouble with a network or a server is waited out, a refused login never t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -19,13 +20,14 @@ from bot.errors import UpstreamError, UserError
 from bot.mail.errors import LoginRefused
 from bot.mail.plan import Filter
 from bot.mail.session import MailAccount
+from bot.mail.work import GivenUp
 from bot.replies import Text
 from bot.words import Words, as_json, say
 from bot.work import BACKOFF_MAX, JobContext, JobStep, wait_after
 from handlers import access
-from handlers.access import SIDES, Side
+from handlers.access import SIDES, NoPassword, Side
 from handlers.backup_card import MADE_IN_CONSOLE, put_away
-from handlers.connections import WANTED
+from handlers.connections import WANTED, Connections
 from storage.ledger import SqlLedger
 from storage.ledger_tables import EngineDatabase
 from storage.mailboxes import made_in_console
@@ -45,10 +47,13 @@ ACCESS_WITHIN = timedelta(days=7)
 CONNECTIONS_AGAIN = timedelta(seconds=5)
 PATIENCE = timedelta(hours=24)  # with a network or a server that is away, before a job gives up
 PATIENT_STAGES = ("preview", "copy", "verify", "check")
+LET_IN = timedelta(seconds=8)  # for another process, or another job that lacks connections
+LOOK_EVERY_SECONDS = 2.0  # into the database, for a wish to cancel
 TARGETS_OFFERED = 10
 FAILURES_TOLD = 3  # in a row; a short trouble is nobody's business
 TOLD_AT_THE_END = ("cancelled", "expired")  # the other endings were told when they came
 
+Result = TypeVar("Result")
 Stage = Callable[[JobContext], None]
 
 
@@ -219,9 +224,73 @@ def readers_known(facts: Mapping[str, Any]) -> bool:
     return facts["target_kind"] not in (MailboxKind.UNSEEN, MADE_IN_CONSOLE)
 
 
-def accounts(job: JobContext, both: dict[Side, Mailbox]) -> tuple[MailAccount, MailAccount]:
-    """How to log in to source and target; NoPassword when one is not there any more."""
-    return access.account(job, "source", both["source"]), access.account(job, "target", both["target"])
+def with_both(
+    job: JobContext,
+    both: dict[Side, Mailbox],
+    act: Callable[[MailAccount, MailAccount, int], Result],
+    *,
+    most: int = 2,
+    beside: tuple[str, str, float] | None = None,
+) -> Result | None:
+    """
+    What comes of logging in to both mailboxes, over so many connections; None when that has to wait.
+
+    Then the job's row says for what: a connection, a password, somebody who enters another, or its cleanup.
+    """
+
+    def enter(accounts: Sequence[MailAccount], count: int) -> Result:
+        source, target = accounts
+        return act(source, target, count)
+
+    return logged_in(job, both, enter, sides=SIDES, most=most, beside=beside)
+
+
+def with_target(job: JobContext, both: dict[Side, Mailbox], act: Callable[[MailAccount], Result]) -> Result | None:
+    """The same with the target alone."""
+    return logged_in(job, both, lambda accounts, _: act(accounts[0]), sides=("target",), most=1)
+
+
+def logged_in(
+    job: JobContext,
+    boxes: Mapping[Side, Mailbox],
+    act: Callable[[Sequence[MailAccount], int], Result],
+    *,
+    sides: Sequence[Side],
+    most: int,
+    beside: tuple[str, str, float] | None = None,
+    on_refusal: Callable[[JobContext, LoginRefused, Mapping[Side, Mailbox]], None] | None = None,
+) -> Result | None:
+    """What comes of logging in to these sides; None when the job has to wait, as its row says then."""
+    try:
+        accounts = [access.account(job, side, boxes[side]) for side in sides]
+        with Connections(job, least=len(sides), most=most, beside=beside) as connections:
+            if connections.count:
+                return act(accounts, connections.count)
+        wait_for_connections(job)
+    except NoPassword:
+        ask_again(job)
+    except LoginRefused as error:
+        (on_refusal or refused)(job, error, boxes)
+    except GivenUp:  # cancelled, which the turn honours, or the process stops
+        if job.services.stopping.is_set():
+            later(job, LET_IN)
+    return None
+
+
+class Unwanted:
+    """Whether a stage is to be left, because somebody cancelled or the process stops; asked as often as one likes."""
+
+    def __init__(self, job: JobContext) -> None:
+        self._job = job
+        self._looked = -LOOK_EVERY_SECONDS
+        self._unwanted = False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if not self._unwanted and now - self._looked >= LOOK_EVERY_SECONDS:
+            self._looked = now
+            self._unwanted = self._job.services.stopping.is_set() or self._job.cancelled()
+        return self._unwanted
 
 
 def ask_again(job: JobContext) -> None:
@@ -249,7 +318,7 @@ def later(job: JobContext, wait: timedelta) -> None:
         step.go(step.job.stage, due_at=step.now + wait)
 
 
-def refused(job: JobContext, error: LoginRefused, both: dict[Side, Mailbox]) -> None:
+def refused(job: JobContext, error: LoginRefused, both: Mapping[Side, Mailbox]) -> None:
     """A login was refused: never tried again by itself."""
     side: Side = "target" if error.mailbox.casefold() == both["target"].address else "source"
     with job.begin() as step:

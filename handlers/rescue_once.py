@@ -7,11 +7,13 @@ Seen to arrive at the target it counts as partial, and the reminders go on.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bot.mail.counts import OwnFolders, own_folders
 from bot.mail.errors import LoginRefused
+from bot.mail.session import MailAccount
 from bot.replies import Text
 from bot.words import from_json, lines, say
 from bot.work import JobContext, JobStep
@@ -45,18 +47,13 @@ def look(job: JobContext) -> None:
     with job.services.store.begin() as tx:
         box = tx.mailboxes.get(int(job.data["target"]))
         own_roots = tuple(tx.mailboxes.roots_in(box))
-    try:
-        account = access.account(job, "target", box)
-        with Connections(job, least=1, most=1) as connections:
-            if not connections.count:
-                copying.wait_for_connections(job)
-                return
-            seen = asyncio.run(own_folders(account, exclude_roots=own_roots))
-    except NoPassword:
-        copying.ask_again(job)
-        return
-    except LoginRefused as error:
-        conversion.login_refused(job, "target", box, error)
+
+    def count(accounts: Sequence[MailAccount], _: int) -> OwnFolders:
+        return asyncio.run(own_folders(accounts[0], exclude_roots=own_roots))
+
+    refused_at = conversion.refused_at("target")
+    seen = copying.logged_in(job, {"target": box}, count, sides=("target",), most=1, on_refusal=refused_at)
+    if seen is None:
         return
     if copying.mintable(box):
         access.give_back(job.services, job.job_id)

@@ -10,16 +10,14 @@ import asyncio
 
 from bot.context import Context
 from bot.errors import UserError
-from bot.mail.errors import LoginRefused
 from bot.mail.verify import Verification, verify_copy
 from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import lines, say
 from bot.work import JobContext, Work
-from handlers import access, addresses, copying, receipts
-from handlers.access import NoPassword
+from handlers import addresses, copying, receipts
 from handlers.backup_access import get_access
-from handlers.connections import WANTED, Connections
+from handlers.connections import WANTED
 from handlers.copying import KIND, VERIFY_KIND
 
 router = Router()
@@ -70,18 +68,14 @@ def compared(job: JobContext) -> Verification | None:
     """The target against the ledger of what was copied; None while the job waits for a password or a connection."""
     with job.services.store.begin() as tx:
         both = copying.boxes(job, tx)
-    try:
-        target = access.account(job, "target", both["target"])
-        with Connections(job, least=1, most=1) as connections:
-            if not connections.count:
-                copying.wait_for_connections(job)
-                return None
-            checked = asyncio.run(verify_copy(None, target, ledger=copying.ledger_of(job, both)))
-    except NoPassword:
-        copying.ask_again(job)
-        return None
-    except LoginRefused as error:
-        copying.refused(job, error, both)
+    checked = copying.with_target(
+        job,
+        both,
+        lambda target: asyncio.run(
+            verify_copy(None, target, ledger=copying.ledger_of(job, both), give_up=copying.Unwanted(job))
+        ),
+    )
+    if checked is None:
         return None
     with job.begin() as step:
         step.put(**{WANTED: False})

@@ -58,7 +58,7 @@ from bot.mail.session import (
 )
 from bot.mail.survey import statuses
 from bot.mail.verify import Check, Verification, check_over, verify_copy
-from bot.mail.work import Job, Renumbered, ServerBusy
+from bot.mail.work import GivenUp, Job, Renumbered, ServerBusy, never, unless
 
 __all__ = [
     "CopyOutcome",
@@ -110,16 +110,23 @@ async def copy_mail(
     exclude_roots: tuple[str, ...] = (),
     hosts: Hosts | None = None,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    give_up: Callable[[], bool] = never,
 ) -> CopyOutcome:
     """
     Copy what the ledger lacks: source folder X into `into`/X (display names, "/" between parts).
 
+    `should_stop` ends it where mail is copied; `give_up` (then GivenUp is raised) also while both sides are looked at.
     Safe to run again after a crash at any point; two runs at once on one ledger are the caller's to prevent. Raises
     QuotaFull, LoginRefused, ConnectionLost (reconnecting was tried), FolderRefused (the root cannot be made),
     MailError; the ledger then holds what was done. A single refused mail is a line in the outcome.
     """
-    work = Copy(source, target, into, filter, ledger, limits, on_progress, should_stop, exclude_roots, hosts, pause)
-    return (await work.run())[0]
+    work = Copy(
+        source, target, into, filter, ledger, limits, on_progress, should_stop, exclude_roots, hosts, pause, give_up
+    )
+    outcome, _ = await work.run()
+    if work.given_up:
+        raise GivenUp
+    return outcome
 
 
 async def copy_and_verify(
@@ -157,8 +164,10 @@ class Copy:
         exclude_roots: tuple[str, ...],
         hosts: Hosts | None,
         pause: Callable[[float], Awaitable[None]],
+        give_up: Callable[[], bool] = never,
     ) -> None:
         self.source, self.target, self.hosts = source, target, hosts
+        self.give_up = give_up
         self.into, self.filter, self.ledger, self.limits = into, filter, ledger, limits
         self.on_progress, self.should_stop, self.pause = on_progress, should_stop, pause
         self.exclude_roots = exclude_roots
@@ -197,7 +206,7 @@ class Copy:
         self.stored = self.size_bytes = self.refused = self.adopted = self.removed = self.reconnects = 0
         self.already = 0
         self.refused_in_a_row = self.busy_in_a_row = self.cooldowns = 0
-        self.begun = False
+        self.begun = self.given_up = False
         self.unclean = False  # a run before this one was killed, or lost connections, not long ago
         self.dead_since: float | None = None  # sessions that may still be storing what they were given
         self.died_at: float | None = None  # the latest, until a last look was late enough
@@ -220,11 +229,12 @@ class Copy:
         ticker = asyncio.create_task(self._tick())
         found: Verification | None = None
         try:
-            finished = await self._until_done()
-            if self.died_at is None:
+            finished = await self._unless_given_up()
+            if self.died_at is None and not self.given_up:
                 self.ledger.end_run()
-            await self._describe_refusals()
-            found = await self._look_back(verify=verify)
+            if not self.given_up:
+                await self._describe_refusals()
+                found = await self._look_back(verify=verify)
         finally:
             ticker.cancel()
             await asyncio.gather(self.source_side.close(), self.target_side.close())
@@ -261,6 +271,14 @@ class Copy:
             self.hosts.learn(self.target.host, wanted)
 
     # The whole
+
+    async def _unless_given_up(self) -> bool:
+        """A pass that runs is closed and its answers awaited; what only looks is left where it is."""
+        try:
+            return await unless(lambda: self.passing is None and self.give_up(), self._until_done())
+        except GivenUp:
+            self.given_up = True
+            return False
 
     async def _until_done(self) -> bool:
         """True when nothing is left to copy. Reconnects a bounded number of times without progress."""

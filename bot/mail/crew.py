@@ -44,11 +44,15 @@ class Side:
     @property
     def live(self) -> list[Session]:
         """Those that can be used."""
+        self.sweep()
+        return self.sessions
+
+    def sweep(self) -> None:
+        """Forget those that are lost, and remember what ended them."""
         for each in self.sessions:
             if each.lost is not None:
                 self._blame(each.ended_at, each.lost.text)
         self.sessions = [each for each in self.sessions if each.lost is None]
-        return self.sessions
 
     def _blame(self, folder: str | None, text: str) -> None:
         """A folder whose opening ended a session (Zimbra: it is locked); at the second time nobody opens it again."""
@@ -142,11 +146,14 @@ async def with_patience(
     losses = 0
     while True:
         before = progress(), len(side.shut)
+        session: Session | None = None
         try:
-            return await work(await side.first())
+            session = await side.first()
+            return await work(session)
         except ConnectionLost:
-            another = bool(side.live)  # it was not of this side
+            side.sweep()
             losses = losses + 1 if before == (progress(), len(side.shut)) else 1
+            another = session is not None and session.lost is None  # it was not of this side
             if another or not side.logins or losses > RECONNECTS_MAX:
                 raise
             await pause(min(2.0 ** (losses - 1), RECONNECT_PAUSE_MAX_SECONDS))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from bot.mail import wire
+from bot.mail.crew import Side, with_patience
 from bot.mail.guard import Told, refuse_same
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
@@ -19,10 +21,10 @@ from bot.mail.session import (
     Session,
     append_limit,
     both,
-    open_session,
 )
 from bot.mail.survey import Chosen, choose, list_mails, list_told
 from bot.mail.tree import Ground, lay_out, look_at
+from bot.mail.work import never, unless
 
 __all__ = ["Filter", "FolderPlan", "Note", "NoteKind", "Plan", "make_plan"]
 
@@ -84,24 +86,25 @@ async def make_plan(
     now: datetime,
     exclude_roots: tuple[str, ...] = (),
     silence_seconds: float = SILENCE_SECONDS,
+    give_up: Callable[[], bool] = never,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Plan:
     """
     Look at both sides and say what `copy_mail` with the same arguments would copy.
 
-    Raises LoginRefused, NotReachable, ConnectionLost, SameMailbox, MailError.
+    A lost connection is replaced, a bounded number of times. Raises GivenUp when `give_up` says so, LoginRefused,
+    NotReachable, ConnectionLost, SameMailbox, MailError.
     """
-    sides: list[Session] = []
+    sides = [Side(each, silence_seconds=silence_seconds) for each in (source, target) if each is not None]
 
-    async def enter(account: MailAccount) -> Session:
-        session = await open_session(account, silence_seconds=silence_seconds)
-        sides.append(session)
-        return session
+    async def over(one: Session) -> Plan:
+        if target is None:
+            return await look(one, None, into, filter, now, exclude_roots)
+        return await with_patience(sides[1], lambda two: look(one, two, into, filter, now, exclude_roots), pause=pause)
 
     try:
-        if target is None:
-            return await look(await enter(source), None, into, filter, now, exclude_roots)
-        one, two = await both(enter(source), enter(target))
-        return await look(one, two, into, filter, now, exclude_roots)
+        await both(sides[0].first(), sides[-1].first())
+        return await unless(give_up, with_patience(sides[0], over, pause=pause))
     finally:
         await asyncio.gather(*(each.close() for each in sides))
 

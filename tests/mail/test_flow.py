@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,16 @@ from bot import copy_command
 from bot.mail import copy, prepare, reconcile
 from bot.mail.copy import Limits
 from bot.mail.errors import ConnectionLost
+from bot.mail.notes import NoteKind
 from bot.mail.outcome import Progress
-from bot.mail.plan import Filter
+from bot.mail.plan import Filter, make_plan
 from bot.mail.survey import list_mails
 from bot.mail.verify import verify_copy
+from bot.mail.work import GivenUp
 from storage.ledger import FORGOTTEN_SECONDS, SqlLedger
 from storage.ledger_file import alone
 from tests.mail.middle import Middle
-from tests.mail.test_exmail import NOW, ROOT, World, world
+from tests.mail.test_exmail import MAILS, NOW, ROOT, World, world
 from tests.mail.test_faults import Scene, once
 from tests.servers.dovecot import Dovecot
 
@@ -186,6 +188,54 @@ def test_who_may_stop_it_is_asked_from_the_first_second_on(ledger: SqlLedger, mo
             for _ in range(2):
                 outcome, _found = await begun(here, Limits(silence_seconds=5), should_stop=should_stop).run()
                 assert outcome.finished
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("what", ["copy", "verify", "plan"])
+def test_who_gives_up_is_heard_while_a_mailbox_is_looked_at(ledger: SqlLedger, what: str) -> None:
+    """A listing may take long, and a server may hang; what was begun goes on another time."""
+
+    async def work() -> None:
+        async with world(ledger) as here, asyncio.timeout(20):
+            source, target = here.accounts
+            here.source.faults.arm("hang", times=1, command="EXAMINE")
+            asked: list[float] = []
+
+            def give_up() -> bool:
+                asked.append(time.monotonic())
+                return len(asked) > 3
+
+            works: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+                "copy": lambda: copy.copy_mail(
+                    source, target, into=ROOT, filter=Filter(), ledger=ledger, give_up=give_up
+                ),
+                "verify": lambda: verify_copy(source, target, ledger=ledger, give_up=give_up),
+                "plan": lambda: make_plan(source, target, into=ROOT, filter=Filter(), now=NOW, give_up=give_up),
+            }
+            with pytest.raises(GivenUp):
+                await works[what]()
+            assert (await here.copy()).finished
+            assert here.copied() == here.expected()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_plan_outlives_its_connections(ledger: SqlLedger, side: str) -> None:
+    """Closed in the middle twice; and a folder that ends the session is named in it, not the end of it."""
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            source, target = here.accounts
+            box = here.source if side == "source" else here.target
+            box.faults.arm("drop_on_command", times=2, after=4)
+            box.add_folder("其他文件夹/locked").locked = True
+            box.put("其他文件夹/locked", b"Subject: x\r\n\r\n", NOW)
+            plan = await make_plan(source, target, into=ROOT, filter=Filter(), now=NOW, pause=here.pause)
+            assert plan.messages == MAILS
+            unreadable = [each.folder for each in plan.notes if each.kind is NoteKind.FOLDER_UNREADABLE]
+            assert unreadable == (["其他文件夹/locked"] if side == "source" else [])
 
     asyncio.run(work())
 

@@ -15,8 +15,11 @@ import pytest
 
 from bot.mail import copy
 from bot.mail.copy import RefusalReason
+from bot.mail.crew import Side, with_patience
 from bot.mail.errors import ConnectionLost, LoginRefused, MailError
 from bot.mail.notes import NoteKind
+from bot.mail.pace import Governor
+from bot.mail.session import Session
 from bot.mail.verify import verify_copy
 from bot.sandbox.mailserver import TROUBLES
 from storage.ledger import SqlLedger
@@ -286,6 +289,35 @@ def test_a_comparison_outlives_its_connections(ledger: SqlLedger, side: str) -> 
         box.faults.arm("drop_on_command", times=None, after=6)
         with pytest.raises(ConnectionLost):
             await verify_copy(*here.accounts, ledger=here.ledger, pause=here.pause)
+
+    tried(ledger, story)
+
+
+def test_a_comparison_outlives_a_restart(ledger: SqlLedger) -> None:
+    """All connections end, but not in the same moment: one that still looks alive is no reason to give up."""
+
+    async def story(here: World) -> None:
+        target = Side(here.accounts[1], Governor(start=2, most=2, adaptive=False))
+        one = await target.first()
+        await target.fill()
+        calls = 0
+
+        async def work(session: Session) -> int:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                assert session is one
+                one.fail(ConnectionLost("restarted"))
+                raise ConnectionLost("restarted")
+            return calls
+
+        assert await with_patience(target, work, pause=here.pause) == 2
+        with pytest.raises(ConnectionLost):
+            await with_patience(target, lambda _: another_side(), pause=here.pause)
+        await target.close()
+
+    async def another_side() -> None:
+        raise ConnectionLost("of the other side: whoever holds that one has to try again")
 
     tried(ledger, story)
 
