@@ -17,6 +17,7 @@ from bot.mail.digest import Digest
 from bot.mail.errors import (
     ConnectionLost,
     MailError,
+    NotReachable,
     QuotaFull,
     SameMailbox,
     TargetRefusesAll,
@@ -305,8 +306,8 @@ class Copy:
                     raise
                 self.jobs = None
             except ConnectionLost as error:
-                if not connected:
-                    raise
+                if not connected and not losses and isinstance(error, NotReachable):
+                    raise  # a wrong name or port: nobody waits for that
                 sides = [each for each in (self.source_side, self.target_side) if not each.live]
                 losses = 1 if self.progress > before else losses + 1
                 if losses > LOSSES_MAX:

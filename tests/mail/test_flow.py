@@ -16,7 +16,7 @@ import pytest
 from bot import copy_command
 from bot.mail import copy, prepare, reconcile
 from bot.mail.copy import Limits
-from bot.mail.errors import ConnectionLost
+from bot.mail.errors import ConnectionLost, NotReachable
 from bot.mail.notes import NoteKind
 from bot.mail.outcome import Progress
 from bot.mail.plan import Filter, make_plan
@@ -217,6 +217,24 @@ def test_who_gives_up_is_heard_while_a_mailbox_is_looked_at(ledger: SqlLedger, w
                 await works[what]()
             assert (await here.copy()).finished
             assert here.copied() == here.expected()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_server_that_restarts_at_the_first_login_is_waited_for(ledger: SqlLedger, side: str) -> None:
+    """It was there; one that never was is told at once."""
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            box = here.source if side == "source" else here.target
+            box.faults.arm("drop_on_command", times=1)
+            assert (await here.copy()).finished
+            assert here.pauses == [1.0]
+            here.accounts[side == "target"] = dataclasses.replace(here.accounts[0], port=1)
+            with pytest.raises(NotReachable):
+                await here.copy()
+            assert here.pauses == [1.0]
 
     asyncio.run(work())
 
