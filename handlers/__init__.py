@@ -21,6 +21,7 @@ from handlers import (
     client_passwords,
     convert,
     deletion,
+    doctor,
     domain,
     domain_setup,
     domain_write,
@@ -87,6 +88,7 @@ FEATURES = (
     domain_setup,
     help,
     audit,
+    doctor,
 )
 
 

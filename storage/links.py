@@ -13,6 +13,7 @@ from storage.asking import Asking
 from storage.models import OneTimeLink
 
 LINK_LIFE = timedelta(minutes=15)
+TEST_SIDE = "test"  # of a page that asks for nothing: that its member came is what it is for
 CAME_BACK = "pages:came-back"  # the moment at which a member last came back from WeCom to his page
 
 

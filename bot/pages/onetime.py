@@ -2,7 +2,7 @@
 One-time pages: a member hands over a mailbox password, or declines; or he is shown one that was made for him.
 
     GET  /pages/{token}    not known here: to WeCom and back, which says who it is; then the form
-    GET  /pages/return     back from WeCom (developer.work.weixin.qq.com 91022, 91023)
+    GET  /pages/return     back from WeCom (developer.work.weixin.qq.com 91022, 91023); `doctor` ends here
     POST /pages/{token}    the password; spends the link, in the transaction that stores it (or forgets what it shows)
     POST /pages/{token}/decline
 
@@ -43,7 +43,7 @@ from bot.wecom import contacts
 from bot.wecom.client import WeComClient
 from bot.wecom.errcodes import WeComError
 from bot.words import Language, Words, say
-from storage.links import CAME_BACK, LINK_LIFE, hashed
+from storage.links import CAME_BACK, LINK_LIFE, TEST_SIDE, hashed
 from storage.models import OneTimeLink
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ TOO_OFTEN = Notice(429, "pages.too_often_title", "pages.too_often")
 NO_WECOM = Notice(502, "pages.no_wecom_title", "pages.no_wecom")
 FAILED = Notice(500, "pages.failed_title", "pages.failed")
 REFUSED = Notice(409, "pages.refused_title", "pages.refused")
+WORKS = Notice(200, "pages.works_title", "pages.works")
 THANKS = Notice(200, "pages.thanks_title", "pages.thanks")
 THANKS_KEY = Notice(200, "pages.thanks_title", "pages.thanks_key")
 DECLINED = Notice(200, "pages.declined_title", "pages.declined")
@@ -295,6 +296,9 @@ class OneTimePages:
                 return self._gone(link, request)
             session = tx.links.recognised(link)
             tx.moments.happened(CAME_BACK)
+            if link.side == TEST_SIDE:  # it asks for nothing: that he came is what it was for
+                tx.links.spend(token, session)
+                return self._notice(WORKS, reader(request))
         self._set_cookie(page, session_cookie(token), session, int(LINK_LIFE.total_seconds()))
         return page
 

@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -370,3 +371,54 @@ def test_a_length_that_lies_inside_the_ciphertext(one_front: Front) -> None:
         query = signed(encrypted, one_front.clock.now().timestamp())
         assert one_front.post(query, f"<xml><Encrypt>{encrypted}</Encrypt></xml>".encode()) in REFUSALS
     assert one_front.rows() == []
+
+
+# --- what is remembered for `doctor`
+
+
+def noted(front: Front) -> dict[str, datetime]:
+    """The moments of the app's callback."""
+    with front.store.begin() as tx:
+        kinds = ("verified", "event", "probe", *messages.CALLBACK_REFUSED)
+        found = {kind: tx.moments.last(messages.callback_moment("app", kind)) for kind in kinds}
+    return {kind: at for kind, at in found.items() if at is not None}
+
+
+def echo(front: Front, text: str) -> httpx.Response:
+    """The console's check of the URL."""
+    query, body = front.sealed(text)
+    return front.request("GET", {**query, "echostr": xmltodict.parse(body)["xml"]["Encrypt"]})
+
+
+def test_when_wecom_came_is_remembered_and_a_probe_is_none(front: Front) -> None:
+    """The check of the URL and events, at most once a minute each; doctor's own envelopes are told apart."""
+    assert echo(front, f"{messages.PROBE}-1").text == f"{messages.PROBE}-1"
+    assert front.post(*front.sealed(xml(event_fields("sys", messages.PROBE)))) == 200
+    probed = noted(front)
+    assert probed.keys() == {"probe"}
+    assert front.rows() == []
+    with front.store.begin() as tx:
+        assert tx.inbox.counts() == {}
+    first = front.clock.now()
+    for _ in range(2):
+        assert echo(front, "1234").text == "1234"
+        assert front.post(*front.sealed(xml(text_fields("mei", "help")))) == 200
+        front.clock.advance(seconds=40)
+    assert noted(front) == {**probed, "verified": first, "event": first}
+    assert echo(front, "1234").text == "1234"
+    assert noted(front)["verified"] == first + timedelta(seconds=80)
+
+
+def test_why_a_callback_was_refused_is_remembered(front: Front) -> None:
+    """Another token, key, corp or time; what is no callback at all says nothing of the settings."""
+    plain = xml(text_fields("mei", "help"))
+    assert front.post({}, b"rubbish") == 400
+    assert noted(front) == {}
+    front.post(*front.sealed(plain, token="another"))
+    assert noted(front).keys() == {"token"}
+    front.post(*front.sealed(plain, corp="wwother"))
+    front.post(*front.sealed(plain, at=0))
+    assert noted(front).keys() == {"token", "corp", "clock"}
+    for _ in range(20):  # now and then another key makes padding that might be one
+        front.post(*front.sealed(plain, key="A" * 43))
+    assert noted(front).keys() == {"token", "corp", "clock", "key"}

@@ -15,6 +15,7 @@ from bot.sandbox.player import Entry, NotHeard, text_of
 from bot.sandbox.plays import kept, mails
 from storage.models import ImapSwitch, Job, MintedPassword, Secret
 from tests.journeys.conftest import Bot
+from tests.journeys.people_steps import last_bytes
 
 AHING, CALVIN, MEI = "ahing@corp.test", "calvin@corp.test", "mei@corp.test"
 SUPPORT, SALES = "support@corp.test", "sales@corp.test"
@@ -103,9 +104,8 @@ def said_to(bot: Bot, member: str) -> list[str]:
 
 def last_file(bot: Bot, member: str) -> tuple[str, Any]:
     """The newest file of a member: its name and the workbook."""
-    found = next(each["file"] for each in reversed(bot.entries(member)) if each.get("file"))
-    answer = bot._http.request("GET", str(found["url"]))
-    return str(found["name"]), load_workbook(io.BytesIO(answer.body))
+    name, content = last_bytes(bot, member)
+    return name, load_workbook(io.BytesIO(content))
 
 
 def card_about(bot: Bot, member: str, job: int) -> Entry:

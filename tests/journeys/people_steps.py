@@ -58,3 +58,9 @@ def calls(bot: Bot, path: str) -> list[Any]:
     """The API calls of a path so far."""
     entries = bot.get("wire", kind="api", limit="100000")["entries"]
     return [each for each in entries if str(each.get("path", "")).endswith(path)]
+
+
+def last_bytes(bot: Bot, member: str) -> tuple[str, bytes]:
+    """The newest file of a member: its name and what is in it."""
+    found = next(each["file"] for each in reversed(bot.entries(member)) if each.get("file"))
+    return str(found["name"]), bot._http.request("GET", str(found["url"])).body

@@ -7,7 +7,7 @@ from pathlib import Path
 from bot.sandbox.player import text_of
 from bot.sandbox.run import running
 from tests.journeys.conftest import Bot
-from tests.journeys.people_steps import answer, check, member
+from tests.journeys.people_steps import answer, check, last_bytes, member
 
 
 def test_the_language_is_taken_from_what_is_typed(tmp_path: Path) -> None:
@@ -59,3 +59,26 @@ def test_others_are_told_in_their_language(bot: Bot) -> None:
     assert any("\u4e00" <= each <= "\u9fff" for each in asked.replace("阿兴", "").replace("美玲", ""))
     assert "wants" not in asked
     assert "asks" not in asked
+
+
+def test_an_admin_has_the_set_up_looked_at(bot: Bot) -> None:
+    """In either language: only what is not fine, with its remedy; a page that proves the trusted domain; a file."""
+    assert "Only an admin can do that." in answer(bot, "ahing", "doctor")
+    assert "Note: BOT_SUPER_ADMINS is empty" in answer(bot, "mei", "doctor", "deserve a look")
+    heard = text_of(bot.hear("mei", "/pages/"))
+    assert "Open this page once, here in WeCom" in heard
+    _, _, text = bot.open("mei")
+    assert "the trusted domain is right" in text
+    assert "已使用" in bot.open("mei")[2] or "used" in bot.open("mei")[2]
+
+    assert bot.console("verify_callbacks") == {"app": None, "contacts": None}
+    bot.trouble("mail_not_allowed")
+    assert "正在检查" in answer(bot, "mei", "体检 报告")
+    heard = text_of(bot.hear("mei", "项有错误"))
+    assert heard.startswith("1 项有错误，3 项需要留意，")
+    assert "错误：应用无权调用邮件接口（48002）。请添加：「协作 > 邮件 > 可调用应用」。" in heard
+    bot.hear("mei", "doctor.txt")
+    _, report = last_bytes(bot, "mei")
+    assert b"page_opened" in report
+    assert b"WECOM_APP_SECRET: set" in report
+    assert bot.sandbox.organisation.app_secret.encode() not in report

@@ -16,6 +16,7 @@ from bot.errors import UserError
 from bot.jobs import Start
 from bot.pages.onetime import BODY_BYTES_MAX, HEADERS, LINK_BURST, cleaned, wrong
 from bot.words import catalogue, say
+from storage.links import CAME_BACK
 from tests.pages.conftest import PASSWORD, Browser, WeCom, World
 
 UNKNOWN_TOKEN = "A" * 32
@@ -736,3 +737,21 @@ def test_a_password_is_shown_once_to_its_member_only(
     again = browser.post(f"/pages/{token}", honest)
     assert (again.status_code, PASSWORD in again.text) == (410, False)
     assert PASSWORD not in repr(logs)
+
+
+def test_a_page_that_asks_for_nothing_proves_the_way_to_it(world: World, browser: Browser) -> None:
+    """`doctor` sends it: whoever is brought back by WeCom has proved the trusted domain; no form, and only once."""
+    with world.store.begin() as tx:
+        token = tx.links.make(member="mei", job_id=world.job_id, mailbox_id=None, side="test")
+    assert browser.back(browser.leave(token), "ahing").status_code == 403
+    with world.store.begin() as tx:
+        assert tx.moments.last(CAME_BACK) is None
+    answer = browser.back(browser.leave(token), "mei")
+    assert answer.status_code == 200
+    assert "the trusted domain is right" in answer.text
+    assert "<form" not in answer.text
+    with world.store.begin() as tx:
+        assert tx.moments.last(CAME_BACK) == world.clock.now()
+    assert browser.get(f"/pages/{token}").status_code == 410
+    assert browser.post(f"/pages/{token}", {"password": PASSWORD}).status_code == 410
+    assert world.kept("test") is None
