@@ -348,7 +348,7 @@ class OneTimeLink(Base):
     member: Mapped[str] = mapped_column(String(64))
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), index=True)
     mailbox_id: Mapped[int | None] = mapped_column(ForeignKey("mailboxes.id"))  # None: it asks for no password
-    side: Mapped[str] = mapped_column(String(6))  # source, target; key: of a DNS provider
+    side: Mapped[str] = mapped_column(String(6))  # source, target; key: of a DNS provider; test
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     session_hash: Mapped[str | None] = mapped_column(String(64))
