@@ -20,7 +20,7 @@ from bot.mail.pace import Throttle
 from bot.mail.quirks import sendable_flags, strict_internaldate, system_flags
 from bot.mail.session import Command, Done, Session, Stream
 
-WINDOW = 32  # mails under way with LITERAL+
+WINDOW = 64  # mails under way with LITERAL+
 GROUP_MAILS = 16  # in one APPEND with MULTIAPPEND
 GROUP_BYTES = 1_000_000
 
@@ -48,6 +48,7 @@ class Sending(Protocol):
 
     def known_trouble(self, item: Item) -> Trouble | None: ...
     def forget(self, item: Item) -> None: ...
+    def sent(self, item: Item) -> None: ...
     def answered(self, sent: Sent, future: asyncio.Future[Done]) -> None: ...
 
 
@@ -149,6 +150,7 @@ class Writer:
             raise
         if tail:
             session.write(tail)
+        self._pass.sent(item)
         await session.drain()
 
     async def _window(self) -> None:
@@ -196,6 +198,8 @@ class Writer:
                 await self._body(item, b"")
         pieces.append(b"\r\n")
         self._session.write(b"".join(pieces))
+        for item in sent.items:
+            self._pass.sent(item)
         await self._session.drain()
 
     @property

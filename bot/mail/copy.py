@@ -49,6 +49,7 @@ from bot.mail.quirks import (
 )
 from bot.mail.reconcile import Found, Reconciler, open_source
 from bot.mail.session import (
+    STREAM_HELD_BYTES,
     STREAM_OVER_BYTES,
     Done,
     MailAccount,
@@ -563,7 +564,7 @@ class Copy:
                     yield batch
                     batch = Batch(job, {}, False, {})
                 batch.lines[line.uid] = line
-                batch.held[line.uid] = OVERHEAD_BYTES + (0 if big else line.size_bytes)
+                batch.held[line.uid] = OVERHEAD_BYTES + min(line.size_bytes, STREAM_HELD_BYTES)
                 if alone or big:
                     batch.alone = alone
                     yield batch

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bot.mail.digest import Digest
 from bot.mail.ledger import Line
-from bot.mail.session import Command, Stream
+from bot.mail.session import OPENING_BYTES, Command, Stream
 from bot.mail.work import Job
 from bot.mail.wrap import Wrapping
 
@@ -59,14 +59,22 @@ class Item:
     digest: Digest = field(default_factory=Digest)
     begun: bool = False  # its APPEND was sent
     wrapping: Wrapping | None = None  # it goes as an attachment
+    read_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.read_bytes = self.body.size if isinstance(self.body, Stream) else len(self.body)
+
+    def let_go(self) -> int:
+        """It is on its way: hold no more of it than tells a person which mail it was. Gives the bytes that frees."""
+        if isinstance(self.body, bytes) and len(self.body) > OPENING_BYTES:
+            self.body = self.body[:OPENING_BYTES]
+        kept = min(self.held_bytes, OVERHEAD_BYTES + OPENING_BYTES)
+        freed, self.held_bytes = self.held_bytes - kept, kept
+        return freed
 
     @property
     def key(self) -> Key:
         return self.line.folder_id, self.line.uid
-
-    @property
-    def read_bytes(self) -> int:
-        return self.body.size if isinstance(self.body, Stream) else len(self.body)
 
     @property
     def size(self) -> int:

@@ -25,7 +25,7 @@ from bot.mail.session import Command, Done, Session, Stream, selected
 from bot.mail.work import Job, Renumbered
 from bot.mail.wrap import Wrapping
 
-BATCHES_AHEAD = 3
+BATCHES_AHEAD = 6  # at 40 ms three of half a megabyte keep a line busy for half of the time
 APPENDUID = re.compile(r"\[APPENDUID (\d{1,20}) ([\d:,]{1,2000})\]", re.IGNORECASE | re.ASCII)
 ABOUT_ALL = (Refused.QUOTA, Refused.NO_FOLDER, Refused.BUSY)  # refusals that one mail of a group did not cause
 
@@ -191,6 +191,10 @@ class Pass:
         self.budget.give(item.held_bytes)
         drop(item)
         self._changed.set()
+
+    def sent(self, item: Item) -> None:
+        """All of it has been handed to the network; the answer is still to come."""
+        self.budget.give(item.let_go())
 
     # Reading
 

@@ -29,7 +29,7 @@ BYTES_PER_SECOND_MIN = 1024
 IDLE_SECONDS = 120.0  # then a NOOP: servers hang up on who says nothing for long
 CONNECT_SECONDS = 30.0
 STREAM_OVER_BYTES = 512 * 1024
-STREAM_HELD_BYTES = 256 * 1024  # of a passed-on literal, before the reader is paused
+STREAM_HELD_BYTES = 2_000_000  # of a passed-on literal, before the reader is paused and all behind it waits
 OPENING_BYTES = 16 * 1024  # kept of a passed-on literal, to tell a person which mail it was
 WRITE_BUFFER_BYTES = 1024 * 1024
 # NetEase lets nobody in without it. What follows comes after it, so its answer is not waited for; a refusal means

@@ -203,7 +203,9 @@ class Page:
 
     def __init__(self, name: WireName, opening: Command, on_mail: OnMail, items: bytes) -> None:
         self._name, self._opening, self._on_mail = name, opening, on_mail
-        self._dated, self._flagged = b"INTERNALDATE" in items, b"FLAGS" in items
+        self._sized, self._dated, self._flagged = (
+            each in items for each in (b"RFC822.SIZE", b"INTERNALDATE", b"FLAGS")
+        )
         self._told: set[int] = set()
         self._parts: dict[int, wire.Fetched] = {}
 
@@ -219,7 +221,7 @@ class Page:
             told.flags = part.flags if told.flags is None else told.flags
             told.internal_date = part.internal_date if told.internal_date is None else told.internal_date
         lacks = (self._dated and told.internal_date is None) or (self._flagged and told.flags is None)
-        if told.size_bytes is None or lacks:
+        if lacks or (self._sized and told.size_bytes is None):
             self._parts[told.uid] = told
         else:
             self._tell(told)
@@ -234,7 +236,7 @@ class Page:
         """Tell what came in part; the UIDs of which the size is still wanted."""
         wanted = []
         for uid, part in self._parts.items():
-            if part.size_bytes is None and not sizeless_too:
+            if self._sized and part.size_bytes is None and not sizeless_too:
                 wanted.append(uid)
             else:
                 self._tell(part)

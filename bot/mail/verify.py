@@ -547,11 +547,13 @@ class Check:
         ours = {each.target for each in self.records} if same else set()
         folders = [each for each in chosen.folders if each.wire not in ours]
         listing = Listing(self.ledger, self.filter, {each.source: each for each in self.records if each.current})
-        opened = await list_mails(source, {each.wire: told_of[each.wire] for each in folders}, listing.on_mail)
+        items = b"UID" if self.filter.since is None else b"UID INTERNALDATE"
+        told_of = {each.wire: told_of[each.wire] for each in folders}
+        opened = await list_mails(source, told_of, listing.on_mail, items=items)
         fewer = [each.wire for each in folders if listing.lacks(each.wire, opened[each.wire])]
         if fewer:
             listing.begin_again(fewer)
-            opened |= await list_mails(source, dict.fromkeys(fewer), listing.on_mail)
+            opened |= await list_mails(source, dict.fromkeys(fewer), listing.on_mail, items=items)
         for folder in folders:
             told, record = opened[folder.wire], listing.records.get(folder.wire)
             if isinstance(told, str):
