@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from bot.mail import prepare
 from bot.mail.copy import CopyOutcome, Limits, RefusalReason, copy_mail
-from bot.mail.errors import ConnectionLost, LoginRefused, MailError, NotReachable, QuotaFull
+from bot.mail.errors import ConnectionLost, FolderRefused, LoginRefused, MailError, NotReachable, QuotaFull
 from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter
 from bot.mail.session import MailAccount, open_session
@@ -438,3 +439,19 @@ def test_nothing_dangerous_is_ever_sent(scene: Scene) -> None:
     assert not any(line.upper().startswith((b"SELECT", b"APPEND", b"CREATE")) for line in source)
     assert source[0].startswith(b"LOGIN")
     assert any(line.startswith(b"ID ") for line in source)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_source_that_is_listed_before_there_is_a_place_waits_no_longer_than_needed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """Its mails are listed while the target's folders are made; it is read on also when none could be made."""
+    monkeypatch.setattr(prepare, "HELD_LINES_MAX", 1)
+    scene.fill(4)
+    if refused:
+        scene.target_side.on_command = lambda line: b"tag NO no" if line.startswith((b"CREATE", b"SELECT")) else None
+        with pytest.raises(FolderRefused):
+            scene.copy()
+    else:
+        assert scene.copy().finished
+        assert bag(scene.target, root=ROOT) == bag(scene.source)

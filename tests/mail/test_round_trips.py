@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import random
 from datetime import UTC, datetime
 
 import pytest
 
-from bot.mail.copy import Limits, copy_and_verify
+from bot.mail.copy import Limits, copy_and_verify, copy_mail
 from bot.mail.outcome import CopyOutcome
 from bot.mail.plan import Filter, make_plan
 from bot.mail.session import MailAccount
 from bot.mail.verify import Verification
 from storage.ledger import SqlLedger
 from tests.mail.lockstep import Lockstep
-from tests.mail.mailboxes import FOLDERS, bag, count, fill
+from tests.mail.mailboxes import FOLDERS, bag, count, fill, message, opened
 from tests.servers.dovecot import Dovecot
 
 SECONDS_MAX = 60.0
@@ -73,3 +74,26 @@ def test_a_copy_begins_and_ends_in_few_round_trips(
     assert bag(target, root="Backup/box") == bag(source)
     assert line.before(b"APPEND") <= begins, line.rounds
     assert line.after(b"APPEND") <= ends, line.rounds
+
+
+def test_a_big_mail_holds_nobody_up(dovecot: Dovecot, ledger: SqlLedger) -> None:
+    """
+    Without LITERAL+ each mail costs a connection one round trip; a big one among them costs no other connection any.
+    """
+    source, target = dovecot.account(profile="exmail"), dovecot.account(profile="exmail")
+    rng = random.Random(1)
+    with opened(source) as client:
+        for number in range(66):
+            client.append("INBOX", message(number, rng, size=700_000 if number % 11 == 5 else 600))
+
+    async def copied() -> Lockstep:
+        async with asyncio.timeout(SECONDS_MAX), Lockstep(source.port).running() as line:
+            await copy_mail(
+                through(source, line), through(target, line), into="Backup", filter=Filter(), ledger=ledger,
+                limits=Limits(connections=4),
+            )  # fmt: skip
+            return line
+
+    line = asyncio.run(copied())
+    sending = [number for number, each in enumerate(line.rounds) if any(one.startswith(b"APPEND") for one in each)]
+    assert sending[-1] - sending[0] <= 66 / 4 + 2
