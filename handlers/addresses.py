@@ -7,7 +7,7 @@ look-ups block it for a day. So addresses are rows with their source and age, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import exports
-from storage.models import JobState, Mailbox, Member
+from storage.models import Job, JobState, Mailbox, Member
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -94,6 +94,7 @@ def read_directory(job: JobContext) -> None:
     tags = {tag_id: tag for tag_id in sorted(wanted) if (tag := tag_of(job, tag_id)) is not None}
     with job.begin() as step:
         members = step.tx.members
+        back = had_left(step.tx, people)
         members.departments_are((each.id, each.name, each.parent, each.leaders) for each in departments)
         for each in people.values():
             members.saw(
@@ -109,6 +110,7 @@ def read_directory(job: JobContext) -> None:
             members.left(member)
             step.tx.audit.add("bot", "member.left", member.userid, seen="directory")
         step.say(*told_left(step.tx, step.roles, step.services.settings, gone, "directory"))
+        told_back(step.tx, step.start, back)
         for tag_id, tag in tags.items():
             members.tag_is(tag_id, {*tag.userids, *members.in_departments(tag.departments)})
         for box in public:
@@ -189,10 +191,34 @@ def told_left(tx: Transaction, roles: Roles, settings: Settings, gone: Sequence[
     return [reply for listener in _left_listeners for reply in listener(tx, roles, settings, gone, seen)]
 
 
+def had_left(tx: Transaction, userids: Iterable[str]) -> list[Member]:
+    """Those of the members who are known to have left."""
+    known = [tx.members.find(userid) for userid in userids]
+    return [member for member in known if member is not None and member.left_at is not None]
+
+
+BackListener = Callable[["Transaction", Callable[[Job], None], Sequence[Member]], None]
+_back_listeners: list[BackListener] = []
+
+
+def when_back(listener: BackListener) -> BackListener:
+    """The function hears of members who had left and are seen again; it starts the jobs that look what that means."""
+    _back_listeners.append(listener)
+    return listener
+
+
+def told_back(tx: Transaction, start: Callable[[Job], None], back: Sequence[Member]) -> None:
+    """Whoever wants to know hears of members who are seen again."""
+    for listener in _back_listeners if back else []:
+        listener(tx, start, back)
+
+
 @router.event(MemberJoined)
 def joined(ctx: Context, message: MemberJoined) -> list[Reply]:
-    """A member was created."""
+    """A member was created, perhaps one who had left."""
+    back = had_left(ctx.tx, [message.userid])
     ctx.tx.members.saw(message.userid)
+    told_back(ctx.tx, ctx.start, back)
     refresh(ctx.tx, ctx)
     return []
 

@@ -9,7 +9,7 @@ look-up saw, or because a named admin lets it go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,7 @@ from bot.replies import File, Reply, Text
 from bot.router import Router
 from bot.settings import Settings
 from bot.words import Words, lines, say
-from bot.work import JobContext, Work
+from bot.work import Work
 from bot.workdays import (
     DAY,
     Step,
@@ -34,7 +34,7 @@ from bot.workdays import (
 )
 from handlers import addresses
 from handlers.tables import table
-from storage.models import BinItem, BinSource, BinState, Job, JobState, Mailbox, Member
+from storage.models import BinItem, BinSource, BinState, Job, Mailbox, Member
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -48,7 +48,6 @@ HELP_DAYS = 60  # what the console's help says of these; shown, never relied on
 HELP_SOURCES = (BinSource.RECLAIMED, BinSource.REPLACED, BinSource.PUBLIC)
 DUE_MAX = 20_000  # of one sweep; what is over waits for the next morning
 DATE_DAYS_MAX = 366
-CHECK_AGAIN = timedelta(minutes=1)  # an answer that young is not asked for again
 LISTED_MAX = 20
 NAMED_MAX = 30
 
@@ -443,70 +442,6 @@ def let_go(ctx: Context, item: BinItem, admin: str) -> Words:
         raise UserError(closed_words(item, ctx.directory))
     ctx.tx.audit.add(admin, "bin.let_go", named(item), item=item.id, deletes_at=item.deletes_at.isoformat())
     return say("recycle_bin.let_go", what=named(item), moment=moment_of(item), number=item.id)
-
-
-@router.command(
-    "bin done {address} assigned",
-    "回收站 完成 {address} 已分配",
-    role="admin",
-    topic="bin",
-    example=("bin done ahing@ assigned", "回收站 完成 ahing@ 已分配"),
-)
-def bin_done(ctx: Context, address: str) -> list[Reply]:
-    """A mailbox of the bin was assigned to somebody: I look whether it is so, and stop reminding."""
-    admin = ctx.require_admin()
-    item = entry(ctx, address)
-    if item.state not in (BinState.WAITING, BinState.LOST):
-        raise UserError(closed_words(item, ctx.directory))
-    if item.address is None:
-        raise UserError(say("recycle_bin.left_address_unknown", number=item.id))
-    ctx.start(ctx.tx.jobs.add("bin-check", asked_by=admin, params={"item": item.id, "address": item.address}))
-    return []
-
-
-@work.job("bin-check")
-def check_assigned(job: JobContext) -> None:
-    """Whose the address is now; only what is seen closes the entry. A "nobody" is no proof of anything."""
-    address = str(job.params["address"])
-    public: Mailbox | None = None
-    try:
-        owner = addresses.look_up(job, address, negative=CHECK_AGAIN)
-        if owner is None:
-            public = addresses.seen_public(job, address)
-    except addresses.NoBudget:
-        with job.begin() as step:
-            step.say(Text(step.job.asked_by, say("addresses.no_budget", address=address)))
-            step.tx.jobs.end(step.job, JobState.FAILED, error="no budget")
-        return
-    with job.begin() as step:
-        asker = step.job.asked_by
-        item = step.tx.recycle_bin.find(int(job.params["item"]))
-        if item is not None:
-            words = checked(step.tx, step.directory, item, asker, owner, public)
-            step.say(Text(asker, words))
-        step.tx.jobs.end(step.job, JobState.DONE)
-
-
-def checked(
-    tx: Transaction, directory: Directory, item: BinItem, asker: str, owner: str | None, public: Mailbox | None
-) -> Words:
-    """What a look-up means for an entry."""
-    if owner is not None and owner != item.owner:
-        seen: dict[str, object] = {"owner": owner}
-    elif owner is None and public is not None and public.id != item.mailbox_id:
-        seen = {"public": public.name or public.address}
-    elif owner is not None:
-        return say("recycle_bin.still_his", what=named(item), owner=directory.name(owner), typed=called(item))
-    else:
-        tx.audit.add(asker, "bin.not_assigned", named(item), item=item.id, seen="nobody")
-        return say("recycle_bin.seen_by_nobody", what=named(item), moment=moment_of(item))
-    evidence = {**seen, "seen_by": "look-up", "before": item.owner}
-    if not tx.recycle_bin.close(
-        item, BinState.ASSIGNED, by=asker, states=(BinState.WAITING, BinState.LOST), **evidence
-    ):
-        return closed_words(item, directory)
-    tx.audit.add(asker, "bin.assigned", named(item), item=item.id, **evidence)
-    return closed_words(item, directory)
 
 
 @router.command(

@@ -16,16 +16,18 @@ from sqlalchemy import String, cast, insert, literal, select, text
 
 from bot.context import Context
 from bot.errors import UserError
+from bot.messages import MemberJoined
 from bot.policy import Policy, Role, Roles
 from bot.replies import Card, CardUpdate, File, Reply, Text
 from bot.settings import Settings
 from bot.wecom.cards import check_card, cut_on_screen
 from bot.words import LANGUAGES, Words
 from bot.work import SweepStep
-from handlers import bin_digest
+from handlers import addresses, bin_check, bin_digest
 from handlers import recycle_bin as bin_
 from storage.models import AuditEntry, BinDigest, BinItem, BinSource, BinState, JobState
 from storage.store import Store, Transaction
+from tests.handlers.backup_world import World
 from tests.handlers.conftest import SETTINGS, FakeClock, on_both
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -227,7 +229,7 @@ def test_by_hand(desk: Desk) -> None:
         (bin_.bin_date, ("old@", date(2028, 1, 1)), "date_wrong"),
         (bin_.bin_date, ("99", date(2026, 12, 15)), "unknown"),
         (bin_.bin_let_go, ("nobody@",), "unknown"),
-        (bin_.bin_done, ("nobody@",), "unknown"),
+        (bin_check.bin_done, ("nobody@",), "unknown"),
         (bin_.recycle_bin, ("nobody@",), "unknown"),
     ):
         with pytest.raises(UserError, match=wrong):
@@ -564,10 +566,40 @@ def test_assigned_is_believed_only_when_seen(desk: Desk, owner: str | None, said
         item = tx.recycle_bin.find(1)
         assert item is not None
         directory = desk.context(tx, "mei").directory
-        words = bin_.checked(tx, directory, item, "mei", owner, None)
+        words = bin_check.checked(tx, directory, item, "mei", owner, None)
         assert said in words.text("en")
         assert words.text("zh")
         assert item.state is state
+
+
+@pytest.mark.parametrize("owner", ["ahing", "calvin", None])
+def test_who_had_left_and_is_back_is_looked_up(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, owner: str | None
+) -> None:
+    """By the event or by a reading of the directory: his again, somebody's, or nobody's, and all admins hear it."""
+    world = World(store, clock, monkeypatch)
+    monkeypatch.setattr(addresses, "look_up", lambda job, address, **more: owner)
+    monkeypatch.setattr(addresses, "seen_public", lambda job, address: None)
+    with store.begin() as tx:
+        member = tx.members.find("ahing")
+        assert member is not None
+        tx.members.left(member)
+        bin_.members_left(tx, ROLES, world.services.settings, [member], "callback")
+    with store.begin() as tx:
+        ctx = world.context(tx, "sys")
+        addresses.joined(ctx, MemberJoined("sys", "ahing"))
+        (job,) = (each.id for each in ctx.starts if tx.jobs.get(each.id).kind == "bin-check")
+        addresses.joined(ctx, MemberJoined("sys", "ahing"))
+        assert len([each for each in ctx.starts if tx.jobs.get(each.id).kind == "bin-check"]) == 1, "he is back already"
+    world.run(job)
+    with store.begin() as tx:
+        item = tx.session.get_one(BinItem, 1)
+        assert item.state is (BinState.WAITING if owner is None else BinState.ASSIGNED)
+        assert item.evidence.get("owner") == owner
+    for admin in ("mei", "yan"):
+        last = world.told(admin)[-1]
+        assert "阿兴 had left and is in the directory again" in last
+        assert ("shows nobody with" if owner is None else "is safe: it belongs to") in last
 
 
 # In several replicas, and at scale
