@@ -20,7 +20,8 @@ from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import addresses, alias_list, changes, clash
 from handlers.changes import Question, Refused
-from handlers.handovers import day, owner_now
+from handlers.handover_card import day
+from handlers.handovers import owner_now
 from storage.models import Mailbox, MailboxKind
 
 router = Router()

@@ -23,7 +23,8 @@ from bot.words import Words, say
 from bot.work import JobContext, JobStep
 from handlers import access, addresses, copying, handovers
 from handlers.access import Side, refused_sides
-from handlers.handovers import Check, Look, check, evidence, moment
+from handlers.handover_card import moment
+from handlers.handovers import Check, Look, check, evidence
 from storage.handovers import OPEN as STILL_OPEN
 from storage.models import BinItem, BinState, Handover, HandoverState, Job, JobState, Mailbox, MailboxKind
 

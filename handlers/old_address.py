@@ -16,7 +16,8 @@ from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import aliases
-from handlers.handovers import at_work, day
+from handlers.handover_card import day
+from handlers.handovers import at_work
 from storage.models import Job, JobState, Mailbox
 
 if TYPE_CHECKING:

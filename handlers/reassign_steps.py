@@ -17,7 +17,8 @@ from bot.router import Router
 from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import addresses, copying, handovers, into_bin, kept_alias, recycle_bin
-from handlers.handovers import Check, Look, evidence, moment, owner_now
+from handlers.handover_card import moment
+from handlers.handovers import Check, Look, evidence, owner_now
 from handlers.reassign_card import alias_later, day, gone, known_card, lost, put_away, so_far, what
 from storage.handovers import OPEN as STILL_OPEN
 from storage.jobs import OPEN

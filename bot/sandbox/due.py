@@ -24,7 +24,7 @@ from bot.sandbox.people import BinItem as ConsoleItem
 from bot.words import LANGUAGES, Words, from_json, lines, say
 from bot.work import SweepStep
 from bot.workdays import DAY, ON_ITS_OWN_DAY, REMIND_DAYS, last_day, workdays
-from handlers import bin_digest, handovers, job_words, jobs, recycle_bin
+from handlers import bin_digest, handover_card, handovers, job_words, jobs, recycle_bin
 from handlers.approval_card import question_of
 from handlers.approval_reminders import GREY_AFTER
 from storage.approvals import CARD_ABOUT, EXPIRES_AFTER
@@ -227,7 +227,7 @@ class Reader:
 
     def handover(self, handover: Handover) -> Iterator[Due]:
         """The next look, the next reminder, the end."""
-        about, title = handovers.about(handover).replace("-", " "), from_json(handover.title)
+        about, title = handover_card.about(handover).replace("-", " "), from_json(handover.title)
         poll = self.tx.session.get_one(Job, handover.check_job_id)
         if poll.state is JobState.DUE:
             look = say("sandbox.handover_look", number=handover.id, title=title)

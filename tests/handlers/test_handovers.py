@@ -23,7 +23,7 @@ from bot.wecom.contacts import MemberInfo, MemberStatus
 from bot.wecom.errcodes import WeComError
 from bot.words import LANGUAGES, say
 from bot.work import JobContext, Runner, Services, SweepStep
-from handlers import addresses, handovers
+from handlers import addresses, handover_card, handovers
 from handlers.approvals import as_json
 from handlers.handovers import Check
 from storage.models import Delivery, Handover, HandoverState, Job, JobState
@@ -334,7 +334,7 @@ def test_its_card_fits(world: World) -> None:
     world.ask(NOT_AHINGS)
     world.poll()
     row = world.handover()
-    card = handovers.card_of(row, "mei", SHANGHAI, handovers.seen_words(row, SHANGHAI))
+    card = handover_card.card_of(row, "mei", SHANGHAI, handover_card.seen_words(row, SHANGHAI))
     assert isinstance(card, Card)
     for language in LANGUAGES:
         check_card(delivery.rendered(card, "handover-1-x", language))
