@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from bot.replies import Button, Card, CardUpdate, Reply, Text
 from bot.words import Words, from_json, lines, say
-from storage.models import Handover
+from storage.models import Handover, HandoverState
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -47,8 +47,9 @@ def before_words(handover: Handover, zone: ZoneInfo) -> Words:
 
 def over(handover: Handover, zone: ZoneInfo) -> Words:
     """How a handover ended."""
+    how = "late" if handover.state is HandoverState.EXPIRED and handover.after is not None else str(handover.state)
     return say(
-        f"handovers.over_{handover.state}", number=handover.id, title=from_json(handover.title),
+        f"handovers.over_{how}", number=handover.id, title=from_json(handover.title),
         seen=seen_words(handover, zone),
     )  # fmt: skip
 

@@ -65,6 +65,7 @@ REMIND_FIRST = timedelta(days=1)
 REMIND_EVERY = timedelta(days=2)  # a card can be redrawn for 72 hours: each reminder brings a new one before
 LOOKS_KEPT = 50
 SWEPT_MAX = 100
+LAST_LOOK_AFTER = timedelta(days=1)  # of a step that was not done in time: it may have been done since
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
@@ -94,6 +95,21 @@ def check(name: str) -> Callable[[F], F]:
 
     def register(function: F) -> F:
         CHECKS[name] = function
+        return function
+
+    return register
+
+
+LateFunction = Callable[[JobStep, Handover], list[Words]]
+L = TypeVar("L", bound=LateFunction)
+LATE: dict[str, LateFunction] = {}
+
+
+def done_late(name: str) -> Callable[[L], L]:
+    """The function does, and says, what it means that a step of this check was done after its time."""
+
+    def register(function: L) -> L:
+        LATE[name] = function
         return function
 
     return register
@@ -279,7 +295,8 @@ def poll(job: JobContext) -> None:
     """One look. People who asked are answered; without them the next look is a quarter of an hour to an hour away."""
     with job.services.store.begin() as tx:
         handover = tx.handovers.peek(int(job.data["handover"]))
-        wanted, args, still = handover.check, dict(handover.args), handover.state in OPEN
+        wanted, args = handover.check, dict(handover.args)
+        still = handover.state in OPEN or wanted_late(tx, handover)
         failed_today = tx.mailboxes.failed_look_ups(within=timedelta(days=1))
     look = None
     if still and (job.data["askers"] or failed_today < POLLS_FAILED_MAX):
@@ -290,6 +307,9 @@ def poll(job: JobContext) -> None:
     with job.begin() as step:
         waiting, handover = locked(step.tx, handover.id)
         if handover.state not in OPEN:
+            if look is not None and wanted_late(step.tx, handover):
+                looked_late(step, handover, look)
+            step.put(askers=[])
             step.tx.jobs.end(step.job, JobState.DONE)
         elif look is None:
             not_looked(step, handover)
@@ -327,6 +347,35 @@ def looked(step: JobStep, waiting: Job, handover: Handover, look: Look) -> None:
         words = say(key, number=handover.id, seen=seen_words(handover, zone), title=from_json(handover.title))
         step.say(*answered(handover, asker, words, zone))
     again(step, handover, pace(handover.polls))
+
+
+def wanted_late(tx: Transaction, handover: Handover) -> bool:
+    """Whether a step that was not done in time is looked at once more: nobody has seen it done or asked for it anew."""
+    waiting = tx.jobs.get(handover.job_id)
+    latest = (waiting.data.get("handovers") or {}).get(handover.stage)
+    return handover.state is HandoverState.EXPIRED and handover.after is None and latest == handover.id
+
+
+def looked_late(step: JobStep, handover: Handover, look: Look) -> None:
+    """Done after its time: kept as evidence, and everybody hears it, with what that means. Else only who asked does."""
+    seen = evidence(step.now, look)
+    handover.looks, handover.looked_at = [*handover.looks[-LOOKS_KEPT:], seen], step.now
+    zone, askers = step.services.settings.zone, [str(each["by"]) for each in step.job.data["askers"]]
+    if not look.holds or (look.needs_before and handover.before is None):
+        step.say(*(Text(each, over(handover, zone)) for each in dict.fromkeys(askers)))
+        return
+    handover.after = seen
+    step.tx.audit.add(
+        "bot", "handover.done_late", f"handover {handover.id}", job=handover.job_id, said_by=handover.said_by,
+        before=handover.before, after=seen,
+    )  # fmt: skip
+    words = say(
+        "handovers.done_late", number=handover.id, title=from_json(handover.title), seen=seen_words(handover, zone),
+        job=handover.job_id,
+    )  # fmt: skip
+    means = LATE[handover.check](step, handover) if handover.check in LATE else []
+    told = dict.fromkeys([handover.asked_of, *askers, *step.roles.admins])
+    step.say(*(Text(each, lines(words, *means)) for each in told))
 
 
 def not_looked(step: JobStep, handover: Handover) -> None:
@@ -453,7 +502,7 @@ def look_now(ctx: Context, handover_id: int, *, said: bool) -> list[Reply]:
     poll_row = ctx.tx.jobs.get(ctx.tx.handovers.peek(handover_id).check_job_id)
     _, handover = locked(ctx.tx, handover_id)
     zone = ctx.settings.zone
-    if handover.state not in OPEN:
+    if handover.state not in OPEN and not wanted_late(ctx.tx, handover):
         raise UserError(over(handover, zone))
     if said:
         handover.said_by, handover.said_at = ctx.sender, ctx.now
@@ -477,11 +526,14 @@ def remind(sweep: SweepStep) -> None:
     """Reminders, and the end of what was not done in time."""
     zone = sweep.services.settings.zone
     for handover_id in sweep.tx.handovers.due(count_max=SWEPT_MAX):
+        poll_row = sweep.tx.jobs.get(sweep.tx.handovers.peek(handover_id).check_job_id)  # locked first, as by a look
         waiting, handover = locked(sweep.tx, handover_id)
         if handover.state not in OPEN:
             continue
         if handover.deadline_at <= sweep.tx.now:
             expire(sweep, waiting, handover)
+            sweep.tx.jobs.put(poll_row, askers=[])
+            sweep.tx.jobs.wake(poll_row, "check", due_at=sweep.tx.now + LAST_LOOK_AFTER)
             continue
         handover.reminders += 1
         handover.remind_at = next_reminder(handover, sweep.tx.now, zone)

@@ -21,7 +21,7 @@ from bot.words import Words, from_json, say
 from bot.work import JobContext, JobStep
 from handlers import addresses, handovers, recycle_bin
 from handlers.access import PUBLIC_GONE
-from handlers.handovers import Check, Look, check, evidence, name_of
+from handlers.handovers import Check, Look, check, done_late, evidence, name_of
 from storage.handovers import OPEN
 from storage.models import BinItem, BinSource, Handover, HandoverState, Mailbox
 
@@ -93,7 +93,7 @@ def intend(job: JobContext, box: Mailbox, stage: str, why: Words) -> bool:
     shown = addresses.seen_public(job, box.address)
     with job.begin() as step:
         if shown is None or shown.id != box.id:
-            ask_to_delete(step, box, stage, why)
+            ask_to_delete(step, box, stage, why, shown=False)
             return False
         step.put(deleting={"id": shown.public_id, "at": step.now.isoformat(), "looks": 0})
         step.tx.audit.add("bot", "public.deleting", box.address, job=step.job.id, public_id=shown.public_id)
@@ -140,9 +140,9 @@ def gone(job: JobContext, public_id: int) -> bool:
         return True
 
 
-def ask_to_delete(step: JobStep, box: Mailbox, stage: str, why: Words) -> Handover:
+def ask_to_delete(step: JobStep, box: Mailbox, stage: str, why: Words, *, shown: bool = True) -> Handover:
     """The handover: delete a public mailbox in the console."""
-    address, known = box.address, box.public_id is not None
+    address = box.address
     seen = say("conversion.saw_public", address=address, name=box.name or address)
     return handovers.ask_for(
         step,
@@ -154,10 +154,10 @@ def ask_to_delete(step: JobStep, box: Mailbox, stage: str, why: Words) -> Handov
             say("into_bin.delete_not_for_ever"),
         ],
         values=[address],
-        check=Check("public_is_gone", {"address": address, "public_id": box.public_id}),
+        check=Check("public_is_gone", {"address": address, "public_id": box.public_id if shown else None}),
         deadline_at=step.now + DELETE_WITHIN,
         stage=stage,
-        seen_before=evidence(step.now, Look(False, seen, {address: "public"})) if known else None,
+        seen_before=evidence(step.now, Look(False, seen, {address: "public"})) if shown else None,
     )
 
 
@@ -215,6 +215,28 @@ def public_into_book(step: JobStep, *, owner: str | None, stage: str) -> BinItem
         source=BinSource.PUBLIC, since=deleted_since(data, handover, step.now),
         known_from="api" if handover is None else "console",
     )  # fmt: skip
+
+
+# --- done after its time ---------------------------------------------------------------------------------------------
+
+
+@done_late("owner_is_not")
+@done_late("public_is_gone")
+def lies_there_now(step: JobStep, handover: Handover) -> list[Words]:
+    """A mailbox was taken off its owner, or deleted, when nobody waited for it any more: the book must know it."""
+    address, owner = str(handover.args["address"]), handover.args.get("userid")
+    waiting = step.tx.jobs.get(handover.job_id)
+    owner = owner or waiting.data.get("owner_was") or waiting.data.get("owner")
+    if (handover.after or {}).get("detail", {}).get(address) is not None:
+        return []  # somebody has it already
+    box = step.tx.mailboxes.at(address)
+    item = recycle_bin.enter(
+        step.tx, step.services.settings, known_from="console", box=box, address=address,
+        source=BinSource.PUBLIC if handover.check == "public_is_gone" else BinSource.RECLAIMED,
+        owner=step.tx.members.find(str(owner)) if owner is not None else None, added_by=handover.asked_of,
+        entered_at=last_seen(handover, handover.created_at.isoformat()),
+    ) or step.tx.recycle_bin.waiting_at(address)  # fmt: skip
+    return [recycle_bin.deleted_words(item, step.services.settings.zone)] if item is not None else []
 
 
 # --- the book --------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from bot.work import JobContext, Runner, Services, SweepStep
 from handlers import addresses, handover_card, handovers
 from handlers.approvals import as_json
 from handlers.handovers import Check
-from storage.models import Delivery, Handover, HandoverState, Job, JobState
+from storage.models import BinSource, Delivery, Handover, HandoverState, Job, JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock, on_both
 
@@ -301,6 +301,50 @@ def test_it_is_reminded_of_in_working_hours_and_ends(world: World) -> None:
     assert world.handover().state is HandoverState.EXPIRED
     assert "was not done in time" in world.heard("yan")[-1]
     assert (world.waiting().state, world.waiting().stage) == (JobState.DUE, "reclaim")
+
+
+@on_both
+@pytest.mark.parametrize("how", ["by itself", "said", "asked anew"])
+def test_what_is_done_after_its_time_is_seen_once_more(world: World, says: Callable[..., None], how: str) -> None:
+    """A day later by itself, or when somebody says so: told with what it means, and the book knows the mailbox."""
+    world.ask(NOT_AHINGS, days=2, before={"at": world.clock.now().isoformat(), "saw": {}, "detail": {}})
+    world.clock.advance(days=2)
+    world.sweep()
+    assert world.handover().state is HandoverState.EXPIRED
+    if how == "said":
+        world.clock.advance(days=1)
+        assert world.poll() == 1
+        world.clock.advance(days=3)
+        assert world.poll() == 0, "once by itself"
+        says(handovers.say_done, "yan")
+        world.poll()
+        assert "was not done in time" in world.heard("yan")[-1], "it is not believed"
+        world.clock.advance(minutes=2)
+    elif how == "asked anew":
+        with world.store.begin() as tx:
+            tx.jobs.put(tx.jobs.get(world.handover().job_id), handovers={"reclaim": 99})
+    world.owners.pop(AHING)
+    told, asked = len(world.heard("mei")), len(world.asked)
+    if how == "said":
+        says(handovers.say_done, "yan")
+    else:
+        world.clock.advance(days=1)
+    world.poll()
+    with world.store.begin() as tx:
+        item = tx.recycle_bin.waiting_at(AHING)
+    if how == "asked anew":
+        assert (len(world.asked), item) == (asked, None), "the new one looks"
+        with pytest.raises(UserError, match="over_expired"):
+            says(handovers.say_done)
+        return
+    assert item is not None
+    assert (item.owner, item.source, item.known_from) == ("ahing", BinSource.RECLAIMED, "console")
+    for member in ("mei", "yan"):
+        assert "was done after all, but after its time" in world.heard(member)[-1]
+        assert "It is deleted for ever at" in world.heard(member)[-1]
+    assert len(world.heard("mei")) > told
+    with pytest.raises(UserError, match="over_late"):
+        says(handovers.say_done)
 
 
 def test_a_job_that_ended_wants_nothing_more(world: World) -> None:
