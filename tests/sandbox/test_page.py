@@ -243,7 +243,7 @@ def test_a_member_talks_to_the_bot(served: Served, english: Page) -> None:
     english.keyboard.press("Enter")
     expect(last(english)).to_contain_text("backup ahing to support@ because he leaves")
     expect(english.locator("#input")).to_have_value("")
-    assert served.bot.said() == ["backup ahing to support@ because he leaves"]
+    assert wait_for(served.bot.said) == ["backup ahing to support@ because he leaves"]
     assert served.bot.heard[-1]["FromUserName"] == "mei"
     served.text("mei", "Looking into ahing@corp.test …")
     expect(last(english)).to_contain_text("Looking into ahing@corp.test …")
@@ -258,7 +258,7 @@ def test_enter_while_spelling_chinese_sends_nothing(served: Served, english: Pag
     expect(english.locator("#input")).to_have_value("bei\n")
     english.locator("#input").press("Enter")
     expect(english.locator("#input")).to_have_value("")
-    assert served.bot.said() == ["bei"]
+    assert wait_for(served.bot.said) == ["bei"]
 
 
 def test_a_message_nobody_took_is_told(served: Served, english: Page) -> None:
