@@ -328,8 +328,11 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
 
     @router.post("/reset")
     async def reset() -> dict[str, str]:
-        """Everything as at the start, but for the clock, the secrets and the ids the bot holds."""
-        org.reset()
+        """Everything as at the start, the bot's rows, too, but for the clock, the secrets and the ids the bot holds."""
+        if hours.begin_anew is None:
+            org.reset()
+        else:
+            await hours.begin_anew()
         return {"clock": org.now().isoformat()}
 
     @router.get("/events")

@@ -91,6 +91,7 @@ class Sandbox:
         self.web = create_sandbox_app(self.organisation)
         self.smtp = SmtpServer(self.organisation, self.web.state.callbacks)
         self.web.state.hours.bot = lambda: self.bot
+        self.web.state.hours.begin_anew = self.begin_anew
         self.web.router.routes.extend(page_routes())
         self.web.router.lifespan_context = self.lifespan
         self.bot: Bot | None = None
@@ -144,6 +145,24 @@ class Sandbox:
             await self.smtp.stop()
             await self.dns.stop()
             await self.mail.stop()
+
+    async def begin_anew(self) -> None:
+        """The organisation as at the start, and a bot that has heard of nothing yet."""
+        if self.bot is None:
+            self.organisation.reset()
+            return
+        old, self.bot = self.bot, None
+        await run_in_threadpool(old.stop)
+        self.web.router.routes[:] = [
+            each for each in self.web.router.routes if getattr(each, "app", None) is not old.web
+        ]
+        for file in self.folder.glob("*.sqlite*"):
+            file.unlink()
+        self.organisation.reset()
+        new = build(self.bot_settings(), clock=self.clock)
+        self.web.mount("/", new.web)
+        await run_in_threadpool(new.start)
+        self.bot = new
 
     def server(self) -> uvicorn.Server:
         """The server of this sandbox, to be run on its socket."""

@@ -111,3 +111,10 @@ def test_a_walk_reminds_every_day_and_a_leap_is_an_outage(bot: Bot) -> None:
     bot.hear("mei", "deleted for ever")
     with bot.store.begin() as tx:
         assert len(list(tx.session.scalars(select(BinDigest).where(BinDigest.member == "mei")))) == len(days)
+
+    bot.post("reset")
+    assert not [each for each in bot.due() if "ahing" in str(each) or "yan" in str(each)], (
+        "the bot has forgotten it, too"
+    )
+    bot.say("mei", "bin")
+    bot.wait("it answers", lambda: "is empty" in str(bot.entries("mei")))
