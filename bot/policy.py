@@ -44,6 +44,9 @@ DEFAULTS: Mapping[str, Requirement] = {
     "client_password": Requirement.CONFIRM,
     "freeze": Requirement.CONFIRM,
     "mail_switch": Requirement.CONFIRM,
+    "change_group": Requirement.CONFIRM,
+    "delete_group": Requirement.CONFIRM,
+    "seats": Requirement.CONFIRM,
 }
 
 

@@ -23,7 +23,7 @@ from storage.models import JobState
 router = Router()
 work = Work()
 
-TOPICS = ("backup", "reassign", "addresses", "bin", "public", "jobs", "approvals", "people", "domain", "help")
+TOPICS = ("backup", "reassign", "addresses", "bin", "public", "groups", "jobs", "approvals", "people", "domain", "help")
 SMALL_TALK = "small talk"  # understood, but not worth a line of help
 MENU = (
     ("help.menu_jobs", "jobs"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from bot.context import Context
 from bot.directory import Directory
@@ -33,7 +33,33 @@ OFFERED_MAX = 8
 
 
 @dataclass(frozen=True)
-class Lists:
+class Parts:
+    """Some lists of which a thing consists, each replaced as a whole by WeCom; added and taken away list by list."""
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, each.name) for each in fields(self))
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(tuple(dict.fromkeys([*mine, *theirs])) for mine, theirs in pairs(self, other)))
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(*(tuple(each for each in mine if each not in theirs) for mine, theirs in pairs(self, other)))
+
+    def __and__(self, other: Self) -> Self:
+        return type(self)(*(tuple(each for each in mine if each in theirs) for mine, theirs in pairs(self, other)))
+
+    def changed_from(self, before: Self) -> dict[str, Any]:
+        """The lists that are not as they were: only these are sent, the others stay."""
+        named = {each.name: (getattr(before, each.name), getattr(self, each.name)) for each in fields(self)}
+        return {name: after for name, (was, after) in named.items() if set(was) != set(after)}
+
+    def as_json(self) -> dict[str, list[Any]]:
+        """As it is kept in a row, and compared."""
+        return {each.name: sorted(getattr(self, each.name)) for each in fields(self)}
+
+
+@dataclass(frozen=True)
+class Lists(Parts):
     """Who can open a mailbox, as WeCom lists it."""
 
     userids: tuple[str, ...] = ()
@@ -45,37 +71,14 @@ class Lists:
         """What WeCom shows; userids have no case."""
         return cls(tuple(each.casefold() for each in box.userids), box.departments, box.tags)
 
-    def __bool__(self) -> bool:
-        return bool(self.userids or self.departments or self.tags)
-
-    def __add__(self, other: Lists) -> Lists:
-        return Lists(*(tuple(dict.fromkeys([*mine, *theirs])) for mine, theirs in pairs(self, other)))
-
-    def __sub__(self, other: Lists) -> Lists:
-        return Lists(*(tuple(each for each in mine if each not in theirs) for mine, theirs in pairs(self, other)))
-
-    def __and__(self, other: Lists) -> Lists:
-        return Lists(*(tuple(each for each in mine if each in theirs) for mine, theirs in pairs(self, other)))
-
-    def changed_from(self, before: Lists) -> dict[str, Any]:
-        """The lists that are not as they were: only these are sent, the others stay."""
-        named = {each.name: (getattr(before, each.name), getattr(self, each.name)) for each in fields(self)}
-        return {name: after for name, (was, after) in named.items() if set(was) != set(after)}
-
-    def as_json(self) -> dict[str, list[Any]]:
-        """As it is kept in a row, and compared."""
-        return {
-            "userids": sorted(self.userids), "departments": sorted(self.departments), "tags": sorted(self.tags),
-        }  # fmt: skip
-
     def expanded(self, tx: Transaction) -> set[str]:
         """Userids of everybody they hold, as far as the directory was read."""
         found = set(self.userids) | tx.members.in_departments(self.departments)
         return found.union(*(tx.members.tagged(each) for each in self.tags))
 
 
-def pairs(one: Lists, other: Lists) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """The same list of both, for each of the three."""
+def pairs(one: Parts, other: Parts) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    """The same list of both, for each there is."""
     return [(getattr(one, each.name), getattr(other, each.name)) for each in fields(one)]
 
 

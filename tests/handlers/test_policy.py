@@ -89,7 +89,8 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "backup_public": "confirm", "backup_member_without_owner": "manager", "add_readers_to_backup": "two",
         "rename": "confirm", "alias": "confirm", "domain": "confirm", "reassign": "manager",
         "delete_public_mailbox": "two", "create_public_mailbox": "confirm", "change_public_mailbox": "confirm",
-        "client_password": "confirm", "freeze": "confirm", "mail_switch": "confirm",
+        "client_password": "confirm", "freeze": "confirm", "mail_switch": "confirm", "change_group": "confirm",
+            "delete_group": "confirm", "seats": "confirm",
     }  # fmt: skip
 
 

@@ -133,6 +133,12 @@ class World:
             rows = tx.session.query(Delivery).filter_by(receiver=member, kind="text").order_by(Delivery.id)
             return [str(each.body["text"]) for each in rows]
 
+    def files(self, member: str) -> list[str]:
+        """The names of the files on their way to a member."""
+        with self.store.begin() as tx:
+            rows = tx.session.query(Delivery).filter_by(receiver=member, kind="file").order_by(Delivery.id)
+            return [tx.deliveries.file(int(each.body["file"])).name for each in rows]
+
     def newest(self, kind: str) -> Job:
         with self.store.begin() as tx:
             found = tx.session.query(Job).filter_by(kind=kind).order_by(Job.id.desc()).first()

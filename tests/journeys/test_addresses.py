@@ -33,6 +33,14 @@ ENGLISH = {
     "undo": "undo", "no_program": "No program can change this address",
     "cancel": "cancel", "nothing": "nothing was changed",
     "reminder": "Does anybody still write there?",
+    "group": 'group create all@ "Everybody" with dept:客服, 阿兴', "reaches": "will reach: 阿兴 (ahing@corp.test)",
+    "made": "The mail group all@corp.test “Everybody” is made",
+    "senders": "group senders all@ only calvin",
+    "only": "To all@corp.test may send now: only 卡尔文 (calvin@corp.test)",
+    "mail_group": "smtp test support@ to all@", "bounced": "but not all@corp.test as the receiver. It said: 550",
+    "delete": "group delete all@", "deleted": "The mail group all@corp.test is deleted",
+    "vip": "vip add dept:客服, ahing", "given": "These have the advanced functions now", "seats": "vip",
+    "seated": "They are: 阿兴",
     "login": "help login", "webmail": "https://en.exmail.qq.com", "smtp": "help smtp",
     "servers": "smtp test support@ to mei@",
     "send": "smtp test support@ to mei@",
@@ -54,6 +62,14 @@ CHINESE = {
     "busy": "企业微信暂时没有响应", "added": "chentao@corp.test 的别名为",
     "undo": "撤销", "no_program": "该地址已无法由程序修改", "cancel": "取消", "nothing": "未做任何改动",
     "reminder": "还有人用旧地址写信吗",
+    "group": "邮件群组 创建 all@ “全体” 成员 部门:客服、阿兴", "reaches": "邮件送达：阿兴 (ahing@corp.test)",
+    "made": "邮件群组 all@corp.test“全体”已创建",
+    "senders": "邮件群组 发件人 all@ 仅限 calvin",
+    "only": "现在可向 all@corp.test 发信的人：仅限 卡尔文 (calvin@corp.test)",
+    "mail_group": "测试发信 support@ 到 all@", "bounced": "但不接受收件人 all@corp.test。答复：550",
+    "delete": "邮件群组 删除 all@", "deleted": "邮件群组 all@corp.test 已删除",
+    "vip": "高级功能 添加 部门:客服、ahing", "given": "位成员已开通高级功能", "seats": "高级功能",
+    "seated": "他们是：阿兴",
     "login": "帮助 登录", "webmail": "https://en.exmail.qq.com", "smtp": "帮助 客户端",
     "servers": "测试发信 support@ 到 mei@",
     "send": "测试发信 support@ 到 mei@", "took": "收下了从 support@corp.test 发给 mei@corp.test 的邮件。答复：250 OK",
@@ -114,6 +130,8 @@ def test_addresses_from_help_to_the_reminder(bot: Bot, say: dict[str, str]) -> N
     undone(bot, say)
     bot.advance(MINUTE)
     mails_by_smtp(bot, say)
+    bot.advance(MINUTE)
+    groups_and_seats(bot, say)
     bot.advance(95 * 24 * 3600)
     read_all(bot, "mei")
     bot.hear("mei", say["reminder"])
@@ -209,3 +227,27 @@ def mails_by_smtp(bot: Bot, say: dict[str, str]) -> None:
     answer(bot, "mei", say["send"], say["refused"])
     bot.wait("no key is left", lambda: not any(each["passwords"] for each in bot.state()["public_mailboxes"]))
     assert bot.get("wire", kind="smtp")["entries"]
+
+
+def confirmed(bot: Bot, line: str, shown: str, done: str, say: dict[str, str]) -> None:
+    """A change: shown, agreed to in words, done."""
+    told = answer(bot, "mei", line, shown)
+    (number,) = re.findall(rf"{say['yes']} (\d+)", told)
+    answer(bot, "mei", f"{say['yes']} {number}", done)
+
+
+def groups_and_seats(bot: Bot, say: dict[str, str]) -> None:
+    """A group: who may send to it as a mail server has it; deleted, though the answer is lost; seats."""
+    org = bot.sandbox.organisation
+    confirmed(bot, say["group"], say["reaches"], say["made"], say)
+    confirmed(bot, say["senders"], "all@corp.test", say["only"], say)
+    answer(bot, "mei", say["mail_group"], say["bounced"])
+    bot.advance(MINUTE)
+    bot.trouble("answer_lost", times=1, path="exmail/group/delete")
+    confirmed(bot, say["delete"], "all@corp.test", say["busy"], say)
+    bot.advance(3 * MINUTE)
+    bot.hear("mei", say["deleted"])
+    assert not org.groups
+    confirmed(bot, say["vip"], "1 GB", say["given"], say)
+    answer(bot, "mei", say["seats"], say["seated"])
+    assert set(org.vip) == {"ahing", "lan", "tao"}
