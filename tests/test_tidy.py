@@ -31,6 +31,7 @@ DOCUMENTS = (
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/dependencies.md",
+    "docs/install.md",
     "docs/performance.md",
 )
 TARGETS = {"setup", "demo", "test", "lint", "bench", "soak"}

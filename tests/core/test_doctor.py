@@ -32,8 +32,10 @@ from bot.doctor import callbacks, checkup, hosts, machine, people, report, wecom
 from bot.doctor import settings as settings_checks
 from bot.doctor.findings import Finding, Level, ok, warning, wrong
 from bot.policy import Policy
+from bot.settings import Settings
 from bot.vault import Vault, new_key
 from bot.wecom.errcodes import WeComError
+from bot.words import LANGUAGES, Language, catalogue
 from bot.work import Services
 from storage.base import Base
 from storage.leases import Leases
@@ -487,3 +489,35 @@ def test_dns_servers_that_answer_and_do_not(tmp_path: Path, monkeypatch: pytest.
     assert names(list(hosts.dns(usual))) == ["dns_silent"] * len(RESOLVERS)
     said[RESOLVERS[1]] = Outcome.FOUND
     assert names(list(hosts.dns(usual))) == ["dns_fine", *["dns_one_silent"] * (len(RESOLVERS) - 1)]
+
+
+# The install guide
+
+
+def told_by(key: str, language: Language) -> str:
+    """A pattern of everything the sentence can say, with sentences of the same file or WeCom's in it."""
+    pieces = re.split(r"\{[a-z_]+\}", catalogue()[key][language])
+    return "(.+?)".join(re.escape(each) for each in pieces)
+
+
+def test_the_install_guide_quotes_doctor_as_it_speaks() -> None:
+    """Word for word, in both languages; and what stands in the gaps is a sentence too, where it is one."""
+    guide = (Path(__file__).parents[2] / "docs" / "install.md").read_text("utf-8")
+    quoted = re.findall(r"^> `([a-z_]+)` (.+)<br>(.+)$", guide, re.MULTILINE)
+    assert len(quoted) > 25
+    for check, *texts in quoted:
+        for language, text in zip(LANGUAGES, texts, strict=True):
+            found = re.fullmatch(told_by(f"doctor.{check}", language), text)
+            assert found, f"{check}: the guide says “{text}”"
+            for inside in found.groups():
+                if len(inside) > 60:
+                    keys = (key for key in catalogue() if key.partition(".")[0] in ("doctor", "wecom"))
+                    assert any(re.fullmatch(told_by(key, language), inside) for key in keys), inside
+
+
+def test_the_install_guide_names_every_setting_that_must_be_there() -> None:
+    """And none that is not."""
+    guide = (Path(__file__).parents[2] / "docs" / "install.md").read_text("utf-8")
+    named = set(re.findall(r"\b(?:WECOM|EXMAIL|BOT)_[A-Z_]+", guide))
+    ours = {each.upper() for each in Settings.model_fields}
+    assert {each.upper() for each in settings_checks.REQUIRED} <= named <= ours
