@@ -16,7 +16,7 @@ from bot.mail.copy import CopyOutcome, Limits, RefusalReason, copy_mail
 from bot.mail.errors import ConnectionLost, FolderRefused, LoginRefused, MailError, NotReachable, QuotaFull
 from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter
-from bot.mail.session import MailAccount, open_session
+from bot.mail.session import MailAccount, Session, open_session
 from bot.mail.verify import verify_copy
 from storage.ledger import SqlLedger
 from tests.mail.mailboxes import bag, count, fill, message, opened
@@ -446,6 +446,10 @@ def test_a_source_that_is_listed_before_there_is_a_place_waits_no_longer_than_ne
     scene: Scene, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     """Its mails are listed while the target's folders are made; it is read on also when none could be made."""
+    held: list[bool] = []
+    for name, now in (("pause_reading", True), ("resume_reading", False)):
+        usual = getattr(Session, name)
+        monkeypatch.setattr(Session, name, lambda self, usual=usual, now=now: (held.append(now), usual(self))[1])
     monkeypatch.setattr(prepare, "HELD_LINES_MAX", 1)
     scene.fill(4)
     if refused:
@@ -455,3 +459,5 @@ def test_a_source_that_is_listed_before_there_is_a_place_waits_no_longer_than_ne
     else:
         assert scene.copy().finished
         assert bag(scene.target, root=ROOT) == bag(scene.source)
+    assert held[0]
+    assert not held[-1]
