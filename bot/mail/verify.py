@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import functools
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.mail import wire
+from bot.mail.compare import Glance, Tally, TargetFolders
 from bot.mail.crew import Side, with_patience
-from bot.mail.digest import BATCH_MAILS, Content, Reading, digest_mails
+from bot.mail.digest import Content, digest_mails
 from bot.mail.errors import CommandRefused, ConnectionLost
-from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
+from bot.mail.ledger import FolderRecord, Ledger, LineState
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.plan import Filter
-from bot.mail.quirks import dated_since, flag_set, parse_internaldate
+from bot.mail.quirks import dated_since
 from bot.mail.session import (
     SILENCE_SECONDS,
     MailAccount,
@@ -29,14 +30,13 @@ from bot.mail.session import (
     folders_of,
     same_mailbox,
 )
-from bot.mail.survey import LISTING, PAGE_UIDS, Pages, choose, list_mails, list_told, statuses
+from bot.mail.survey import PAGE_UIDS, choose, list_mails, list_told, statuses
 from bot.mail.work import ServerBusy, never, unless
 
 EVERYTHING = Filter()
 SMALL_BYTES = 8_000_000  # read back whole
 DIFFERENCES_MAX = 50
 SAMPLE = 20  # mails of a folder read back whole
-READ_AHEAD_MAX = 256  # asked for at once
 WEIGHT_HELD_MAX = PAGE_UIDS  # asked for ahead, over all connections
 FOLDER_WEIGHT = 200  # reading its sample back costs as much as listing so many mails
 
@@ -116,27 +116,6 @@ def check_over(
 
 
 @dataclass
-class Tally:
-    """What one folder of the target comes to; begun anew when the connection is lost on the way."""
-
-    found: int = 0
-    hashed: int = 0
-    missing: int = 0
-    different: int = 0
-    foreign: int = 0
-    late: int = 0
-    compared: int = 0
-    keywords_lost: int = 0
-    wrong: list[str] = field(default_factory=list)
-    dates_wrong: list[tuple[Line, str]] = field(default_factory=list)
-    unsure: list[tuple[Line, bytes]] = field(default_factory=list)  # other bytes, and no identity to compare
-
-    def differs(self, line: Line, what: str) -> None:
-        self.different += 1
-        self.wrong.append(f"UID {line.target_uid} (source {line.uid}): {what}")
-
-
-@dataclass
 class Shown:
     """What the source shows; begun anew when the connection is lost on the way."""
 
@@ -145,19 +124,6 @@ class Shown:
     wrong: list[tuple[str, str]] = field(default_factory=list)  # folder for people, what is wrong
     notes: list[Note] = field(default_factory=list)
     left_out: frozenset[str] | None = None  # folders the filter does not mean
-
-
-@dataclass
-class Glance:
-    """A folder of one page, asked for in one go."""
-
-    target: WireName
-    status: Status
-    owners: Mapping[int, Line]
-    picked: list[Line]
-    page: dict[int, wire.Fetched]
-    pages: Pages
-    reading: Reading
 
 
 class Check:
@@ -174,8 +140,9 @@ class Check:
         pause: Callable[[float], Awaitable[None]],
     ) -> None:
         self.source, self.target, self.ledger, self.filter = source, target, ledger, filter
-        self.sample, self.exclude_roots, self.pause = sample, exclude_roots, pause
+        self.exclude_roots, self.pause = exclude_roots, pause
         self.records = list(ledger.folders())
+        self.folders = TargetFolders(ledger, self.records, sample)
         self.tallies: dict[WireName, Tally] = {}
         self.shown = Shown()
         self.notes: list[Note] = []
@@ -283,6 +250,10 @@ class Check:
         weights = {name: FOLDER_WEIGHT + (each.messages if each is not None else 0) for name, each in told.items()}
         todo = deque(sorted(told, key=lambda name: -weights[name]))
 
+        async def judge(session: Session, ahead: deque[Glance]) -> None:
+            self.tallies[ahead[0].target] = await self.folders.judge(session, ahead[0], everything)
+            ahead.popleft()
+
         async def compare(session: Session, share: float) -> None:
             ahead: deque[Glance] = deque()
             now: WireName | None = None
@@ -290,18 +261,18 @@ class Check:
                 while todo or ahead:
                     if todo and sum(weights[each.target] for each in ahead) < share:
                         now = todo.popleft()
-                        begun = self._begun_folder(session, now, told[now], everything)
+                        begun = self.folders.ask(session, now, told[now], everything)
                         if isinstance(begun, Glance):
                             ahead.append(begun)
                         elif begun is not None:
                             self.tallies[now] = begun
                         else:  # by itself: others would have to wait in between
                             while ahead:
-                                await self._judge(session, ahead, everything)
-                            self.tallies[now] = await self._page_by_page(session, now, told[now], everything)
+                                await judge(session, ahead)
+                            self.tallies[now] = await self.folders.page_by_page(session, now, told[now], everything)
                         now = None
                     else:
-                        await self._judge(session, ahead, everything)
+                        await judge(session, ahead)
             except BaseException:
                 todo.extendleft([*([now] if now is not None else []), *(each.target for each in ahead)])
                 raise
@@ -319,151 +290,6 @@ class Check:
         if todo:
             await with_patience(self.target, all_of_them, progress=lambda: len(todo), pause=self.pause)
 
-    def _begun_folder(
-        self, session: Session, target: WireName, status: Status | None, everything: bool
-    ) -> Glance | Tally | None:
-        """
-        A folder of one page asked for with all that is to be read back of it, in one go; its tally when there is
-        nothing to ask, None when it is too much for one go.
-
-        What is to be read back is chosen by the ledger alone, so that the listing need not be waited for.
-        """
-        records = [each for each in self.records if each.target == target]
-        if status is None or status.uidvalidity != records[0].target_uidvalidity:
-            tally = Tally(missing=self._stored(target))
-            if status is not None:
-                tally.wrong.append("the target has renumbered the folder; run the copy once more")
-            elif tally.missing:
-                tally.wrong.append("the folder cannot be opened in the target")
-            return tally
-        if status.uidnext > PAGE_UIDS:
-            return None
-        owners = self.ledger.owners(target, 1, max(status.uidnext, 2) - 1)
-        known = [line for line in owners.values() if line.sha256 is not None]
-        picked = known if everything else self._pick(known)
-        if len(picked) > READ_AHEAD_MAX:
-            return None
-        page: dict[int, wire.Fetched] = {}
-
-        def on_mail(_: WireName, mail: wire.Fetched) -> None:
-            if mail.uid is not None:
-                page[mail.uid] = mail
-
-        opening = session.open_folder(target)
-        pages = Pages(session, target, opening, status, on_mail, LISTING)
-        reading = Reading(session, identify=self.ledger.altered, opening=opening)
-        uids = sorted(line.target_uid for line in picked if line.target_uid is not None)
-        for start in range(0, len(uids), BATCH_MAILS):
-            reading.ask(uids[start : start + BATCH_MAILS])
-        return Glance(target, status, owners, picked, page, pages, reading)
-
-    def _stored(self, target: WireName) -> int:
-        """So many, by the ledger."""
-        records = (each for each in self.records if each.target == target)
-        return sum(self.ledger.counts(each.id).get(LineState.STORED, (0, 0))[0] for each in records)
-
-    async def _judge(self, session: Session, ahead: deque[Glance], everything: bool) -> None:
-        """What became of the first that was asked for in one go; where a part did not come, all is asked for again."""
-        glance = ahead[0]
-        told = await glance.pages.settled()
-        await glance.reading.settle()
-        if isinstance(told, str) or glance.pages.sizeless or glance.reading.refused:
-            tally = await self._page_by_page(session, glance.target, glance.status, everything)
-        else:
-            tally = Tally()
-            self._compare_page(tally, glance.target, glance.page, glance.owners)
-            self._count_the_rest(tally, glance.target)
-            there = [line for line in glance.picked if line.target_uid in glance.page]
-            self._compare_contents(tally, there, await glance.reading.found())
-        self.tallies[glance.target] = tally
-        ahead.popleft()
-
-    async def _page_by_page(self, session: Session, target: WireName, status: Status | None, everything: bool) -> Tally:
-        """One folder of the target against the ledger's stored lines, however many they are."""
-        assert status is not None  # noqa: S101 - then there is nothing to ask
-        tally = Tally()
-        picked: list[Line] = []
-        page: dict[int, wire.Fetched] = {}
-        for low in range(1, max(status.uidnext, 2), PAGE_UIDS):
-            high = min(low + PAGE_UIDS, max(status.uidnext, 2)) - 1
-            page.clear()
-
-            def on_mail(_: WireName, mail: wire.Fetched, page: dict[int, wire.Fetched] = page) -> None:
-                if mail.uid is not None:
-                    page[mail.uid] = mail
-
-            some = Status(status.uidvalidity, high + 1, status.messages)
-            told = (await list_mails(session, {target: some}, on_mail, first={target: low}))[target]
-            if isinstance(told, str):
-                tally.wrong.append(f"the target does not list it: {told}")
-            picked += self._compare_page(tally, target, page, self.ledger.owners(target, low, high))
-            if not everything:
-                picked = self._pick(picked)
-        self._count_the_rest(tally, target)
-        await self._read_back(session, picked, tally)
-        return tally
-
-    def _compare_page(
-        self, tally: Tally, target: WireName, page: Mapping[int, wire.Fetched], owners: Mapping[int, Line]
-    ) -> list[Line]:
-        """What is listed against what the ledger owns there; gives the lines whose bytes can be compared."""
-        mark = min(each.target_mark for each in self.records if each.target == target)
-        found = []
-        for uid, line in owners.items():
-            mail = page.get(uid)
-            if mail is None:
-                tally.missing += 1
-                tally.wrong.append(f"UID {uid} (source {line.uid}) is not there")
-                continue
-            tally.found += 1
-            self._compare(tally, line, mail)
-            if line.sha256 is not None:
-                found.append(line)
-        foreign = page.keys() - owners.keys()
-        tally.foreign += len(foreign)
-        tally.late += sum(uid >= mark for uid in foreign)
-        return found
-
-    def _count_the_rest(self, tally: Tally, target: WireName) -> None:
-        """Stored lines that no listing could show."""
-        lost = self.ledger.unplaced(target)
-        tally.missing += len(lost)
-        for line in lost:
-            tally.wrong.append(f"source UID {line.uid}: its copy was not found")
-        beyond = self._stored(target) - tally.found - tally.missing
-        if beyond > 0:  # at UIDs the folder no longer has, or two at one UID
-            tally.missing += beyond
-            tally.wrong.append(f"{beyond} more mails are not there")
-
-    def _pick(self, lines: list[Line]) -> list[Line]:
-        """The largest, the oldest, the newest, and some by chance."""
-        if len(lines) <= self.sample:
-            return lines
-        import random  # here: small copies are read back whole
-
-        ends = {lines[0].uid: lines[0], lines[-1].uid: lines[-1]}
-        largest = max(lines, key=lambda line: line.size_bytes)
-        ends[largest.uid] = largest
-        rest = [line for line in lines if line.uid not in ends]
-        return [*ends.values(), *random.sample(rest, max(0, min(len(rest), self.sample - len(ends))))]
-
-    def _compare(self, tally: Tally, line: Line, mail: wire.Fetched) -> None:
-        if not self.ledger.altered and not line.wrapped and mail.size_bytes != line.size_bytes:
-            tally.differs(line, f"{mail.size_bytes} bytes instead of {line.size_bytes}")
-        wanted = flag_set(line.flags if line.target_flags is None else line.target_flags)
-        there = flag_set(mail.flags or "")
-        system = {flag for flag in wanted ^ there if flag.startswith("\\")}
-        if system - ({"\\seen"} & there):  # somebody may have read it in the target since
-            tally.differs(line, f"flags ({' '.join(sorted(there))}) instead of ({' '.join(sorted(wanted))})")
-        elif wanted - there:
-            tally.keywords_lost += 1
-        tally.compared += 1
-        if mail.internal_date == line.internal_date:
-            return
-        moment = parse_internaldate(line.internal_date)
-        if moment is not None and parse_internaldate(mail.internal_date or "") != moment:
-            tally.dates_wrong.append((line, f"date {mail.internal_date} instead of {line.internal_date}"))
-
     def _judge_dates(self) -> None:
         """All of them wrong is a server that keeps none, and a note; some of them is a difference."""
         wrong = sum(len(each.dates_wrong) for each in self.tallies.values())
@@ -477,33 +303,6 @@ class Check:
             if tally.keywords_lost:
                 lost = str(tally.keywords_lost)
                 self.notes.append(Note(NoteKind.KEYWORDS_DROPPED, self._name(target, "target"), lost))
-
-    async def _read_back(self, session: Session, lines: list[Line], tally: Tally) -> None:
-        """Are the bytes the ledger's?"""
-        by_uid = {line.target_uid: line for line in lines if line.target_uid is not None}
-        uids = sorted(by_uid)
-        for start in range(0, len(uids), READ_AHEAD_MAX):
-            some = uids[start : start + READ_AHEAD_MAX]
-            try:
-                contents = await digest_mails(session, some, identify=self.ledger.altered)
-            except ServerBusy:
-                contents = {}  # each then says that it could not be read
-            self._compare_contents(tally, [by_uid[uid] for uid in some], contents)
-
-    def _compare_contents(self, tally: Tally, lines: list[Line], contents: Mapping[int, Content]) -> None:
-        """What was read back against the ledger's hashes."""
-        for line in lines:
-            content = None if line.target_uid is None else contents.get(line.target_uid)
-            if content is None:
-                tally.differs(line, "could not be read back")
-                continue
-            same = content.sha256 == line.sha256
-            if not same and self.ledger.altered and line.identity is None:
-                tally.unsure.append((line, content.identity))
-                continue
-            tally.hashed += 1
-            if not same and (not self.ledger.altered or line.identity != content.identity):
-                tally.differs(line, "other bytes")
 
     async def _ask_the_source(self) -> None:
         """Mails the target has changed and of which the ledger has no identity: is the change one that adds only?"""
