@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bot.context import Choose, Context, Missing
 from bot.directory import Meant
 from bot.errors import UserError
-from bot.mail.copy import CopyOutcome, Limits, Progress, copy_mail
+from bot.mail.copy import CopyOutcome, Limits, Progress, RefusalReason, copy_mail
 from bot.mail.errors import QuotaFull
 from bot.mail.plan import Filter, Plan, make_plan
 from bot.mail.session import MailAccount
@@ -64,7 +64,7 @@ from handlers.copying import (
     with_both,
 )
 from handlers.job_words import state_of
-from storage.ledger import LeaseLost, SqlHosts
+from storage.ledger import LeaseLost, SqlHosts, SqlLedger
 from storage.ledger_tables import EngineDatabase
 from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
@@ -402,6 +402,7 @@ def copy(job: JobContext) -> None:
 
     def slice_of(source: MailAccount, target: MailAccount, connections: int) -> CopyOutcome:
         count_what_is_there(job, both)
+        plan_refused_again(job, ledger)
         reporter = Reporter(job)
         return asyncio.run(
             copy_mail(
@@ -433,8 +434,19 @@ def limits_of(job: JobContext, connections: int) -> Limits:
     return Limits(
         connections=max(1, connections), adaptive=True, seconds_max=SLICE_SECONDS,
         mails_per_second=settings.exmail_imap_mails_per_second, bytes_per_second=settings.exmail_imap_bytes_per_second,
-        hours=settings.exmail_imap_hours, zone=settings.zone,
+        hours=settings.exmail_imap_hours, zone=settings.zone, wrap_refused=bool(job.data.get("wrap")),
     )  # fmt: skip
+
+
+def plan_refused_again(job: JobContext, ledger: SqlLedger) -> None:
+    """Somebody asks once more for what was refused: as it is, or as attachments what was refused for its bytes."""
+    if not job.data.get("again"):
+        return
+    if job.data.get("wrap"):
+        ledger.retry_refused(reasons=[RefusalReason.CONTENT], wrapped=True)
+    ledger.retry_refused()
+    with job.begin() as step:
+        step.put(again=False)
 
 
 def count_what_is_there(job: JobContext, both: dict[Side, Mailbox]) -> None:

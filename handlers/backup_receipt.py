@@ -19,7 +19,7 @@ from bot.replies import File, Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
-from handlers import receipts
+from handlers import copying, receipts
 from handlers.backup_card import put_away
 from handlers.connections import WANTED
 from handlers.copying import KIND, Unwanted, boxes, end_with, filter_of, ledger_of, with_both
@@ -147,7 +147,9 @@ def give_receipt(job: JobContext) -> None:
     """Say what is where now, complete or partial and why, with the list as a file."""
     with job.services.store.begin() as tx:
         both = boxes(job, tx)
-    refused = receipts.refusals(ledger_of(job, both))
+    ledger = ledger_of(job, both)
+    refused, attached = receipts.refusals(ledger), receipts.attached(ledger)
+    wrappable = len(receipts.refusals(ledger, content_only=True))
     with job.begin() as step:
         data = step.job.data
         started = datetime.fromisoformat(data["started_at"])
@@ -166,19 +168,26 @@ def give_receipt(job: JobContext) -> None:
         )  # fmt: skip
         verdict = say("backup.complete") if not partial else say("backup.partial")
         reasons = [say("backup.partial_because", reason=each) for each in partial]
+        if wrappable and not data.get("wrap"):
+            reasons.append(say("backup.can_wrap", count=wrappable, number=job.job_id))
         notes = [note_words(each) for each in data.get("notes", [])]
         step.say(*put_away(step.tx, step.job, say("backup.finished"), title))
         exceptions = [say("backup.refused_mail", **each.shown()) for each in refused[: receipts.SHOWN_MAX]]
         if len(refused) > receipts.SHOWN_MAX:
             exceptions.append(say("backup.more_refused", count=len(refused) - receipts.SHOWN_MAX))
+        exceptions += [say("backup.attached_mail", **each.shown()) for each in attached[: receipts.SHOWN_MAX]]
+        if len(attached) > receipts.SHOWN_MAX:
+            exceptions.append(say("backup.more_attached", count=len(attached) - receipts.SHOWN_MAX))
         step.say(Text(step.job.asked_by, lines(words, verdict, *reasons, *notes, *exceptions)))
         name = f"backup-{job.job_id}-{step.now.astimezone(job.services.settings.zone):%Y%m%d}.xlsx"
-        step.say(File(step.job.asked_by, name, receipts.workbook(step.job, refused)))
+        step.say(File(step.job.asked_by, name, receipts.workbook(step.job, [*refused, *attached])))
         if data.get("owner") and data["owner"] != step.job.asked_by:
             step.say(Text(str(data["owner"]), title))
         outcome = {
             "copied": data.get("copied", 0),
             "refused": len(refused),
+            "wrappable": wrappable,
+            "attached": len(attached),
             "verified": verified,
             "complete": not partial,
             "against": [each.key for each in partial],
@@ -207,3 +216,21 @@ def accept(ctx: Context, job_id: int) -> list[Reply]:
     key = "backup.accepted_still_partial" if against else "backup.accepted_complete"
     words = say(key, number=job_id, count=count, name=ctx.directory.name(admin), source=source)
     return [Text(each, words) for each in dict.fromkeys((admin, job.asked_by))]
+
+
+@router.command(
+    "wrap {job_id:int}", "附件方式重发 {job_id:int}", role="admin", topic="backup",
+    example=("wrap 12", "附件方式重发 12"),
+)  # fmt: skip
+def wrap(ctx: Context, job_id: int) -> list[Reply]:
+    """Copy what the target does not take as it is as attachments of small mails."""
+    admin, job = ctx.require_admin(), ctx.tx.jobs.find(job_id)
+    if job is None or job.kind != KIND:
+        raise UserError(say("jobs.unknown", number=job_id))
+    outcome = job.data.get("outcome") or {}
+    if job.state is not JobState.DONE or not outcome.get("wrappable"):
+        raise UserError(say("backup.nothing_to_wrap", number=job_id))
+    count = int(outcome["wrappable"])
+    ctx.tx.audit.add(admin, "backup.wrap_asked", str(job.data["source_address"]), job=job_id, mails=count)
+    copying.begin_again(ctx, job, wrap=True)
+    return [Text(admin, say("backup.wrapping", number=job_id, count=count))]

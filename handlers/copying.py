@@ -90,6 +90,21 @@ def add_job(
     return job
 
 
+def begin_again(ctx: Context, job: Job, *, wrap: bool) -> None:
+    """
+    An ended job from its first stage on; what was copied stays where it is, what was refused is tried once more.
+
+    `wrap`: what the target does not take as it is goes as an attachment.
+    """
+    job.cancel_asked_by, job.finished_at = None, None
+    ctx.tx.jobs.put(
+        job, ending=None, asked_of=None, refused_sides={}, untold=[], by_manager=None, opener=None, outcome=None,
+        trouble=None, why=None, again=True, wrap=wrap,
+    )  # fmt: skip
+    ctx.tx.jobs.wake(job, "start")
+    ctx.start(job)
+
+
 def one_turn(job: JobContext, stage: Stage) -> None:
     """
     One turn of a stage. A wish to cancel is honoured before and after it, also when the stage ends in waiting.

@@ -17,6 +17,7 @@ from handlers import (
     backup,
     changes,
     convert,
+    copying,
     deletion,
     domain_setup,
     kept_alias,
@@ -177,19 +178,5 @@ def retry(ctx: Context, job_id: int) -> list[Reply]:
     if job.state in OPEN or (job.state is JobState.DONE and (job.kind != KIND or is_whole(job, outcome))):
         raise UserError(say("jobs.nothing_to_retry", number=job_id, state=state_of(job)))
     ctx.tx.audit.add(ctx.sender, "job.retried", str(job.data.get("source_address", "")), job=job.id)
-    job.cancel_asked_by, job.finished_at = None, None
-    ctx.tx.jobs.put(
-        job,
-        ending=None,
-        asked_of=None,
-        refused_sides={},
-        untold=[],
-        by_manager=None,
-        opener=None,
-        outcome=None,
-        trouble=None,
-        why=None,
-    )
-    ctx.tx.jobs.wake(job, "start")
-    ctx.start(job)
+    copying.begin_again(ctx, job, wrap=False)
     return [Text(ctx.sender, say("jobs.retrying", number=job.id))]

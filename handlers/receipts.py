@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import xlsxwriter
 
 from bot.mail.copy import RefusalReason
-from bot.mail.ledger import LineState
+from bot.mail.ledger import Line, LineState
 from bot.mail.names import decode
 from bot.words import Words, say
 from storage.ledger import SqlLedger
@@ -38,8 +38,19 @@ class RefusedMail:
         }  # fmt: skip
 
 
-def refusals(ledger: SqlLedger) -> list[RefusedMail]:
-    """What the ledger says was refused, with the reason."""
+def refusals(ledger: SqlLedger, *, content_only: bool = False) -> list[RefusedMail]:
+    """What the ledger says was refused, with the reason; or only what was refused for its bytes."""
+    lines = [line for line in ledger.refusals() if not content_only or line.reason == RefusalReason.CONTENT]
+    return listed(ledger, lines, lambda line: f"mail.refusal_{RefusalReason(line.reason or RefusalReason.OTHER)}")
+
+
+def attached(ledger: SqlLedger) -> list[RefusedMail]:
+    """What lies in the target as an attachment, and why."""
+    return listed(ledger, ledger.attached(), lambda line: "mail.kept_wrapped")
+
+
+def listed(ledger: SqlLedger, lines: Sequence[Line], key: Callable[[Line], str]) -> list[RefusedMail]:
+    """Lines of the ledger for people."""
     folders = {folder.id: decode(folder.source) for folder in ledger.folders()}
     return [
         RefusedMail(
@@ -47,9 +58,9 @@ def refusals(ledger: SqlLedger) -> list[RefusedMail]:
             line.subject or "",
             line.date or "",
             line.size_bytes,
-            say(f"mail.refusal_{RefusalReason(line.reason or RefusalReason.OTHER)}", detail=line.detail or ""),
+            say(key(line), detail=line.detail or ""),
         )
-        for line in ledger.refusals()
+        for line in lines
     ]
 
 

@@ -18,7 +18,8 @@ from bot.words import say
 from handlers import addresses, approvals, backup, backup_access, backup_receipt, connections, jobs, verification
 from handlers import work as all_work
 from handlers.connections import WANTED, Connections
-from storage.ledger import LeaseLost
+from storage.ledger import LeaseLost, SqlLedger
+from storage.ledger_tables import EngineDatabase
 from storage.models import Approval, ApprovalStatus, JobState
 from storage.store import Store
 from tests.handlers.backup_world import World, raising
@@ -398,6 +399,62 @@ def test_an_admin_accepts_the_list_of_refused_mails(world: World, others: list[s
         assert backups[0].data["outcome"]["complete"] is not bool(others)
     with pytest.raises(UserError, match="nothing_to_accept"):
         world.does("mei", backup_receipt.accept, job)
+
+
+def test_what_the_target_does_not_take_goes_as_attachments_when_an_admin_says_so(world: World) -> None:
+    """`wrap`: looked at and started like any other, each such mail planned once more and once only; then it is told."""
+    job = world.started("calvin")
+    ledgers: list[SqlLedger] = []
+
+    def refuses() -> None:
+        """What a copy leaves behind: one mail refused for its bytes, one for its size."""
+        with world.store.begin() as tx:
+            row = tx.jobs.get(job)
+            keys = f"mailbox:{row.data['source']}", f"mailbox:{row.data['target']}", str(row.data["root"])
+        ledger = SqlLedger(EngineDatabase(world.store.engine), *keys)
+        ledgers.append(ledger)
+        folder = ledger.add_folder(
+            "INBOX", source_uidvalidity=1, source_uidnext=3, target="x", target_uidvalidity=1, target_mark=1
+        )
+        ledger.plan(folder.id, [(1, 10, "", ""), (2, 20, "", "")])
+        ledger.refused(folder.id, 1, reason="content", detail="NUL", subject="odd", date="d")
+        ledger.refused(folder.id, 2, reason="too_big", detail="20", subject="big", date="d")
+        ledger.flush()
+
+    world.mail.copying = [refuses]
+    world.run(job)
+    with pytest.raises(UserError, match="only_admins"):
+        world.does("tao", backup_receipt.wrap, job)
+    assert f"`wrap {job}` puts each of these" in "\n".join(world.told("mei"))
+    assert not world.mail.limits[-1].wrap_refused
+
+    world.does("mei", backup_receipt.wrap, job)
+    assert world.audited("backup.wrap_asked") == 1
+    with pytest.raises(UserError, match="nothing_to_wrap"):
+        world.does("mei", backup_receipt.wrap, job)
+    world.run(job)
+    world.give(job, "source")
+    world.run(job)
+    assert world.state(job) == (JobState.WAITING, "ready")
+    assert not ledgers[0].wrapped("x"), "nothing before Start"
+    world.does("mei", backup.start, job)
+
+    def stores() -> None:
+        (line,) = ledgers[0].wrapped("x")
+        assert (line.uid, line.state) == (1, "planned")
+        assert [each.uid for each in ledgers[0].lines(line.folder_id, state="planned")] == [1, 2], "the other as it is"
+        ledgers[0].stored(line.folder_id, 1, target_uid=5, sha256=b"x" * 32)
+        ledgers[0].refused(line.folder_id, 2, reason="too_big", detail="20", subject="big", date="d")
+        ledgers[0].flush()
+
+    world.mail.copying = [stores]
+    world.run(job)
+    assert world.mail.limits[-1].wrap_refused
+    outcome = world.data(job)["outcome"]
+    assert (outcome["refused"], outcome["wrappable"], outcome["attached"]) == (1, 0, 1)
+    assert "As an attachment: “odd” of d, 10 B, in INBOX: stored as original.eml" in "\n".join(world.told("mei"))
+    with pytest.raises(UserError, match="nothing_to_wrap"):
+        world.does("mei", backup_receipt.wrap, job)
 
 
 # --- connections and lines -------------------------------------------------------------------------------------------

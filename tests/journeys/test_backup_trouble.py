@@ -129,22 +129,27 @@ def left_over(bot: Bot) -> list[int]:
 
 
 def test_one_refused_mail_is_listed_and_the_others_are_copied(bot: Bot) -> None:
-    """Too big for the target: subject, date, reason in the receipt and the file; a retry after the limit is gone."""
+    """
+    Too big for the target, a NUL in it: subject, date, reason in the receipt and the file. Then again, the limit gone;
+    and as an attachment what the target still does not take.
+    """
     bot.show_everything(CALVIN)
     bot.console("receive_mail", address=CALVIN, subject="=the plans", text="x" * 300_000)
     bot.trouble("mail:size_limit", address=SUPPORT, value=250_000)
+    bot.console("receive_mail", address=CALVIN, subject="=the list", text="a\0b")
+    bot.trouble("mail:nul_refused", address=SUPPORT)
     job = prepared(bot)
     bot.press("mei", "start:")
     receipt = bot.hear("mei", f"Job {job}: ")["text"]
-    assert "60 copied, 0 were already there, 1 refused" in receipt
-    assert f"1 mails were refused (see below and the file). `retry {job}` tries them again; `accept {job}`" in receipt
+    assert "60 copied, 0 were already there, 2 refused" in receipt
+    assert f"2 mails were refused (see below and the file). `retry {job}` tries them again; `accept {job}`" in receipt
     assert "Not copied: “=the plans” of " in receipt
     assert "in INBOX: too big for the target" in receipt
     over(bot, job)
     bot.hear("mei", ".xlsx")
     _, book = last_file(bot, "mei")
     rows = [[cell.value for cell in row] for row in book.worksheets[2].iter_rows(min_row=2)]
-    assert len(rows) == 1
+    assert len(rows) == 2
     assert rows[0][:2] == ["INBOX", "=the plans"]
     assert rows[0][3] > 300_000
     assert all(cell.data_type != "f" for row in book.worksheets[2].iter_rows() for cell in row)
@@ -163,7 +168,17 @@ def test_one_refused_mail_is_listed_and_the_others_are_copied(bot: Bot) -> None:
     ready(bot, job)
     bot.press("mei", "start:")
     over(bot, job)
-    assert "refused" in text_of(bot.hear("mei", f"Job {job}: "))
+    assert f"`wrap {job}` puts each of these" in text_of(bot.hear("mei", f"Job {job}: 1 copied, 60 were"))
+
+    bot.say("mei", f"附件方式重发 {job}")
+    bot.hear("mei", f"任务 {job} 继续：")
+    give(bot, "calvin", CALVIN)
+    ready(bot, job)
+    bot.press("mei", "start:")
+    over(bot, job)
+    receipt = text_of(bot.hear("mei", f"任务 {job}：复制 1 封，原已存在 61 封，被拒绝 0 封"))
+    assert "作为附件：“=the list”，" in receipt
+    bot.trouble("mail:nul_refused", on=False, address=SUPPORT)
     tidy(bot)
 
 
