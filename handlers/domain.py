@@ -83,6 +83,22 @@ def fetch_with(lookup: Lookup) -> spf.Fetch:
     return fetch
 
 
+def state_of(reading: Reading, dkim: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """What is compared from day to day, as far as it could be asked now."""
+    name, state = reading.domain, {}
+    if reading.delegation.parent is not None and reading.delegation.servers:
+        state["NS"] = [each.host for each in reading.delegation.servers]
+    for label, question in (
+        ("MX", (name, "MX")), ("SPF", (name, "TXT")), ("DMARC", (f"_dmarc.{name}", "TXT")), ("CNAME", (name, "CNAME")),
+        *(("DKIM", each) for each in dkim),
+    ):  # fmt: skip
+        answer = reading.answer(*question)
+        if answer is not None and reading.by_own():
+            values = spf.spf_of(answer.values) if label == "SPF" else answer.values
+            state[label] = sorted(values)
+    return state
+
+
 # --- in words --------------------------------------------------------------------------------------------------------
 
 

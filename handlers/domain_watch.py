@@ -23,7 +23,7 @@ from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep
 from handlers import addresses, copying, handovers
-from handlers.domain import lookup_of
+from handlers.domain import lookup_of, state_of
 from handlers.domain_words import name_of
 from handlers.handovers import Check, Look
 from storage.handovers import OPEN
@@ -62,6 +62,8 @@ def watch(job: JobContext) -> None:
         looks = int(data.get("looks", 0)) + 1
         step.put(looks=looks, watched_since=began.isoformat())
         if sight.own and sight.world:
+            row = step.tx.domains.known(name, added_by=asker)
+            row.seen, row.seen_at = {**(row.seen or {}), **state_of(reading, dkim_of(plan))}, step.now
             step.tx.audit.add("bot", "domain.seen", name, job=step.job.id)
             step.say(Text(asker, say("domain_watch.green", domain=name_of(step.job))))
             step.go("domain_verify")
@@ -78,6 +80,11 @@ def watch(job: JobContext) -> None:
             return
         wait = EVERY_FIRST if looks < LOOKS_UNTIL_SLOWER else EVERY_LATER
         step.go("domain_watch", due_at=step.now + wait)
+
+
+def dkim_of(plan: Plan) -> list[Question]:
+    """Where the plan has a DKIM key."""
+    return [(full_name(each.host, plan.zone), each.type) for each in plan.sets if "._domainkey" in each.host]
 
 
 def questions(plan: Plan, name: str) -> list[Question]:

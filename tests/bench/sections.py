@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.mail.session import MailAccount
-from tests.bench import book, mailbox, process, reading
+from tests.bench import book, domains, mailbox, process, reading
 from tests.bench.copiers import IMAPSYNC, INTERIMAP_COPIER, MBSYNC_COPIER, PLAIN, ROOT, Copier, ours
 from tests.bench.mailbox import Filled
 from tests.bench.relay import relayed
@@ -348,6 +348,7 @@ SECTIONS: dict[str, Callable[[Bench], Table]] = {
     "memory": memory,
     "planning": planning,
     "book": lambda bench: book.table(),
+    "domain": lambda bench: domains.table(),
     "huge": huge,
 }
 """What `make bench` runs, in this order; a module of its own adds a line here."""

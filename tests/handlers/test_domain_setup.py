@@ -1,0 +1,416 @@
+"""A domain's job turned by hand: killed at every call, pressed twice, refused, changed by others, undone, watched."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bot.dns.api import Held, Key, ProviderError, Refusal
+from bot.dns.lookup import Delegation, NameServer, Reading
+from bot.dns.plan import Plan, SetChange
+from bot.dns.providers import Provider
+from bot.dns.records import Record
+from bot.dns.wire import Answer, Outcome
+from bot.errors import NetworkError, UserError
+from bot.words import say
+from handlers import domain, domain_drift, domain_setup, domain_watch, domain_write
+from storage.models import AuditEntry, JobState
+from storage.store import Store
+from tests.handlers.backup_world import World
+from tests.handlers.conftest import FakeClock
+
+NAME = "corp.com"
+BEFORE = [
+    Record("MX", "@", "mail.old.example", 10, 3600),
+    Record("TXT", "@", "v=spf1 a ~all", None, 600),
+    Record("TXT", "@", "site=1", None, 600),
+]
+MX_AFTER = {("mxbiz1.qq.com", 5), ("mxbiz2.qq.com", 10)}
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+class Zone:
+    """A provider's zone, in memory; `troubles` are raised by the next calls, before or after they take effect."""
+
+    def __init__(self) -> None:
+        self.records_held = list(BEFORE)
+        self.writes = 0
+        self.troubles: list[tuple[str, BaseException]] = []
+        self.closed = 0
+
+    def trouble(self, when: str) -> None:
+        if self.troubles and self.troubles[0][0] == when:
+            raise self.troubles.pop(0)[1]
+
+    def records(self, zone: str) -> list[Held]:
+        self.trouble("read")
+        return [Held(each, str(number)) for number, each in enumerate(self.records_held)]
+
+    def write(self, zone: str, change: SetChange, held: Any) -> None:
+        self.trouble("before")
+        self.writes += 1
+        others = [each for each in self.records_held if each.key != (change.type, change.host)]
+        self.records_held = [*others, *change.after]
+        self.trouble("after")
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def texts(self, kind: str) -> set[Any]:
+        return {
+            (each.value, each.priority) if kind == "MX" else each.value
+            for each in self.records_held
+            if each.type == kind
+        }
+
+
+class DomainWorld(World):
+    """With one zone at Aliyun, whose name servers say what it holds; resolvers what `old` says, if anything."""
+
+    zone: Zone
+    old: list[Record] | None
+    hosts: tuple[str, ...]
+
+    def read(self, name: str, *, also: Any = ()) -> Reading:
+        servers = tuple(NameServer(each, ("127.0.0.1",)) for each in self.hosts)
+        reading = Reading(Delegation(name, NAME, Outcome.FOUND, servers, "com"), probe=f"probe.{name}")
+        questions = [(name, "MX"), (name, "TXT"), (name, "CNAME"), (f"_dmarc.{name}", "TXT"), *also]
+
+        def said(records: list[Record]) -> dict[tuple[str, str], Answer]:
+            return {each: self.answer(each, records) for each in questions}
+
+        reading.own = {self.hosts[0]: said(self.zone.records_held)}
+        reading.resolvers = {"127.0.0.91": said(self.old if self.old is not None else self.zone.records_held)}
+        return reading
+
+    def answer(self, question: tuple[str, str], records: list[Record]) -> Answer:
+        host = "@" if question[0] == NAME else question[0].removesuffix(f".{NAME}")
+        found = [each for each in records if each.key == (question[1], host)]
+        values = [each.value if each.priority is None else f"{each.priority} {each.value}" for each in found]
+        if not found:
+            return Answer(Outcome.NO_DATA, ttl=600)
+        return Answer(Outcome.FOUND, tuple(sorted(values)), found[0].ttl)
+
+    def texts(self, name: str) -> Answer:
+        return Answer(Outcome.FOUND, ("v=spf1 ip4:192.0.2.1 ~all",), 600)
+
+    def read_many(self, names: Any, also: Any) -> list[Reading]:
+        return [self.read(each, also=also.get(each, ())) for each in names]
+
+    def setup(self, name: str = NAME) -> int:
+        self.does("mei", domain_setup.domain_setup, name)
+        return self.run_newest()
+
+    def run_newest(self) -> int:
+        job = self.newest()
+        self.run(job)
+        return job
+
+    def newest(self) -> int:
+        with self.store.begin() as tx:
+            return max(each.id for each in tx.jobs.recent([domain_setup.KIND]))
+
+    def key_given(self, job: int, *, keep: bool = False) -> None:
+        with self.store.begin() as tx:
+            row = tx.jobs.get(job)
+            packed = Key("id", "secret").packed()
+            tx.passwords.keep(job, "key", given_by="mei", ciphertext=self.services.vault.lock(packed))
+            tx.jobs.put(row, keep_key=keep)
+            tx.jobs.wake(row, "domain_write")
+
+    def keys(self) -> int:
+        with self.store.begin() as tx:
+            return len(tx.passwords.all())
+
+    def plan(self, job: int) -> Plan:
+        return Plan.from_json(self.data(job)["plan"])
+
+
+@pytest.fixture
+def world(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> DomainWorld:
+    made = DomainWorld(store, clock, monkeypatch)
+    made.zone, made.old, made.hosts = Zone(), None, ("dns9.hichina.com",)
+    for module in (domain, domain_setup, domain_watch, domain_drift):
+        monkeypatch.setattr(module, "lookup_of", lambda settings: made)
+    monkeypatch.setattr(domain_write, "open_api", lambda services, provider, key: made.zone)
+    return made
+
+
+def agreed(world: DomainWorld) -> int:
+    """A job whose plan was agreed to, waiting for the key."""
+    job = world.setup()
+    assert world.state(job) == (JobState.WAITING, "domain_shown")
+    world.does("mei", domain_setup.domain_write_it, job)
+    world.run(job)
+    assert world.state(job) == (JobState.WAITING, "domain_key")
+    return job
+
+
+def test_nothing_is_written_before_a_yes_and_a_key(world: DomainWorld) -> None:
+    """The difference is shown; the same press twice is one yes."""
+    job = agreed(world)
+    assert world.zone.writes == 0
+    with pytest.raises(UserError, match=r"domain_setup\.not_waiting"):
+        world.does("mei", domain_setup.domain_write_it, job)
+    world.key_given(job)
+    world.run(job)
+    assert world.zone.texts("MX") == MX_AFTER
+    assert world.zone.texts("TXT") == {"v=spf1 a include:spf.mail.qq.com ~all", "site=1", "v=DMARC1; p=none"}
+    assert world.keys() == 0
+    assert world.zone.closed
+
+
+@pytest.mark.parametrize("when", ["before", "after", "read"])
+@pytest.mark.parametrize("at", range(3))
+def test_killed_at_every_call(world: DomainWorld, when: str, at: int) -> None:
+    """The run after it makes the same of the zone; what is there is not written again; the first snapshot counts."""
+    job = agreed(world)
+    world.key_given(job)
+    calls = 0
+
+    def dying(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            nonlocal calls
+            mine = (method.__name__ == "records") == (when == "read")
+            if mine and calls == at and when != "after":
+                calls += 1
+                raise Killed
+            told = method(*args)
+            if mine and calls == at:
+                calls += 1
+                raise Killed
+            calls += mine
+            return told
+
+        return call
+
+    zone = world.zone
+    for name in ("records", "write"):
+        setattr(zone, name, dying(getattr(zone, name)))
+    with pytest.raises(Killed):
+        world.run(job)
+    del zone.records, zone.write
+    world.run(job)
+    assert world.state(job)[1] in ("domain_verify", "domain_watch")
+    assert zone.texts("MX") == MX_AFTER
+    assert zone.writes == len(world.plan(job).changes)
+    world.does("mei", domain_setup.domain_undo, job)
+    undo = world.run_newest()
+    world.does("mei", domain_setup.domain_write_it, undo)
+    world.run(undo)
+    world.key_given(undo)
+    world.run(undo)
+    assert world.state(undo)[0] is JobState.DONE
+    assert sorted(map(str, zone.records_held)) == sorted(map(str, BEFORE))
+    assert world.keys() == 0
+
+
+def test_a_lost_answer_is_read_before_it_is_written_again(world: DomainWorld) -> None:
+    """The write arrived: it is not made twice."""
+    job = agreed(world)
+    world.key_given(job)
+    world.zone.troubles = [("after", NetworkError("ReadTimeout"))]
+    world.run(job)
+    assert world.zone.writes == 1
+    world.clock.advance(seconds=60)
+    world.run(job)
+    assert world.zone.writes == len(world.plan(job).changes)
+    assert world.zone.texts("MX") == MX_AFTER
+
+
+def test_what_somebody_else_changed_is_not_overwritten(world: DomainWorld) -> None:
+    """It stops, says what is there, and forgets the key."""
+    job = agreed(world)
+    world.zone.records_held.append(Record("MX", "@", "new.example", 1, 600))
+    world.key_given(job)
+    world.run(job)
+    assert world.state(job)[0] is JobState.FAILED
+    assert world.zone.writes == 0
+    assert "new.example" in world.told("mei")[-1]
+    assert world.keys() == 0
+
+
+@pytest.mark.parametrize(
+    ("refusal", "stage"),
+    [
+        (Refusal.BAD_KEY, (JobState.WAITING, "domain_key")),
+        (Refusal.NO_ZONE, (JobState.WAITING, "domain_key")),
+        (Refusal.NOT_ELIGIBLE, (JobState.DUE, "domain_watch")),
+        (Refusal.BUSY, (JobState.DUE, "domain_write")),
+        (Refusal.BAD_RECORD, (JobState.FAILED, "cleanup")),
+    ],
+)
+def test_each_refusal_has_its_way(world: DomainWorld, refusal: Refusal, stage: tuple[JobState, str]) -> None:
+    """Another key, by hand, later, or the end; a key that was refused is kept nowhere."""
+    job = agreed(world)
+    world.key_given(job, keep=True)
+    world.zone.troubles = [("before", ProviderError(Provider.ALIYUN, refusal, "X", "no"))]
+    world.run(job)
+    assert world.state(job) == stage
+    assert world.keys() == (1 if refusal is Refusal.BUSY else 0)
+    if refusal is Refusal.NOT_ELIGIBLE:
+        assert any("mxbiz1.qq.com" in each for each in world.told("mei"))
+
+
+def test_a_provider_that_stays_busy_is_given_up(world: DomainWorld) -> None:
+    """Later, later, and then it is said; nobody waits for ever."""
+    job = agreed(world)
+    world.key_given(job)
+    busy = [("read", ProviderError(Provider.ALIYUN, Refusal.BUSY, "Throttling.User")) for _ in range(100)]
+    world.zone.troubles = list(busy)
+    for _ in range(60):
+        world.run(job)
+        world.clock.advance(seconds=61)
+    assert world.state(job)[0] is JobState.FAILED
+    assert world.keys() == 0
+
+
+def test_a_key_can_be_kept_on_purpose(world: DomainWorld) -> None:
+    """The next change of the domain does not ask for it."""
+    job = agreed(world)
+    world.key_given(job, keep=True)
+    world.run(job)
+    assert world.keys() == 1
+    world.does("mei", domain_setup.domain_undo, job)
+    undo = world.run_newest()
+    world.does("mei", domain_setup.domain_write_it, undo)
+    world.run(undo)
+    assert world.zone.texts("MX") == {("mail.old.example", 10)}
+    assert world.keys() == 1
+
+
+def test_foreign_mx_stay_without_consent(world: DomainWorld) -> None:
+    """`domain keep`."""
+    job = world.setup()
+    world.does("mei", domain_setup.domain_keep_others, job)
+    world.run(job)
+    world.key_given(job)
+    world.run(job)
+    assert world.zone.texts("MX") == {*MX_AFTER, ("mail.old.example", 10)}
+
+
+def test_where_there_is_no_api_every_field_comes_by_hand(world: DomainWorld) -> None:
+    """In the provider's own labels, one message a record, the value alone."""
+    world.hosts = ("ada.ns.cloudflare.com",)
+    job = world.setup()
+    with pytest.raises(UserError, match=r"domain_setup\.no_api"):
+        world.does("mei", domain_setup.domain_write_it, job)
+    world.does("mei", domain_setup.domain_by_hand, job)
+    world.run(job)
+    told = world.told("mei")
+    assert any("DNS only" in each for each in told)
+    assert any("Type MX · Name @ · Priority 5" in each for each in told)
+    assert sum("'mxbiz1.qq.com'" in each for each in told) == 1
+
+
+def test_watched_until_the_world_sees_it(world: DomainWorld) -> None:
+    """Its own servers first, with the worst moment; then green, once."""
+    job = agreed(world)
+    world.key_given(job)
+    world.old = list(BEFORE)
+    world.run(job)
+    assert any("its own name servers have it now" in each for each in world.told("mei"))
+    for _ in range(5):
+        world.clock.advance(seconds=61)
+        world.run(job)
+    assert sum("its own name servers have it now" in each for each in world.told("mei")) == 1
+    world.old = None
+    world.clock.advance(seconds=61)
+    world.run(job)
+    assert sum("green" in each for each in world.told("mei")) == 1
+    assert world.state(job) == (JobState.WAITING, "domain_verify")
+
+
+def test_never_right_ends_after_two_weeks(world: DomainWorld) -> None:
+    """Said, and over."""
+    job = agreed(world)
+    world.key_given(job)
+    world.old = list(BEFORE)
+    world.run(job)
+    world.clock.advance(days=15)
+    world.run(job)
+    assert world.state(job)[0] is JobState.CANCELLED
+    assert any("in two weeks" in each for each in world.told("mei"))
+
+
+def test_only_one_job_a_domain(world: DomainWorld) -> None:
+    """A second is sent to the first."""
+    job = world.setup()
+    with pytest.raises(UserError, match=r"domain_setup\.open_already"):
+        world.does("mei", domain_setup.domain_setup, NAME)
+    world.cancel(job)
+    world.run(job)
+    assert world.state(job)[0] is JobState.CANCELLED
+    world.setup()
+
+
+KEY = base64.b64encode(bytes([0x30, 92]) + bytes(range(92))).decode()  # a DER sequence of 92 bytes
+
+
+def test_dkim_is_pasted_and_planned(world: DomainWorld) -> None:
+    """Wrapped lines are joined, the host cut, the record planned with the rest; what is no key is refused."""
+    wrapped = f"v=DKIM1; k=rsa; p={KEY[:40]}\n {KEY[40:]}"
+    world.does("mei", domain_setup.domain_dkim, NAME, f"abc2609._domainkey.{NAME}", wrapped)
+    job = world.run_newest()
+    change = next(each for each in world.plan(job).changes if each.host == "abc2609._domainkey")
+    assert change.after[0].value == f"v=DKIM1; k=rsa; p={KEY}"
+    for host, value, why in (
+        ("abc2609", wrapped, "host"), ("a._domainkey", "v=spf1", "value"), ("a._domainkey", "v=DKIM1; p=", "revoked"),
+        ("a._domainkey", f"v=DKIM1; p={KEY[:60]}", "key"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=rf"domain_setup\.dkim_bad_{why}"):
+            world.does("mei", domain_setup.domain_dkim, "other.com", host, value)
+
+
+def test_other_mx_than_the_usual(world: DomainWorld) -> None:
+    """What the admin's console shows counts."""
+    world.does("mei", domain_setup.domain_mx, NAME, "hwmx1.example.com 5, hwmx2.example.com: 10")
+    job = world.setup()
+    assert {(each.value, each.priority) for each in world.plan(job).changes[0].after} == {
+        ("hwmx1.example.com", 5), ("hwmx2.example.com", 10),
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"domain_setup\.mx_bad"):
+        world.does("mei", domain_setup.domain_mx, NAME, "nothing")
+
+
+def test_drift_is_told_once_with_before_and_after(world: DomainWorld) -> None:
+    """The first look only remembers; a change is told to every admin, once; what cannot be asked is no change."""
+    with world.store.begin() as tx:
+        tx.domains.known(NAME, added_by="mei")
+    world.sweep(domain_drift.KIND)
+    assert not world.told("yan")
+    world.zone.records_held[0] = Record("MX", "@", "stolen.example", 1, 600)
+    world.sweep(domain_drift.KIND)
+    assert "corp.com MX: 10 mail.old.example → 1 stolen.example" in world.told("yan")[0]
+    assert world.audited("domain.changed") == 1
+    world.sweep(domain_drift.KIND)
+    assert len(world.told("yan")) == len(world.told("mei")) == 1
+    answer = world.answer
+    world.answer = lambda question, records: Answer(Outcome.TIMEOUT)  # type: ignore[method-assign]
+    world.sweep(domain_drift.KIND)
+    world.answer = answer  # type: ignore[method-assign]
+    world.sweep(domain_drift.KIND)
+    assert len(world.told("yan")) == 1
+
+
+def test_what_the_bot_changed_is_no_drift(world: DomainWorld) -> None:
+    """A domain that is being set up is left alone, and what came of it is remembered."""
+    with world.store.begin() as tx:
+        tx.domains.known(NAME, added_by="mei")
+    world.sweep(domain_drift.KIND)
+    job = agreed(world)
+    world.key_given(job)
+    world.run(job)
+    world.sweep(domain_drift.KIND)
+    world.cancel(job)
+    world.run(job)
+    world.sweep(domain_drift.KIND)
+    assert not [each for each in world.told("yan") if "→" in each]
+    assert say("domain_drift.head").text("en")
+    assert AuditEntry.__tablename__ == "audit"
