@@ -687,6 +687,21 @@ def test_it_speaks_the_language_of_the_browser(served: Served, page: Page) -> No
         assert set(re.findall(r"\{(\w+)\}", sentence)) == set(re.findall(r"\{(\w+)\}", chinese[key])), key
 
 
+def test_the_panels_of_the_dns_providers(served: Served, english: Page) -> None:
+    """A record is removed, another added, and the console then verifies the domain."""
+    visit(english, served, "#mei/dns")
+    box = english.locator(".box", has_text="newcorp.test")
+    old, new = (box.locator("li", has_text=each) for each in ("mail.oldhost.test", "MX @ mxbiz1.qq.com 5"))
+    old.get_by_role("button").click()
+    expect(old).to_have_count(0)
+    box.get_by_label("Value").fill("mxbiz1.qq.com")
+    box.get_by_label("Priority").fill("5")
+    box.get_by_role("button", name="Add record").click()
+    expect(new).to_have_count(1)
+    box.get_by_role("button", name="立即验证").click()
+    expect(box.get_by_text("in use")).to_be_visible()
+
+
 def test_the_hint_leads_through_the_demo(served: Served, english: Page) -> None:
     """Its buttons put the command into the line, choose the member, and open his mailbox."""
     visit(english, served)

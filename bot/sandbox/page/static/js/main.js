@@ -1,6 +1,7 @@
 // The page: who is chosen, which panel is open, and what every button does.
 
 import { fill, h } from "./dom.js";
+import { dnsFields, drawDns } from "./dns.js";
 import { drawDue, lookAtDue } from "./due.js";
 import { drawBin, drawMailboxes, forgetPasswords, keepPassword } from "./mailboxes.js";
 import { answersOf, avatar, nameOf, Phone } from "./phone.js";
@@ -11,7 +12,7 @@ import { keepFresh, now, order, person, Refused, world } from "./world.js";
 
 const FIRST = "mei"; // the admin of the demo
 const OWNER = "ahing"; // whose mailbox it backs up
-const TABS = ["chat", "mailboxes", "bin", "due", "switches", "wire"];
+const TABS = ["chat", "mailboxes", "bin", "dns", "due", "switches", "wire"];
 const FILE_BYTES_MAX = 20 << 20;
 const SURE_MS = 4000;
 const NOTICE_MS = 6000;
@@ -179,6 +180,7 @@ function draw() {
   const tab = currentTab();
   if (tab === "mailboxes") drawMailboxes(byId("panel-mailboxes"));
   if (tab === "bin") drawBin(byId("panel-bin"));
+  if (tab === "dns") drawDns(byId("panel-dns"));
   if (tab === "due") drawDue(byId("panel-due"));
   if (tab === "switches") drawSwitches(byId("panel-switches"));
   if (tab === "wire") drawWire(byId("panel-wire"));
@@ -338,6 +340,7 @@ const DO = {
     };
     return doing(button, () => consoleOrder(action, fields[action]()));
   },
+  dns: (button) => doing(button, () => consoleOrder(button.dataset.action, dnsFields(button))),
   async trouble(input) {
     const name = input.dataset.switch;
     const wanted = input.checked;
