@@ -287,7 +287,7 @@ def around(*stages: str) -> tuple[str, ...]:
     return tuple(f"{stage}, {when}" for stage in stages for when in ("not committed", "committed"))
 
 
-def twice_told(here: World, *, besides: str) -> list[tuple[str, str]]:
+def twice_told(here: World, *, besides: str = "-") -> list[tuple[str, str]]:
     """Texts that were decided twice for a member; `besides` is a value to copy, which several console steps have."""
     with here.store.begin() as tx:
         texts = tx.session.scalars(select(Delivery).where(Delivery.kind == "text"))
