@@ -194,13 +194,12 @@ def seeded() -> Iterator[Served]:
 
 
 @pytest.fixture
-def english(page: Page) -> Iterator[Page]:
+def english(chromium: Browser) -> Iterator[Page]:
     """A page of somebody whose browser speaks English; it fails on script errors and on anything the policy stopped."""
-    yield from opened(page.context.browser, "en-GB", DESKTOP)
+    yield from opened(chromium, "en-GB", DESKTOP)
 
 
-def opened(browser: Browser | None, locale: str, size: dict[str, int], **more: Any) -> Iterator[Page]:
-    assert browser
+def opened(browser: Browser, locale: str, size: dict[str, int], **more: Any) -> Iterator[Page]:
     context = browser.new_context(
         locale=locale, viewport={"width": size["width"], "height": size["height"]}, timezone_id="Europe/Berlin", **more
     )
@@ -721,10 +720,10 @@ def test_the_hint_leads_through_the_demo(served: Served, english: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_a_phone_is_wide_enough(seeded: Served, page: Page, locale: str, scheme: str) -> None:
+def test_a_phone_is_wide_enough(seeded: Served, chromium: Browser, locale: str, scheme: str) -> None:
     """Nothing sticks out at 390 pixels, in either language; everything has a name for a screen reader."""
     story(seeded, locale)
-    for small in opened(page.context.browser, locale, PHONE, color_scheme=scheme, has_touch=True):
+    for small in opened(chromium, locale, PHONE, color_scheme=scheme, has_touch=True):
         visit(small, seeded, "#mei/chat")
         expect(small.locator(".card")).to_have_count(3)
         for tab in ("chat", "mailboxes", "bin", "due", "switches", "wire"):
@@ -751,10 +750,10 @@ def test_a_phone_is_wide_enough(seeded: Served, page: Page, locale: str, scheme:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_a_desk_shows_chat_and_organisation(seeded: Served, page: Page, locale: str, scheme: str) -> None:
+def test_a_desk_shows_chat_and_organisation(seeded: Served, chromium: Browser, locale: str, scheme: str) -> None:
     """The chat stays beside whatever is open, and the page itself does not scroll."""
     story(seeded, locale)
-    for wide in opened(page.context.browser, locale, DESKTOP, color_scheme=scheme):
+    for wide in opened(chromium, locale, DESKTOP, color_scheme=scheme):
         visit(wide, seeded)
         expect(wide.locator(".card")).to_have_count(3)
         for tab in ("mailboxes", "bin", "due", "switches", "wire"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 ARGUMENTS = [
@@ -24,24 +25,45 @@ ARGUMENTS = [
 WAIT_SECONDS_MAX = 15.0
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
     """
-    A new page of a new browser; it fails the test on a script error and on a request to anything but loopback.
+    One for all tests of a file.
 
-    A browser for each test, because Playwright keeps an event loop running in this thread: `asyncio.run` works in the
-    other tests, but not in one that holds a page (put the server in a thread or a process of its own).
+    Playwright keeps an event loop running in this thread as long as it lives: `asyncio.run` works in other files, but
+    in none whose tests hold a page (put the server in a thread or a process of its own).
     """
-    errors: list[str] = []
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A page without a past; it fails the test on a script error and on a request to anything but loopback."""
+    with looking(chromium) as page:
+        yield page
+
+
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    """A browser of its own."""
     with sync_playwright() as playwright:
         arguments = ARGUMENTS + (["--no-sandbox"] if os.geteuid() == 0 else [])
         browser = playwright.chromium.launch(executable_path=executable(), args=arguments)
-        page = browser.new_page(locale="zh-CN", timezone_id="Asia/Shanghai")
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def looking(browser: Browser) -> Iterator[Page]:
+    """A page, watched."""
+    errors: list[str] = []
+    with browser.new_context(locale="zh-CN", timezone_id="Asia/Shanghai") as context:
+        page = context.new_page()
         page.set_default_timeout(WAIT_SECONDS_MAX * 1000)
         page.on("pageerror", lambda error: errors.append(f"script error: {error}"))
         page.on("request", lambda request: errors.extend(outside(request.url)))
         yield page
-        browser.close()
     assert not errors, "; ".join(errors)
 
 

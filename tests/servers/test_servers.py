@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
 from sqlalchemy import create_engine, text
 
 from tests import conftest
+from tests.servers.chromium import browsing, looking
 from tests.servers.tables import Kept
 
 ROOT = Path(__file__).parents[2]
@@ -71,15 +71,12 @@ def site(tmp_path: Path) -> Iterator[str]:
         thread.join(10)
 
 
-def test_a_page_is_seen(page: Page, site: str) -> None:
-    """Chromium shows a page of ours, with Chinese text."""
-    page.goto(site)
-    assert page.inner_text("h1") == "其他文件夹"
-    assert page.screenshot()[:4] == b"\x89PNG"
-
-
-def test_no_event_loop_is_left_by_the_browser() -> None:
-    """A later test of the same worker can run a loop of its own."""
+def test_a_page_is_seen_and_leaves_no_event_loop(site: str) -> None:
+    """Chromium shows a page of ours, with Chinese text; a later test of the same worker can run a loop of its own."""
+    with browsing() as browser, looking(browser) as page:
+        page.goto(site)
+        assert page.inner_text("h1") == "其他文件夹"
+        assert page.screenshot()[:4] == b"\x89PNG"
     asyncio.run(asyncio.sleep(0))
 
 
