@@ -317,7 +317,13 @@ class PageHost(access.PageHost):
             lines=[say("passwords.page_what", what=str(job.params["what"]))],
             steps=[
                 say("passwords.page_user", address=box.address),
-                say("passwords.page_hosts"),
+                say(
+                    "passwords.page_hosts",
+                    imap=settings.exmail_imap_host,
+                    imap_port=settings.exmail_imap_port,
+                    smtp=settings.exmail_smtp_host,
+                    smtp_port=settings.exmail_smtp_port,
+                ),
                 say("passwords.page_switch"),
             ],
             warning=say("passwords.page_warning"),

@@ -71,7 +71,7 @@ def what_it_does(ctx: Context, command: Command) -> str:
 
 
 @router.command(
-    "help|commands [{topic}]", "帮助|指令|命令 [{topic}]", topic="help", example=("help backup", "帮助 备份")
+    "help|commands [{topic:text}]", "帮助|指令|命令 [{topic:text}]", topic="help", example=("help backup", "帮助 备份")
 )
 @router.menu("help")
 def help_(ctx: Context, topic: str | None = None) -> list[Reply]:
@@ -124,7 +124,7 @@ def packed(parts: Sequence[str]) -> list[str]:
 
 def details(ctx: Context, mine: list[Command], topic: str) -> list[str]:
     """Every command that has the word as its topic or in its first words, else in its patterns or its help."""
-    word = topic.strip().casefold()
+    word = " ".join(topic.split()).strip("`?？").casefold()
     found = [each for each in mine if word == each.topic or word in leads(each) or word == topic_word(ctx, each)]
     if not found:
         found = [

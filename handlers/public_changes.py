@@ -342,14 +342,9 @@ def public_note(ctx: Context, address: str, name: str, people: list[str]) -> lis
         raise UserError(say("readers.no_department", name=unknown[0], offered=list(known)[: readers.OFFERED_MAX]))
     box = ctx.tx.mailboxes.at(address)
     if box is not None and not (box.kind is MailboxKind.UNSEEN or made_in_console(box)):
-        owner = ctx.directory.name(box.owner) if box.owner is not None else ""
-        name = box.name or box.address
-        words = (
-            say("clash.member", address=address, owner=owner)
-            if owner
-            else say("clash.public", address=address, name=name)
-        )
-        raise UserError(words)
+        if box.owner is not None:
+            raise UserError(say("clash.member", address=address, owner=ctx.directory.name(box.owner)))
+        raise UserError(say("clash.public", address=address, name=box.name or box.address))
     lists = Lists(tuple(wished["userids"]), tuple(known[each.casefold()] for each in wished["departments"]))
     box = ctx.tx.mailboxes.told_of(address, name=name, readers=lists.as_json())
     ctx.tx.audit.add(admin, "public.noted", address, readers=lists.as_json())
