@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -87,6 +88,25 @@ def test_the_audit_names_who_has_another_userid_by_both(store: Store, speaking: 
         assert "凌 (zhao.ling, then ling): said yes to approval 4" in told[0]
         assert "陈涛: said yes to approval 5" in told[-2]
         assert "凌（zhao.ling，当时为 ling）" in reply.words.text("zh")
+
+
+def test_every_command_is_found_in_two_messages(store: Store, speaking: Speaking) -> None:
+    """`help`, and what it names for each topic, show an admin all there is; also one by one, by its first words."""
+    commands = [each for each in handlers.router().commands if each.topic != help.SMALL_TALK]
+    with store.begin() as tx:
+        for language in LANGUAGES:
+            ctx = speaking(tx, "mei")
+            ctx.language = language
+            shown = "\n".join(str(each.words) for each in help.help_(ctx) if isinstance(each, Text))
+            words = re.findall(r"`help ([^`]+)`" if language == "en" else "“帮助 ([^”]+)”", shown)
+            for word in words:
+                shown += "\n".join(str(each.words) for each in help.help_(ctx, word) if isinstance(each, Text))
+            missing = [each.name for each in commands if each.example[language] not in shown]
+            assert not missing, language
+            for command in commands:
+                lead = command.patterns[language][0].leads[0]
+                told = "".join(str(each.words) for each in help.help_(ctx, lead) if isinstance(each, Text))
+                assert command.example[language] in told, (language, lead)
 
 
 def test_an_admins_help_is_one_message_in_both_languages(store: Store, speaking: Speaking) -> None:
