@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from bot.app import Bot, build
 from bot.commands import EXIT_FAILED, configure_logs
 from bot.doctor import checkup, report, settings
+from bot.doctor import live as questions
 from bot.doctor.findings import Finding, Level, wrong
 from bot.policy import PolicyFileError
 from bot.settings import Settings
@@ -19,7 +20,7 @@ from bot.vault import VaultError
 from bot.words import Language
 
 
-def run(*, as_report: bool = False, as_json: bool = False) -> int:
+def run(*, as_report: bool = False, as_json: bool = False, live: bool = False) -> int:
     """Look at everything and print it. 0 only when nothing is wrong; warnings alone are no failure."""
     configure_logs()
     language: Language = "zh" if os.environ.get("BOT_LANGUAGE", "") == "zh" else "en"
@@ -31,7 +32,7 @@ def run(*, as_report: bool = False, as_json: bool = False) -> int:
         findings = [*settings.unknown_names(names_given()), *settings.unreadable(error)]
     else:
         language, presence = given.bot_language, settings.presence(given)
-        findings = [*settings.unknown_names(names_given()), *looked_at(given)]
+        findings = [*settings.unknown_names(names_given()), *looked_at(given, live=live)]
     if as_json:
         print(json.dumps(report.as_json(findings), ensure_ascii=False, indent=2))
     elif as_report:
@@ -41,7 +42,7 @@ def run(*, as_report: bool = False, as_json: bool = False) -> int:
     return EXIT_FAILED if checkup.worst(findings) is Level.WRONG else 0
 
 
-def looked_at(given: Settings) -> list[Finding]:
+def looked_at(given: Settings, *, live: bool) -> list[Finding]:
     """All checks, or only those of the settings where no bot can be made of them."""
     try:
         bot = build(given)
@@ -51,7 +52,8 @@ def looked_at(given: Settings) -> list[Finding]:
             found = [wrong("doctor.no_bot", why=f"{type(error).__name__}: {error}")]
         return found
     try:
-        return checkup.examine(bot.services)
+        found = checkup.examine(bot.services)
+        return [*found, *checkup.safely("live", lambda: questions.ask(bot.services))] if live else found
     finally:
         closed(bot)
 
