@@ -343,6 +343,11 @@ class Session(asyncio.Protocol):
         if self.lost or self._transport is None:
             return
         now = self._loop.time()
+        every = min(5.0, self.silence_seconds / 8, self.command_seconds / 8)
+        if (stood_still := now - self._watched_at - every) > every:  # we did, not the server
+            self._moved_at += stood_still
+            for command in self.pending.values():
+                command.until += stood_still
         moved = self._received + self._written - self._transport.get_write_buffer_size()
         waiting = bool(self.pending) or not self._greeted.done()
         gained = (moved - max(self._moved, 0)) / BYTES_PER_SECOND_MIN
@@ -362,7 +367,7 @@ class Session(asyncio.Protocol):
         if oldest is not None and now > oldest.until:
             self.fail(self._loss(f"a command took more than {self.command_seconds:g} s"))
             return
-        self._watcher = self._loop.call_later(min(5.0, self.silence_seconds / 8, self.command_seconds / 8), self._watch)
+        self._watcher = self._loop.call_later(every, self._watch)
 
     def pause_reading(self) -> None:
         if self._transport and not self._paused and not self.lost:

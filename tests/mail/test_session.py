@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from bot.mail import wire
 from bot.mail.errors import ConnectionLost, MailError
 from bot.mail.session import MailAccount, Session, listed, open_session, selected, status_of
+from tests.servers.dovecot import Dovecot
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, list[bytes]], Awaitable[None]]
 
@@ -221,3 +223,19 @@ def test_the_quick_way_reads_what_the_thorough_one_reads(
         parts = (line + (b" " if some else b"") + b"BODY[] {3}", b"abc", tail)
     quick = wire.usual(parts)
     assert quick is None or quick == wire.read(parts)
+
+
+def test_a_process_that_stood_still_does_not_take_that_for_silence(dovecot: Dovecot) -> None:
+    """A starved machine, a suspended one: what came meanwhile is read before anybody gives up."""
+
+    async def work() -> None:
+        session = await open_session(dovecot.account(), silence_seconds=0.4, command_seconds=0.4)
+        asked = session.send(b"NOOP")
+        session._watch()
+        time.sleep(1.0)
+        session._watch()  # before the answer that lies there is read
+        assert session.lost is None
+        assert (await asked.done).ok
+        await session.close()
+
+    asyncio.run(work())
