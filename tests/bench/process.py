@@ -43,8 +43,7 @@ def environment() -> dict[str, str]:
     """
     Ours, with byte code ready for every Python that is measured, as an installed command has it.
 
-    Some machines forbid Python to write it beside the sources: then each start would compile all of them again, which
-    is more work than copying a thousand mails.
+    Some machines forbid Python to write it beside the sources: then each start would compile all of them again.
     """
     prefix = tempfile.mkdtemp(prefix="exmail-bot-bytecode-")
     atexit.register(shutil.rmtree, prefix, ignore_errors=True)
