@@ -62,7 +62,7 @@ def imap(settings: Settings) -> Iterator[Finding]:
 
 
 def smtp(settings: Settings) -> Iterator[Finding]:
-    """Where mail is sent by programs: nothing of the bot's needs it, members' programs do."""
+    """Where mail is sent by programs; backups do without it."""
     host, port = settings.exmail_smtp_host, settings.exmail_smtp_port
     try:
         tls = settings.exmail_smtp_tls and port != STARTTLS_PORT  # there it begins in the clear
