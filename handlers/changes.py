@@ -92,6 +92,7 @@ class Kind:
 
 
 _KINDS: dict[str, Kind] = {}
+_CONFIRMED: dict[str, str] = {}  # kinds that are no change of one thing but ask for a `confirm`: the stage after it
 
 
 def kind(
@@ -108,6 +109,11 @@ def kind(
     into.job(name)(turn)
     into.failed(name)(failed)
     approvals.decided(action_of(name))(decided)
+
+
+def also_confirmed(name: str, stage: str) -> None:
+    """A job of another kind that waits in `confirm` goes on to this stage after a yes, with `confirmed` in its data."""
+    _CONFIRMED[name] = stage
 
 
 def action_of(name: str) -> str:
@@ -252,14 +258,15 @@ def confirm(ctx: Context, job_id: int) -> list[Reply]:
     """Say yes to a change that I have shown you: then it is done."""
     ctx.require_admin()
     job = ctx.tx.jobs.find(job_id)
-    if job is None or job.kind not in _KINDS:
+    if job is None or job.kind not in {*_KINDS, *_CONFIRMED}:
         raise UserError(say("jobs.unknown", number=job_id))
     if job.state is not JobState.WAITING or job.stage != "confirm":
         raise UserError(say("changes.not_waiting", number=job_id, state=state_of(job)))
     if ctx.sender != job.asked_by:
         raise UserError(say("changes.not_yours", number=job_id, name=ctx.directory.name(job.asked_by)))
-    ctx.tx.audit.add(ctx.sender, "change.confirmed", str(job.params["address"]), job=job.id)
-    ctx.tx.jobs.wake(job, "act")
+    ctx.tx.audit.add(ctx.sender, "change.confirmed", str(job.data["source_address"]), job=job.id)
+    ctx.tx.jobs.put(job, confirmed=True)
+    ctx.tx.jobs.wake(job, _CONFIRMED.get(job.kind, "act"))
     ctx.start(job)
     return put_away(ctx.tx, job, say("changes.mark_confirmed"))
 

@@ -2,8 +2,9 @@
 `domain setup corp.com`: from what DNS says to the first mail.
 
 Stages: domain_look (read, plan), domain_shown (the difference waits for a yes), approval (where the policy wants
-another's), domain_key, domain_write (`domain_write.py`) or domain_hand, domain_watch, domain_verify, domain_probe
-(`domain_watch.py`), cleanup. `domain undo 12` is the same with the plan turned round.
+another's), domain_key, domain_write (`domain_write.py`) or domain_hand, domain_watch (`domain_watch.py`),
+domain_verify, perhaps confirm, domain_probe (`domain_proof.py`), cleanup. `domain undo 12` is the same with the plan
+turned round.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bot.replies import Card, CardUpdate, Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import approvals, copying, domain_watch, domain_write, handovers
+from handlers import approvals, changes, copying, domain_proof, domain_watch, domain_write, handovers
 from handlers.domain import fetch_with, in_words, lookup_of, meant, wanted_of
 from handlers.domain_words import about, difference, name_of, plan_card, provider_words
 from storage.models import Approval, ApprovalStatus, Job, JobState
@@ -250,8 +251,8 @@ def turn(job: JobContext) -> None:
     """One turn, by its stage."""
     stages: dict[str, Callable[[JobContext], None]] = {
         "domain_look": look, "domain_key": key, "domain_write": domain_write.write, "domain_hand": domain_write.hand,
-        "domain_watch": domain_watch.watch, "domain_verify": domain_watch.verify, "domain_probe": domain_watch.probe,
-        "domain_proved": domain_watch.proved, "cleanup": clean_up,
+        "domain_watch": domain_watch.watch, "domain_verify": domain_proof.verify, "domain_probe": domain_proof.probe,
+        "domain_proved": domain_proof.proved, "cleanup": clean_up,
     }  # fmt: skip
     copying.one_turn(job, stages[job.stage])
 
@@ -381,6 +382,7 @@ def finish(step: JobStep) -> None:
     step.tx.links.end(job.id)
     domain_write.forget_key(step.tx, job.id, str(job.params["domain"]), keep=False)
     step.say(*handovers.withdraw(step.tx, job.id), *put_away(step.tx, job))
+    step.say(*changes.put_away(step.tx, job, say("domain_setup.card_done")))
     step.tx.approvals.void(job.id)
     if ending in ("cancelled", "expired", "rejected"):
         told = [say(f"domain_setup.ended_{ending}", domain=name_of(job), number=job.id)]

@@ -40,6 +40,14 @@ def domain(player: Player) -> None:
     player.advance(11 * 60)
     player.hear("mei", f"{NEW}: green")
 
+    print("\n--- a public mailbox for the proof takes a place: only after a yes ---")
+    asked = text_of(player.hear("mei", f"so I would make probe@{NEW}"))
+    must("a free plan has places for" in asked, asked)
+    must(
+        not any(each["address"] == f"probe@{NEW}" for each in player.state()["public_mailboxes"]), "it was made unasked"
+    )
+    player.say("mei", "confirm " + number_of(asked, r"confirm (\d+)"))
+
     print("\n--- the console verifies, which is seen by what WeCom then allows ---")
     step = number_of(text_of(player.hear("mei", "Have the console verify newcorp.test")), r"Console step (\d+)")
     player.advance(LOOK_AGAIN_SECONDS)

@@ -287,7 +287,7 @@ def test_keys_that_open_nothing_any_more(tmp_path: Path) -> None:
     found = list(machine.stored_secrets(services))
     services.store.close()
     assert names(found) == ["secret_keys_lost"]
-    assert "does not open 1 stored" in found[0].words.text("en")
+    assert "does not open: 1." in found[0].words.text("en")
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_leaders_and_tags_out_of_sight(tmp_path: Path) -> None:
     )
     found = list(people.managers(services))
     assert names(found) == ["leaders_unseen"]
-    assert "1 leaders" in found[0].words.text("en")
+    assert "approve: 1 (fang)" in found[0].words.text("en")
     assert "fang" in found[0].words.text("en")
     assert names(list(people.with_roles(services))) == ["tag_empty", "one_admin"]
 

@@ -15,8 +15,19 @@ from bot.dns.providers import Provider
 from bot.dns.records import Record
 from bot.dns.wire import Answer, Outcome
 from bot.errors import NetworkError, UserError
+from bot.wecom.exmail import PublicMailbox
 from bot.words import say
-from handlers import domain, domain_drift, domain_setup, domain_watch, domain_write
+from handlers import (
+    changes,
+    domain,
+    domain_drift,
+    domain_proof,
+    domain_setup,
+    domain_watch,
+    domain_write,
+    public_shown,
+)
+from handlers.handovers import Look
 from storage.models import AuditEntry, JobState
 from storage.store import Store
 from tests.handlers.backup_world import World
@@ -27,6 +38,12 @@ BEFORE = [
     Record("MX", "@", "mail.old.example", 10, 3600),
     Record("TXT", "@", "v=spf1 a ~all", None, 600),
     Record("TXT", "@", "site=1", None, 600),
+]
+RIGHT = [
+    Record("MX", "@", "mxbiz1.qq.com", 5, 600),
+    Record("MX", "@", "mxbiz2.qq.com", 10, 600),
+    Record("TXT", "@", "v=spf1 include:spf.mail.qq.com ~all", None, 600),
+    Record("TXT", "_dmarc", "v=DMARC1; p=none", None, 600),
 ]
 MX_AFTER = {("mxbiz1.qq.com", 5), ("mxbiz2.qq.com", 10)}
 
@@ -76,6 +93,22 @@ class DomainWorld(World):
     zone: Zone
     old: list[Record] | None
     hosts: tuple[str, ...]
+    public: dict[str, int]  # the public mailboxes that WeCom shows
+    made: list[str]
+
+    def shows(self, address: str, number: int) -> None:
+        self.public[address] = number
+        with self.store.begin() as tx:
+            tx.mailboxes.public_is(number, address, name=address, readers={}, aliases=[])
+
+    def shown(self, job: Any, address: str) -> Any:
+        number = self.public.get(address)
+        return None if number is None else (None, PublicMailbox(number, address, address))
+
+    def make(self, job: Any, domain: str, userid: str) -> Look:
+        self.made.append(f"probe@{domain}")
+        self.public[f"probe@{domain}"] = 9
+        return Look(True, say("domain_watch.saw_made", address=f"probe@{domain}"), {})
 
     def read(self, name: str, *, also: Any = ()) -> Reading:
         servers = tuple(NameServer(each, ("127.0.0.1",)) for each in self.hosts)
@@ -138,6 +171,10 @@ def world(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Do
     made.zone, made.old, made.hosts = Zone(), None, ("dns9.hichina.com",)
     for module in (domain, domain_setup, domain_watch, domain_drift):
         monkeypatch.setattr(module, "lookup_of", lambda settings: made)
+    made.public, made.made = {}, []
+    monkeypatch.setattr(public_shown, "shown", made.shown)
+    monkeypatch.setattr(public_shown, "slots", lambda job: public_shown.Slots(2, 0))
+    monkeypatch.setattr(domain_proof, "domain_accepted", made.make)
     monkeypatch.setattr(domain_write, "open_api", lambda services, provider, key: made.zone)
     return made
 
@@ -197,7 +234,7 @@ def test_killed_at_every_call(world: DomainWorld, when: str, at: int) -> None:
         world.run(job)
     del zone.records, zone.write
     world.run(job)
-    assert world.state(job)[1] in ("domain_verify", "domain_watch")
+    assert world.state(job)[1] in ("confirm", "domain_watch")
     assert zone.texts("MX") == MX_AFTER
     assert zone.writes == len(world.plan(job).changes)
     world.does("mei", domain_setup.domain_undo, job)
@@ -324,7 +361,62 @@ def test_watched_until_the_world_sees_it(world: DomainWorld) -> None:
     world.clock.advance(seconds=61)
     world.run(job)
     assert sum("green" in each for each in world.told("mei")) == 1
+    assert world.state(job) == (JobState.WAITING, "confirm")
+
+
+def test_a_mailbox_for_the_proof_is_made_only_after_a_yes(world: DomainWorld) -> None:
+    """It takes a place: how many are taken is said, a yes leads to the console's button, a no makes nothing."""
+    world.zone.records_held = list(RIGHT)
+    job = world.setup()
+    assert world.state(job) == (JobState.WAITING, "confirm")
+    asked = next(each for each in world.told("mei") if "so I would make probe@corp.com" in each)
+    assert "I know of 2; a free plan has places for 3" in asked
+    assert f"`confirm {job}`" in asked
+    world.does("mei", changes.confirm, job)
+    world.run(job)
     assert world.state(job) == (JobState.WAITING, "domain_verify")
+    assert any("Have the console verify corp.com" in each for each in world.told("mei"))
+    world.cancel(job)
+    world.run(job)
+    again = world.setup()
+    world.cancel(again)
+    world.run(again)
+    assert world.state(again)[0] is JobState.CANCELLED
+    assert not world.made
+
+
+def test_a_public_mailbox_of_the_domain_receives_the_proof(world: DomainWorld) -> None:
+    """WeCom shows it: the console has the domain, nothing is made; that the mail may be another's is said."""
+    world.zone.records_held = list(RIGHT)
+    world.shows("support@corp.com", 7)
+    job = world.setup()
+    assert world.state(job) == (JobState.WAITING, "domain_probe")
+    assert any("nothing has to be verified" in each and "support@corp.com" in each for each in world.told("mei"))
+    world.does("mei", domain_watch.arrived, 8)
+    assert world.state(job) == (JobState.WAITING, "domain_probe")
+    world.does("mei", domain_watch.arrived, 7)
+    world.run(job)
+    assert world.state(job)[0] is JobState.DONE
+    assert any("If it is yours, from outside" in each for each in world.told("mei"))
+    assert not world.made
+
+
+def test_a_members_address_spares_the_console(world: DomainWorld) -> None:
+    """A look-up knew it: the mailbox for the proof is asked for all the same, and made after the yes."""
+    world.zone.records_held = list(RIGHT)
+    with world.store.begin() as tx:
+        tx.mailboxes.member_has("calvin", "calvin@corp.com", "look-up")
+    job = world.setup()
+    assert world.state(job) == (JobState.WAITING, "confirm")
+    assert any("calvin@corp.com there" in each for each in world.told("mei"))
+    assert not world.made
+    world.does("mei", changes.confirm, job)
+    world.run(job)
+    assert world.state(job) == (JobState.WAITING, "domain_probe")
+    assert world.made == ["probe@corp.com"]
+    world.does("mei", domain_watch.arrived, 9)
+    world.run(job)
+    assert any("public delete probe@corp.com" in each for each in world.told("mei"))
 
 
 def test_never_right_ends_after_two_weeks(world: DomainWorld) -> None:

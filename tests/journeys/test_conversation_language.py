@@ -64,7 +64,7 @@ def test_others_are_told_in_their_language(bot: Bot) -> None:
 def test_an_admin_has_the_set_up_looked_at(bot: Bot) -> None:
     """In either language: only what is not fine, with its remedy; a page that proves the trusted domain; a file."""
     assert "Only an admin can do that." in answer(bot, "ahing", "doctor")
-    assert "Note: BOT_SUPER_ADMINS is empty" in answer(bot, "mei", "doctor", "deserve a look")
+    assert "Note: BOT_SUPER_ADMINS is empty" in answer(bot, "mei", "doctor", "to be looked at")
     heard = text_of(bot.hear("mei", "/pages/"))
     assert "Open this page once, here in WeCom" in heard
     _, _, text = bot.open("mei")
