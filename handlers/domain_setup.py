@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.context import Context
 from bot.dns.lookup import Reading
-from bot.dns.names import full_name, shown_name
+from bot.dns.names import full_name, host_in, shown_name
 from bot.dns.plan import Plan, make_plan
 from bot.dns.providers import WITH_API, Provider, provider_of_all
 from bot.dns.records import BadDkim, Mx, Record, judge, pasted_dkim, worst_ttl
@@ -41,10 +41,13 @@ work = Work()
 KIND = domain_watch.KIND
 POLICY = "domain"
 ACTION = "domain"  # of the approval
+PRIORITY_MIN, PRIORITY_MAX = 1, 50  # what every provider takes
 SHOWN_WITHIN = timedelta(days=7)
 NEGATIVE_SECONDS = 3600  # a guess, where nobody says how long "there is none" may be kept
 STOPS = ("no_name", "all_lame", "all_silent", "nobody_answers", "apex_cname", "bogus")
-MX_PAIR = re.compile(r"([\w.-]+\.[a-z][\w-]*)[\s,=:(]+(\d{1,5})\)?|(\d{1,5})\s+([\w.-]+\.[a-z][\w-]*)", re.IGNORECASE)
+MX_PAIR = re.compile(
+    r"([\w.-]+\.[a-z][\w-]*)[\s,=:(（：，]+(\d{1,5})\)?|(\d{1,5})\s+([\w.-]+\.[a-z][\w-]*)", re.IGNORECASE
+)
 
 
 # --- asking for it ---------------------------------------------------------------------------------------------------
@@ -125,7 +128,7 @@ def domain_mx(ctx: Context, domain: str, records: str) -> list[Reply]:
     """Tell me the MX records that the console shows, where they are not the usual ones."""
     name = meant(domain)
     found = [Mx(int(each[1] or each[2]), (each[0] or each[3]).lower().rstrip(".")) for each in MX_PAIR.findall(records)]
-    if not found:
+    if not found or not all(PRIORITY_MIN <= each.priority <= PRIORITY_MAX for each in found):
         raise UserError(say("domain_setup.mx_bad"))
     row = ctx.tx.domains.known(name, added_by=ctx.sender)
     row.wanted = {**row.wanted, "mx": [[each.priority, each.host] for each in found]}
@@ -280,10 +283,16 @@ def look(job: JobContext) -> None:
         with job.begin() as step:
             copying.refuse(step, lines(*stops))
         return
-    zone = reading.delegation.zone
-    present = records_of(reading, [(name, "MX"), (name, "TXT"), (f"_dmarc.{name}", "TXT"), *dkim])
-    plan = make_plan(name, zone, present, wanted, remove_foreign=True)
-    keep = make_plan(name, zone, present, wanted, remove_foreign=False)
+    zone, asked_for = reading.delegation.zone, [(name, "MX"), (name, "TXT"), (f"_dmarc.{name}", "TXT"), *dkim]
+    answers = {each: reading.answer(*each) for each in asked_for}
+    if silent := [f"{each} {kind}" for (each, kind), answer in answers.items() if answer is None]:
+        with job.begin() as step:  # "there is none" and "nobody says" are not the same: an SPF would be doubled
+            copying.refuse(step, say("domain_setup.silent", questions=silent, domain=name_of(step.job)))
+        return
+    present = records_of(reading, asked_for)
+    aliased = [host_in(each, zone) for (each, _), answer in answers.items() if answer is not None and answer.alias]
+    plan = make_plan(name, zone, present, wanted, remove_foreign=True, aliased=aliased)
+    keep = make_plan(name, zone, present, wanted, remove_foreign=False, aliased=aliased)
     provider = provider_of_all(each.host for each in reading.delegation.servers) or Provider.OTHER
     asked = [(full_name(each.host, zone), each.type) for each in plan.changes]
     with job.begin() as step:
@@ -294,6 +303,8 @@ def look(job: JobContext) -> None:
         )  # fmt: skip
         step.tx.domains.known(name, added_by=step.job.asked_by)
         warnings = [in_words(each) for each in findings if each.key in ("only_resolvers", "spf_too_many", "spf_dead")]
+        if aliased:
+            warnings.append(say("domain_setup.aliased", hosts=aliased))
         if not plan.changes:
             step.say(
                 Text(step.job.asked_by, lines(say("domain_setup.right_already", domain=name_of(step.job)), *warnings))

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.context import Context
+from bot.dns import spf
 from bot.dns.lookup import Question, Reading
 from bot.dns.names import full_name
-from bot.dns.plan import Plan, SetChange
+from bot.dns.plan import Plan, SetChange, is_dmarc
+from bot.dns.records import same_dkim
 from bot.dns.wire import Answer
 from bot.replies import Reply, Text
 from bot.words import say
@@ -93,8 +95,23 @@ def everywhere(said: dict[str, dict[Question, Answer]], change: SetChange, zone:
     """Whether all that answered have the set as it should be, and one did."""
     answers = [each.get((full_name(change.host, zone), change.type)) for each in said.values()]
     values = [each.values for each in answers if each is not None and each.answered]
-    wanted = tuple(sorted(told(change)))
-    return bool(values) and all(each == wanted for each in values)
+    return bool(values) and all(right(change, each) for each in values)
+
+
+def right(change: SetChange, values: Sequence[str]) -> bool:
+    """Whether a set does what was planned: MX exactly; of texts only those that mail servers read, however worded."""
+    wanted = told(change)
+    if change.type == "MX":
+        return sorted(values) == sorted(wanted)
+    planned, found = spf.spf_of(wanted), spf.spf_of(values)
+    if planned and not (len(found) == 1 and spf.includes(planned[0]) <= spf.includes(found[0])):
+        return False
+    for each in wanted:
+        if "._domainkey" in change.host and not any(same_dkim(each, other) for other in values):
+            return False
+        if is_dmarc(each) and sum(map(is_dmarc, values)) != 1:
+            return False
+    return True
 
 
 def told(change: SetChange) -> list[str]:

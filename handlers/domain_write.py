@@ -20,7 +20,7 @@ from bot.dns.aliyun import Aliyun
 from bot.dns.api import Held, Key, ProviderError, Refusal, ZoneApi
 from bot.dns.dnspod import DnsPod
 from bot.dns.godaddy import open_godaddy
-from bot.dns.plan import Plan, SetChange, Standing, standing
+from bot.dns.plan import Plan, SetChange, Standing, settled, standing
 from bot.dns.providers import Provider
 from bot.errors import NetworkError
 from bot.jobs import Start
@@ -162,9 +162,17 @@ def write(job: JobContext) -> None:
 def carry_out(job: JobContext, api: ZoneApi, plan: Plan) -> None:
     """Snapshot, writes, and the look whether all is there."""
     held = api.records(plan.zone)
-    with job.begin() as step:
-        domain = step.tx.domains.known(str(step.job.params["domain"]), added_by=step.job.asked_by)
-        step.tx.domains.snapshot(domain, step.job.id, plan.as_json(), [each.record.as_json() for each in held])
+    with job.services.store.begin() as tx:
+        first = tx.domains.snapshot_of(job.job_id) is None
+    if first:
+        plan = settled(plan, [each.record for each in held])
+        for change in plan.changes:
+            if stopped_before(job, change, of_set(held, change)):
+                return
+        with job.begin() as step:
+            domain = step.tx.domains.known(str(step.job.params["domain"]), added_by=step.job.asked_by)
+            step.tx.domains.snapshot(domain, step.job.id, plan.as_json(), [each.record.as_json() for each in held])
+            step.put(plan=plan.as_json())
     for change in plan.changes:
         here = of_set(held, change)
         how = standing(change, [each.record for each in here])
@@ -187,9 +195,24 @@ def carry_out(job: JobContext, api: ZoneApi, plan: Plan) -> None:
         written(job, plan)
 
 
+def stopped_before(job: JobContext, change: SetChange, here: list[Held]) -> bool:
+    """Whether a set is not as it may be changed; looked at for all of them before any is written."""
+    if others := sorted({each.line for each in here if each.line}):
+        with job.begin() as step:
+            words = say(
+                "domain_setup.split_lines", set=f"{change.type} {change.host}", lines=others, domain=name_of(step.job)
+            )
+            stop(step, words)
+        return True
+    if standing(change, [each.record for each in here]) is Standing.FOREIGN:
+        changed_meanwhile(job, change, here)
+        return True
+    return False
+
+
 def of_set(held: list[Held], change: SetChange) -> list[Held]:
     """What is held of a set."""
-    return [each for each in held if each.record.key == (change.type, change.host)]
+    return [each for each in held if each.record.key == change.key]
 
 
 def audit_write(job: JobContext, change: SetChange) -> None:

@@ -41,6 +41,7 @@ ENTRIES = {"bot.__main__"}  # what is started, not imported; Alembic finds stora
 REGISTRIES = (r"pypi[.]org", r"pythonhosted[.]org", r"registry[.]npmjs", r"deb[.]debian[.]org", r"index[-]url")
 MACHINE = (r"(?<![\w.])/work[/]", r"(?<![\w.])/root[/]", r"/[t]mp/bash", r"[.]library[/]")
 TOOLS = (r"issues[ ](show|note|resolved|blocked)\b", r"notes/[c]ontracts", r"process[_]api", r"[C]o-authored-by")
+MERGES = (r"^<{7} ", r"^>{7} ")
 
 
 @cache
@@ -158,9 +159,9 @@ def test_every_dependency_is_explained() -> None:
 # Files
 
 
-@pytest.mark.parametrize("pattern", REGISTRIES + MACHINE + TOOLS)
+@pytest.mark.parametrize("pattern", REGISTRIES + MACHINE + TOOLS + MERGES)
 def test_no_file_knows_where_it_was_written(pattern: str) -> None:
-    """No registry, no path of one machine, no word of the tools it was written with."""
+    """No registry, no path of one machine, no word of the tools it was written with, nothing of a merge left."""
     wrong = []
     for path in files():
         for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):

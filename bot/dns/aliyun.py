@@ -11,7 +11,19 @@ from typing import Any
 from urllib.parse import quote
 
 from bot.clock import Clock
-from bot.dns.api import PAGES_MAX, Held, Key, ProviderError, Refusal, body_of, plain, steps_to
+from bot.dns.api import (
+    PAGES_MAX,
+    Held,
+    Key,
+    ProviderError,
+    Refusal,
+    body_of,
+    host_of,
+    mx_of,
+    other_line,
+    plain,
+    steps_to,
+)
 from bot.dns.plan import SetChange
 from bot.dns.providers import Provider
 from bot.dns.records import Record
@@ -23,6 +35,7 @@ PRIORITY_MIN, PRIORITY_MAX = 1, 50
 TTL_MIN = 600  # of the free edition
 KINDS = ("MX", "TXT")
 LINE = "default"
+SIGNED = "server string to sign"  # what follows has the key's id in it
 
 REFUSALS = {
     "DomainRecordDuplicate": Refusal.DUPLICATE,
@@ -79,7 +92,7 @@ class Aliyun:
             )
             rows = told["DomainRecords"]["Record"]
             found += [
-                Held(record_of(each), str(each["RecordId"]))
+                Held(record_of(each), str(each["RecordId"]), other_line(each, LINE))
                 for each in rows
                 if each["Type"] == kind and str(each.get("Status", "ENABLE")).upper() == "ENABLE"
             ]
@@ -133,12 +146,12 @@ class Aliyun:
         refusal = REFUSALS.get(code) or (
             Refusal.BUSY if code.startswith("Throttling") or answer.status >= 500 else Refusal.OTHER
         )
-        raise ProviderError(Provider.ALIYUN, refusal, code, str(told.get("Message", "")))
+        raise ProviderError(Provider.ALIYUN, refusal, code, str(told.get("Message", "")).partition(SIGNED)[0])
 
 
 def record_of(told: Any) -> Record:
     """A record as Aliyun writes it."""
     kind = str(told["Type"])
-    value = str(told["Value"]).rstrip(".").lower() if kind == "MX" else plain(str(told["Value"]))
+    value = mx_of(str(told["Value"])) if kind == "MX" else plain(str(told["Value"]))
     priority = int(told.get("Priority") or 0) if kind == "MX" else None
-    return Record(kind, str(told["RR"]).lower(), value, priority, int(told["TTL"]))
+    return Record(kind, host_of(str(told["RR"])), value, priority, int(told["TTL"]))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+import dns.name
+
 from bot.dns.plan import SetChange, replaced_by
 from bot.dns.providers import Provider
-from bot.dns.records import Record
+from bot.dns.records import NULL_MX, Record
 from bot.errors import UpstreamError
 from bot.http import Answer
 from bot.words import Words, say
@@ -73,6 +75,7 @@ class Held:
 
     record: Record
     id: str = ""
+    line: str = ""  # told to some of the world only: another line than the default one
 
 
 class ZoneApi(Protocol):
@@ -126,6 +129,23 @@ def body_of(answer: Answer) -> Any:
         return json.loads(answer.body) if answer.body else None
     except ValueError:
         return None
+
+
+def host_of(name: str) -> str:
+    """A host as name servers know it; some providers show other scripts as people read them."""
+    bare = name.rstrip(".").lower()
+    return bare if bare.isascii() else str(dns.name.from_text(bare, None, dns.name.IDNA_2008_Practical))
+
+
+def other_line(told: Any, default: str) -> str:
+    """The line of a record that only a part of the world is told; nothing for the default one."""
+    line = str(told.get("Line") or default)
+    return "" if line == default else line
+
+
+def mx_of(value: str) -> str:
+    """Where an MX points to, without the dot at the end; a dot alone says that there is no mail."""
+    return host_of(value) or NULL_MX
 
 
 def plain(value: str) -> str:

@@ -10,7 +10,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bot.clock import Clock
-from bot.dns.api import PAGES_MAX, Held, Key, ProviderError, Refusal, body_of, plain, steps_to
+from bot.dns.api import (
+    PAGES_MAX,
+    Held,
+    Key,
+    ProviderError,
+    Refusal,
+    body_of,
+    host_of,
+    mx_of,
+    other_line,
+    plain,
+    steps_to,
+)
 from bot.dns.plan import SetChange
 from bot.dns.providers import Provider
 from bot.dns.records import Record
@@ -82,7 +94,7 @@ class DnsPod:
                 raise
             rows = told["RecordList"]
             found += [
-                Held(record_of(each), str(each["RecordId"]))
+                Held(record_of(each), str(each["RecordId"]), other_line(each, LINE))
                 for each in rows
                 if each["Type"] == kind and str(each.get("Status", "ENABLE")).upper() == "ENABLE"
             ]
@@ -141,6 +153,6 @@ def fields_of(record: Record) -> dict[str, Any]:
 def record_of(told: Any) -> Record:
     """A record as DNSPod writes it: hosts with a dot at the end."""
     kind = str(told["Type"])
-    value = str(told["Value"]).rstrip(".").lower() if kind == "MX" else plain(str(told["Value"]))
+    value = mx_of(str(told["Value"])) if kind == "MX" else plain(str(told["Value"]))
     priority = int(told.get("MX") or 0) if kind == "MX" else None
-    return Record(kind, str(told["Name"]).lower(), value, priority, int(told["TTL"]))
+    return Record(kind, host_of(str(told["Name"])), value, priority, int(told["TTL"]))

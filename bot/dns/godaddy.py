@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from bot.dns.api import PAGES_MAX, Held, Key, ProviderError, Refusal, body_of, plain, steps_to
+from bot.dns.api import PAGES_MAX, Held, Key, ProviderError, Refusal, body_of, host_of, mx_of, plain, steps_to
 from bot.dns.plan import SetChange
 from bot.dns.providers import Provider
 from bot.dns.records import Record
@@ -54,9 +54,9 @@ def clamped(ttl: int | None, most: int) -> int:
 def record_of(told: Any) -> Record:
     """A record as GoDaddy writes it."""
     value = str(told["data"])
-    value = value.rstrip(".").lower() if told["type"] == "MX" else plain(value)
+    value = mx_of(value) if told["type"] == "MX" else plain(value)
     priority = int(told.get("priority") or 0) if told["type"] == "MX" else None
-    return Record(told["type"], str(told["name"]).lower(), value, priority, told.get("ttl"))
+    return Record(told["type"], host_of(str(told["name"])), value, priority, told.get("ttl"))
 
 
 class GoDaddyV1:
@@ -85,7 +85,8 @@ class GoDaddyV1:
             added = [{"type": each.type, "name": each.host, **body_for(each)} for each in steps.add]
             self._ask("PATCH", f"/v1/domains/{zone}/records", added)
         else:
-            self._ask("PUT", place, [body_for(each) for each in change.after])
+            stay = [next((each.record for each in held if each.record.same(new)), new) for new in change.after]
+            self._ask("PUT", place, [body_for(each) for each in stay])
 
     def close(self) -> None:
         """Give the connections back."""

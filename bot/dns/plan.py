@@ -7,14 +7,14 @@ to change: a TXT that is no SPF stays beside the SPF.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from bot.dns import spf
 from bot.dns.names import host_in
-from bot.dns.records import Record, Wanted, same_dkim
+from bot.dns.records import NULL_MX, Record, Wanted, same_dkim
 
 
 class Kind(StrEnum):
@@ -43,6 +43,11 @@ class SetChange:
     host: str
     before: tuple[Record, ...]
     after: tuple[Record, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Type and host, as a record has them."""
+        return self.type, self.host
 
     @property
     def changes(self) -> bool:
@@ -136,12 +141,20 @@ def said_by(records: Iterable[Record]) -> list[tuple[str, int]]:
     return sorted((each.value, each.priority if each.priority is not None else -1) for each in records)
 
 
-def make_plan(domain: str, zone: str, present: Sequence[Record], wanted: Wanted, *, remove_foreign: bool) -> Plan:
+def make_plan(
+    domain: str,
+    zone: str,
+    present: Sequence[Record],
+    wanted: Wanted,
+    *,
+    remove_foreign: bool,
+    aliased: Collection[str] = (),
+) -> Plan:
     """
     The difference between what a zone holds and what mail needs.
 
     Other services' MX records go only with `remove_foreign`. SPF records are merged into one. A DMARC record that is
-    there stays as it is.
+    there stays as it is. A host in `aliased` is a CNAME, which bears no other record: nothing is planned there.
     """
     here = host_in(domain, zone)
 
@@ -155,7 +168,7 @@ def make_plan(domain: str, zone: str, present: Sequence[Record], wanted: Wanted,
     if wanted.dkim is not None:
         sets.append(dkim_set(at(present, "TXT", below(wanted.dkim[0])), below(wanted.dkim[0]), wanted))
     sets.append(dmarc_set(at(present, "TXT", below("_dmarc")), below("_dmarc"), wanted))
-    return Plan(zone, tuple(sets))
+    return Plan(zone, tuple(each for each in sets if each.host not in aliased))
 
 
 def at(present: Iterable[Record], kind: str, host: str) -> tuple[Record, ...]:
@@ -171,7 +184,7 @@ def mx_set(before: tuple[Record, ...], host: str, wanted: Wanted, *, remove_fore
         after.append(next((each for each in before if each.same(new)), new))
     ours = {each.host for each in wanted.mx}
     if not remove_foreign:
-        after += [each for each in before if each.value not in ours]
+        after += [each for each in before if each.value not in ours and each.value != NULL_MX]
     return SetChange("MX", host, before, tuple(after))
 
 
@@ -197,12 +210,45 @@ def dkim_set(before: tuple[Record, ...], host: str, wanted: Wanted) -> SetChange
 
 def dmarc_set(before: tuple[Record, ...], host: str, wanted: Wanted) -> SetChange:
     """A mild one where there is none."""
-    if any(each.value.lower().replace(" ", "").startswith("v=dmarc1") for each in before):
+    if any(is_dmarc(each.value) for each in before):
         return SetChange("TXT", host, before, before)
     return SetChange("TXT", host, before, (*before, Record("TXT", host, wanted.dmarc, None, wanted.ttl)))
 
 
+def is_dmarc(text: str) -> bool:
+    """Whether a TXT is a DMARC record."""
+    return text.lower().replace(" ", "").startswith("v=dmarc1")
+
+
 # --- carrying it out -------------------------------------------------------------------------------------------------
+
+
+def settled(plan: Plan, held: Sequence[Record]) -> Plan:
+    """
+    The plan as the provider's own records have it, before the first write.
+
+    It was made from what DNS shows, which may come from a wildcard, or be older. What is not there is not brought back
+    by keeping it, what is there already is not undone later, and a text that has come meanwhile and says nothing
+    about mail stays, also when all is undone. A set that holds anything else unknown is left as it was planned.
+    """
+    return Plan(plan.zone, tuple(settled_set(each, at(held, *each.key)) for each in plan.sets))
+
+
+def settled_set(change: SetChange, here: tuple[Record, ...]) -> SetChange:
+    """One set of it."""
+    known = (*change.before, *change.after)
+    strangers = [each for each in here if not any(each.same(other) for other in known)]
+    if any(each.type == "MX" or about_mail(each.value) for each in strangers):
+        return change
+    lost = [each for each in change.before if not any(each.same(other) for other in here)]
+    after = [each for each in change.after if not any(each.same(other) for other in lost)]
+    return SetChange(change.type, change.host, here, (*after, *strangers))
+
+
+def about_mail(text: str) -> bool:
+    """Whether a TXT is one of those that mail servers read."""
+    bare = text.lower().replace(" ", "")
+    return spf.is_spf(text) or bare.startswith(("v=dkim1", "v=dmarc1", "k=", "p="))
 
 
 class Standing(StrEnum):

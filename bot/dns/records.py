@@ -20,6 +20,7 @@ from bot.dns.wire import Answer, Outcome
 
 TXT_PART_BYTES_MAX = 255  # of one string of a TXT record (RFC 1035, 3.3.14)
 ED25519_BYTES = 32
+NULL_MX = "."  # the domain takes no mail (RFC 7505)
 SELECTOR = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?)*")
 
 
@@ -288,7 +289,7 @@ class Judge:
         names = [f"{each.host} ({each.priority})" for each in self.wanted.mx]
         if not found:
             self.say(Level.BREAKS, "mx_none", wanted=names)
-        elif any(each.host == "." for each in found):
+        elif any(each.host == NULL_MX for each in found):
             self.say(Level.BREAKS, "mx_null")
         else:
             ours = [each for each in found if each.host in wanted]
@@ -327,6 +328,9 @@ class Judge:
         """Who may send for the domain."""
         domain = self.reading.domain
         found = spf.spf_of(self.reading.values(domain, "TXT"))
+        if self.reading.answer(domain, "TXT") is None:
+            self.say(Level.ADVICE, "txt_silent")
+            return
         if not found:
             self.say(Level.BREAKS, "spf_none", include=self.wanted.spf)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 import uvicorn
 
 from bot.clock import ShiftedClock
+from bot.dns import aliyun, dnspod
 from bot.dns.aliyun import Aliyun, signature
-from bot.dns.api import Key, ProviderError, Refusal, ZoneApi
+from bot.dns.api import Key, ProviderError, Refusal, ZoneApi, other_line
 from bot.dns.dnspod import DnsPod
 from bot.dns.godaddy import GoDaddyV1, GoDaddyV3, open_godaddy
 from bot.dns.plan import Plan, Standing, at, make_plan, standing
-from bot.dns.records import standard
+from bot.dns.records import Record, standard
+from bot.http import Answer, Http
 from bot.sandbox.mailserver import MailServer
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.wecom_server import create_sandbox_app
@@ -166,6 +169,49 @@ def test_godaddy_v3_never_puts(world: World) -> None:
     carry_out(world, api, planned(api, "godaddy_v3"))
     assert not [each for each in world.calls() if each.startswith("PUT")]
     assert ("A", "www", "192.0.2.20", None) in world.zone("godaddy_v3")
+
+
+def test_godaddy_v1_keeps_what_it_puts_again(world: World) -> None:
+    """A text beside the SPF keeps its TTL: what DNS showed of it may have been a resolver's rest."""
+    zone, api = world.org.dns.zones["shop.test"], world.api("godaddy")
+    world.org.dns.put(zone, "TXT", "@", "site=1", ttl=7200)
+    held = [each.record for each in api.records("shop.test")]
+    shown = [Record(each.type, each.host, each.value, each.priority, 42) for each in held]
+    carry_out(world, api, make_plan("shop.test", "shop.test", shown, standard(), remove_foreign=True))
+    assert [each.ttl for each in zone.records if each.value == "site=1"] == [7200]
+
+
+@pytest.mark.parametrize("name", ZONES)
+def test_a_domain_that_took_no_mail(world: World, name: str) -> None:
+    """A null MX (RFC 7505) goes, with or without consent to remove others: beside another it has no meaning."""
+    zone, api = world.org.dns.zones[ZONES[name]], world.api(name)
+    world.org.dns.drop(zone, next(each for each in zone.records if each.type == "MX"))
+    world.org.dns.put(zone, "MX", "@", ".", priority=1)
+    assert [each.record.value for each in api.records(zone.name) if each.record.type == "MX"] == ["."]
+    carry_out(world, api, planned(api, name, remove_foreign=False))
+    assert [each for each in world.zone(name) if each[0] == "MX"] == RIGHT_MX
+
+
+def test_rows_as_providers_write_them() -> None:
+    """Hosts in other scripts, values with a dot, another line, a signature's text without the key's id."""
+    row = {
+        "RecordId": "1", "RR": "邮件", "Type": "MX", "Value": "MX1.qq.com.", "Priority": 5, "TTL": 600,
+        "Line": "oversea",
+    }  # fmt: skip
+    assert aliyun.record_of(row) == Record("MX", "xn--5nq051n", "mx1.qq.com", 5, 600)
+    assert other_line(row, aliyun.LINE) == "oversea"
+    assert other_line({"Line": "默认"}, dnspod.LINE) == ""
+
+
+def test_a_refused_signature_does_not_tell_the_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aliyun sends back what was signed, the key's id in it."""
+    text = "Specified signature is not matched. server string to sign is:GET&%2F&AccessKeyId%3DLTAIx"
+    body = json.dumps({"Code": "SignatureDoesNotMatch", "Message": text}).encode()
+    monkeypatch.setattr(Http, "request", lambda *args, **more: Answer(400, {}, body))
+    with pytest.raises(ProviderError) as raised:
+        world.api("aliyun").records("newcorp.test")
+    assert "LTAI" not in str(raised.value)
+    assert "LTAI" not in raised.value.text
 
 
 def test_more_records_than_a_page(world: World) -> None:

@@ -442,6 +442,117 @@ def test_only_one_job_a_domain(world: DomainWorld) -> None:
     world.setup()
 
 
+def written(world: DomainWorld) -> int:
+    """A job that has written all of it."""
+    job = agreed(world)
+    world.key_given(job)
+    world.run(job)
+    return job
+
+
+def undone(world: DomainWorld, job: int) -> int:
+    """A job that has put back what another changed."""
+    world.does("mei", domain_setup.domain_undo, job)
+    undo = world.run_newest()
+    world.does("mei", domain_setup.domain_write_it, undo)
+    world.run(undo)
+    world.key_given(undo)
+    world.run(undo)
+    return undo
+
+
+def answering(world: DomainWorld, name: str, kind: str, answer: Answer) -> None:
+    """DNS says this to one question, whatever the zone holds."""
+    usual = world.answer
+    world.answer = lambda question, records: answer if question == (name, kind) else usual(question, records)  # type: ignore[method-assign]
+
+
+def test_only_what_the_provider_has_is_kept_and_put_back(world: DomainWorld) -> None:
+    """A wildcard's text becomes no record of its own; what others add or delete meanwhile stays so, undone too."""
+    answering(world, f"_dmarc.{NAME}", "TXT", Answer(Outcome.FOUND, ("wild=1",), 600))
+    job = agreed(world)
+    world.zone.records_held.remove(Record("TXT", "@", "site=1", None, 600))
+    world.zone.records_held.append(Record("TXT", "@", "came=1", None, 600))
+    world.key_given(job)
+    world.run(job)
+    spf = "v=spf1 a include:spf.mail.qq.com ~all"
+    assert world.zone.texts("TXT") == {spf, "came=1", "v=DMARC1; p=none"}
+    world.zone.records_held.append(Record("TXT", "@", "later=1", None, 600))
+    assert world.state(undone(world, job))[0] is JobState.DONE
+    assert world.zone.texts("TXT") == {"v=spf1 a ~all", "came=1", "later=1"}
+    assert world.zone.texts("MX") == {("mail.old.example", 10)}
+
+
+def test_what_was_there_before_the_write_is_not_undone(world: DomainWorld) -> None:
+    """An admin wrote the MX himself while the plan waited."""
+    job = agreed(world)
+    own = [Record("MX", "@", host, priority, 600) for host, priority in MX_AFTER]
+    world.zone.records_held = [*own, *BEFORE[1:]]
+    world.key_given(job)
+    world.run(job)
+    undone(world, job)
+    assert world.zone.texts("MX") == MX_AFTER
+    assert world.zone.texts("TXT") == {"v=spf1 a ~all", "site=1"}
+
+
+def test_nothing_is_written_where_one_set_cannot_be(world: DomainWorld) -> None:
+    """All sets are looked at before the first is written: another's SPF, a line for a part of the world."""
+    job = agreed(world)
+    world.zone.records_held.append(Record("TXT", "@", "v=spf1 include:new.example -all", None, 600))
+    world.key_given(job)
+    world.run(job)
+    assert (world.zone.writes, world.state(job)[0]) == (0, JobState.FAILED)
+    assert "domain undo" not in world.told("mei")[-1]
+    world.zone.records_held.pop()
+    job = agreed(world)
+    lined = [Held(each, "1", "telecom" if each.type == "TXT" else "") for each in world.zone.records_held]
+    world.zone.records = lambda zone: lined  # type: ignore[method-assign]
+    world.key_given(job)
+    world.run(job)
+    assert (world.zone.writes, world.state(job)[0]) == (0, JobState.FAILED)
+    assert "telecom" in world.told("mei")[-1]
+
+
+def test_no_plan_where_nobody_says_what_is_there(world: DomainWorld) -> None:
+    """An SPF would be doubled by hand; a look says that it does not know."""
+    answering(world, NAME, "TXT", Answer(Outcome.TIMEOUT))
+    job = world.setup()
+    world.run(job)
+    assert world.state(job)[1] == "cleanup"
+    assert "so I plan nothing" in world.told("mei")[-1]
+    world.does("mei", domain.domain, NAME)
+    with world.store.begin() as tx:
+        look = max(each.id for each in tx.jobs.recent([domain.LOOK]))
+    world.run(look)
+    assert "No SPF" not in world.told("mei")[-1]
+    assert "cannot tell whether there is an SPF" in world.told("mei")[-1]
+
+
+def test_nothing_is_planned_beside_a_cname(world: DomainWorld) -> None:
+    """The provider would refuse it after the MX were written."""
+    answering(world, f"_dmarc.{NAME}", "TXT", Answer(Outcome.NO_DATA, ttl=600, alias="dmarc.example"))
+    job = agreed(world)
+    assert [each.host for each in world.plan(job).sets] == ["@", "@"]
+    assert any("_dmarc is a CNAME" in each for each in world.told("mei"))
+
+
+def test_green_is_what_works(world: DomainWorld) -> None:
+    """Another text, the words of an SPF in another order, a stricter DMARC; not two SPF."""
+    job = agreed(world)
+    world.does("mei", domain_setup.domain_by_hand, job)
+    right = [Record("MX", "@", host, priority, 600) for host, priority in MX_AFTER]
+    spf = Record("TXT", "@", "v=spf1 include:spf.mail.qq.com a ~all", None, 600)
+    more = [Record("TXT", "@", "new=1", None, 600), Record("TXT", "_dmarc", "v=DMARC1; p=reject", None, 600)]
+    world.zone.records_held = [*right, spf, *more, Record("TXT", "@", "v=spf1 a ~all", None, 600)]
+    world.run(job)
+    world.run(job)
+    assert world.state(job) == (JobState.DUE, "domain_watch")
+    world.zone.records_held.pop()
+    world.clock.advance(seconds=61)
+    world.run(job)
+    assert world.state(job) == (JobState.WAITING, "confirm")
+
+
 KEY = base64.b64encode(bytes([0x30, 92]) + bytes(range(92))).decode()  # a DER sequence of 92 bytes
 
 
@@ -469,6 +580,11 @@ def test_other_mx_than_the_usual(world: DomainWorld) -> None:
     }  # fmt: skip
     with pytest.raises(UserError, match=r"domain_setup\.mx_bad"):
         world.does("mei", domain_setup.domain_mx, NAME, "nothing")
+    for wrong in ("mx1.example.com 0", "mx1.example.com 5, mx2.example.com 100"):
+        with pytest.raises(UserError, match=r"domain_setup\.mx_bad"):
+            world.does("mei", domain_setup.domain_mx, NAME, wrong)
+    told = world.does("mei", domain_setup.domain_mx, NAME, "mx1.example.com（5）、mx2.example.com：10")
+    assert "mx1.example.com (5), mx2.example.com (10)" in told[-1]
 
 
 def test_drift_is_told_once_with_before_and_after(world: DomainWorld) -> None:
