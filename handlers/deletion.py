@@ -14,11 +14,11 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import addresses, approvals, conversion, copying, handovers, into_bin, recycle_bin, verification
+from handlers import addresses, approvals, conversion, copying, handovers, into_bin, verification
 from handlers.backup_access import get_access
 from handlers.backup_card import readers
 from handlers.handovers import Look
-from storage.models import Approval, ApprovalStatus, BinItem, Job, JobState, Mailbox, MailboxKind
+from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
 
 router = Router()
 work = Work()
@@ -117,9 +117,8 @@ def ask(step: JobStep) -> None:
         "reader_names": named, "facts": {"target_kind": copying.kind_of(box)}, "target_address": box.address,
     })  # fmt: skip
     question = lines(
-        say("deletion.question", address=box.address, readers=can_open),
+        *into_bin.question(step, address=box.address, name=box.name or box.address, readers=can_open),
         say("deletion.copy_is", target=data["target_address"], backup=job.params["backup"]),
-        say("deletion.days", days=settings.bot_bin_days, help=recycle_bin.HELP_DAYS),
     )
     approval, replies = approvals.ask(
         step.tx, action=ACTION, requirement=requirement, may=may, job_id=job.id, question=question, facts=facts,
@@ -177,12 +176,11 @@ def delete(job: JobContext) -> None:
         with job.begin() as step:
             if not still_agreed(step):
                 return
-    why = say("deletion.why", number=job.job_id, target=job.data["target_address"])
     try:
-        seen = into_bin.delete_public(job, stage="delete", why=why)
+        seen = into_bin.delete_agreed(job, stage="delete")
     except into_bin.TooLate as late:
         with job.begin() as step:
-            stop(step, say("convert.not_done", title=late.title))
+            stop(step, late.words())
         return
     if seen is not None:
         with job.begin() as step:
@@ -200,23 +198,10 @@ def still_agreed(step: JobStep) -> bool:
     return False
 
 
-def deleted(step: JobStep, seen: dict[str, Any]) -> BinItem:
-    """It is gone: into the book, and both who wanted it hear until when it can be taken back."""
-    data, settings = step.job.data, step.services.settings
-    item = into_bin.public_into_book(step, owner=data.get("owner_was"), stage="delete")
-    step.put(gone=seen, item=item.id)
-    step.tx.audit.add(
-        "bot", "deletion.done", str(item.address), job=step.job.id, item=item.id, approved_by=data.get("approved_by"),
-        evidence=seen,
-    )  # fmt: skip
-    words = lines(
-        say("deletion.done", address=item.address, target=data["target_address"], backup=step.job.params["backup"]),
-        recycle_bin.deleted_words(item, settings.zone),
-        say("recycle_bin.help_says", days=recycle_bin.HELP_DAYS),
-        say("deletion.can_go_back", address=item.address),
-    )
+def deleted(step: JobStep, seen: dict[str, Any]) -> None:
+    """It is gone: both who wanted it hear of it."""
+    words = into_bin.public_is_deleted(step, seen, owner=step.job.data.get("owner_was"), stage="delete")
     step.say(*(Text(each, words) for each in told_of(step)))
-    return item
 
 
 def told_of(step: JobStep) -> list[str]:

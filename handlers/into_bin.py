@@ -17,7 +17,7 @@ import structlog
 from bot.replies import Text
 from bot.wecom import exmail
 from bot.wecom.errcodes import Retry, WeComError
-from bot.words import Words, from_json, say
+from bot.words import Words, from_json, lines, say
 from bot.work import JobContext, JobStep
 from handlers import addresses, handovers, recycle_bin
 from handlers.access import PUBLIC_GONE
@@ -62,6 +62,48 @@ class TooLate(Exception):
     def __init__(self, handover: Handover) -> None:
         super().__init__(handover.id)
         self.title, self.number = from_json(handover.title), handover.id
+
+    def words(self) -> Words:
+        """So nothing was done."""
+        return say("convert.not_done", title=self.title)
+
+
+def question(step: JobStep, *, address: str, name: str, readers: object) -> list[Words]:
+    """What two admins are asked: who uses it, and that it lies in the bin for so many days then."""
+    return [
+        say("into_bin.question", address=address, name=name, readers=readers),
+        say("into_bin.days", days=step.services.settings.bot_bin_days, help=recycle_bin.HELP_DAYS),
+    ]
+
+
+def mail_in(job: JobContext | JobStep) -> list[Words]:
+    """Where its mail is, when it was copied before."""
+    data, params = (job.job.data, job.job.params) if isinstance(job, JobStep) else (job.data, job.params)
+    if "backup" not in params:
+        return []
+    return [say("into_bin.mail_in", target=data["target_address"], backup=params["backup"])]
+
+
+def delete_agreed(job: JobContext, *, stage: str) -> dict[str, Any] | None:
+    """`delete_public` of what two admins agreed to."""
+    return delete_public(job, stage=stage, why=lines(say("into_bin.delete_why", number=job.job_id), *mail_in(job)))
+
+
+def public_is_deleted(step: JobStep, seen: Mapping[str, Any], *, owner: str | None, stage: str) -> Words:
+    """It was seen to be gone: into the book; what is told then, until when it can be taken back."""
+    item = public_into_book(step, owner=owner, stage=stage)
+    step.put(gone=dict(seen), item=item.id)
+    step.tx.audit.add(
+        step.job.asked_by, "public.deleted", str(item.address), job=step.job.id, item=item.id,
+        approved_by=step.job.data.get("approved_by"), evidence=dict(seen),
+    )  # fmt: skip
+    return lines(
+        say("into_bin.public_deleted", address=item.address),
+        *mail_in(step),
+        recycle_bin.deleted_words(item, step.services.settings.zone),
+        say("recycle_bin.help_says", days=recycle_bin.HELP_DAYS),
+        say("into_bin.can_go_back", address=item.address),
+    )
 
 
 def delete_public(job: JobContext, *, stage: str, why: Words) -> dict[str, Any] | None:

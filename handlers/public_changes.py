@@ -7,7 +7,7 @@ does it and sees it), where the book counts its days.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bot.context import Context
@@ -17,8 +17,8 @@ from bot.router import Router
 from bot.wecom import exmail, limits
 from bot.wecom.errcodes import WeComError
 from bot.words import Words, lines, say
-from bot.work import JobContext, JobStep, Work
-from handlers import addresses, approvals, changes, clash, into_bin, public_shown, readers, recycle_bin
+from bot.work import JobContext, Work
+from handlers import addresses, approvals, changes, clash, into_bin, public_shown, readers
 from handlers.access import PUBLIC_GONE
 from handlers.changes import Question, Refused
 from handlers.deletion import whole
@@ -209,11 +209,10 @@ def look_delete(job: JobContext) -> Question:
     with job.begin() as step:
         step.put(source=box.id)
         named = readers.named(step.tx, step.directory, lists, tags)
-        zone, settings = step.services.settings.zone, step.services.settings
+        zone = step.services.settings.zone
         parts = [
-            say("public.ask_delete", address=box.address, name=seen.name, readers=named),
+            *into_bin.question(step, address=box.address, name=seen.name, readers=named),
             say("public.use", use=use.words(zone)),
-            say("deletion.days", days=settings.bot_bin_days, help=recycle_bin.HELP_DAYS),
         ]
         local = f"{box.address.partition('@')[0]}@"
         if facts["reads"]:
@@ -245,29 +244,13 @@ def act_delete(job: JobContext) -> Words | None:
         changes.still_agreed(job, facts_of_delete(job, box, seen))
         changes.sending(job)
     try:
-        seen_gone = into_bin.delete_public(job, stage="act", why=say("public.delete_why", number=job.job_id))
+        seen_gone = into_bin.delete_agreed(job, stage="act")
     except into_bin.TooLate as late:
-        raise Refused(say("convert.not_done", title=late.title)) from None
+        raise Refused(late.words()) from None
     if seen_gone is None:
         return None
     with job.begin() as step:
-        return into_book(step, seen_gone)
-
-
-def into_book(step: JobStep, evidence: Mapping[str, Any]) -> Words:
-    """It lies in the bin: the book counts its days, and whatever was known of its use ends."""
-    item = into_bin.public_into_book(step, owner=None, stage="act")
-    step.put(gone=dict(evidence), item=item.id)
-    step.tx.audit.add(
-        step.job.asked_by, "public.deleted", str(item.address), job=step.job.id, item=item.id,
-        approved_by=step.job.data.get("approved_by"), evidence=dict(evidence),
-    )  # fmt: skip
-    return lines(
-        say("public.done_delete", address=item.address),
-        recycle_bin.deleted_words(item, step.services.settings.zone),
-        say("recycle_bin.help_says", days=recycle_bin.HELP_DAYS),
-        say("deletion.can_go_back", address=item.address),
-    )
+        return into_bin.public_is_deleted(step, seen_gone, owner=None, stage="act")
 
 
 def last_delete(job: JobContext) -> tuple[Words, str] | None:
@@ -277,7 +260,9 @@ def last_delete(job: JobContext) -> tuple[Words, str] | None:
     look = into_bin.last_look(job, "act")
     with job.begin() as step:
         late = into_bin.done_all_the_same(step, "act", look)
-        return (into_book(step, late), "done") if late is not None else None
+        if late is None:
+            return None
+        return into_bin.public_is_deleted(step, late, owner=None, stage="act"), "done"
 
 
 changes.kind(work, DELETE_KIND, look=look_delete, act=act_delete, last=last_delete)

@@ -121,7 +121,7 @@ def check(here: World) -> None:
         whats = Counter(each.what for each in tx.session.scalars(select(AuditEntry)))
         for what in (
             "rescue.asked", "rescue.way", "conversion.done", "backup.asked", "bin.safe", "rescue.safe", "rescue.ended",
-            "aftermath.delete", "deletion.asked", "public.deleting", "deletion.done", "deletion.ended",
+            "aftermath.delete", "deletion.asked", "public.deleting", "public.deleted", "deletion.ended",
         ):  # fmt: skip
             assert whats[what] == 1, (what, whats)
         assert (whats["approval.asked"], whats["approval.approved"], whats["bin.entered"]) == (2, 2, 2), whats

@@ -132,6 +132,9 @@ def test_as_a_public_mailbox_to_the_end(starting: Starting) -> None:
         quiet(bot, "2026-12-02 09:00")
         nothing_left(bot)
         assert days(bot, "mei") == ["2026-11-18", "2026-11-25"]
+        bot.say("mei", f"after {rescue} leave")
+        bot.hear("mei", f"{AHING} stays a public mailbox.")
+        assert data(bot, rescue)["after"] == {"choice": "leave", "by": "mei"}
 
 
 def made_public(bot: Bot) -> None:
