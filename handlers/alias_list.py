@@ -14,7 +14,7 @@ from typing import Any
 from bot.context import Context, Missing
 from bot.errors import UserError
 from bot.wecom import contacts, limits
-from bot.words import say
+from bot.words import Words, lines, say
 from bot.work import JobContext
 from handlers import changes, clash
 from storage.models import Mailbox
@@ -26,6 +26,18 @@ BETWEEN = re.compile(r"[\s,;，；、]+")
 def known(box: Mailbox | None) -> bool:
     """Whether somebody has said which aliases it has."""
     return box is not None and box.aliases_known_at is not None
+
+
+def must_be_known(box: Mailbox | None, mailbox: str) -> Mailbox:
+    """The mailbox; Refused while nobody has said which aliases it has: whatever is written would wipe them."""
+    if box is None or not known(box):
+        raise changes.Refused(unknown(box.address if box is not None else mailbox))
+    return box
+
+
+def unknown(mailbox: str) -> Words:
+    """That nobody has said which aliases there are, and how to."""
+    return lines(say("aliases.nothing_known", mailbox=mailbox), say("aliases.how_to_tell", mailbox=mailbox))
 
 
 def named(ctx: Context, typed: str | Sequence[str]) -> list[str]:
@@ -49,12 +61,12 @@ def write(job: JobContext, userid: str, changed: Callable[[Sequence[str]], Seque
     """
     Replace the list of a member's mailbox by what `changed` makes of the present one; the list WeCom took.
 
-    May run twice. Raises Busy when another job is at it, WeComError, NetworkError.
+    May run twice. Raises Busy when another job is at it, Refused when the list is not known (any more), because the
+    mailbox is another since the question; WeComError, NetworkError.
     """
     with changes.alone(job, f"aliases:{userid}") as in_time:
         with job.services.store.begin() as tx:
-            box = tx.mailboxes.of(userid)
-            whole = list(changed(box.aliases if box is not None else []))
+            whole = list(changed(must_be_known(tx.mailboxes.of(userid), userid).aliases))
         in_time()
         contacts.update_member(job.client, userid, aliases=whole)
         with job.begin() as step:

@@ -148,6 +148,7 @@ def look(job: JobContext) -> Question | Words:
         if not box.aliases:
             return say("aliases.noted_none", mailbox=box.address)
         return say("aliases.noted", mailbox=box.address, aliases=list(box.aliases))
+    alias_list.must_be_known(box, box.address)
     alias = str(params["alias"])
     whole = changed(box.address, box.aliases, params)
     if whole == box.aliases:

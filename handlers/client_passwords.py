@@ -216,7 +216,11 @@ def make(job: JobContext) -> Words | None:
 
 
 def mint(job: JobContext, box: Mailbox, public_id: int, asker: str, lost: ClientPassword | None) -> None:
-    """One call; what an earlier one left behind is deleted first."""
+    """
+    One call; what an earlier one left behind is deleted first.
+
+    A busy WeCom is asked again by the client and may have made two: the one whose code nobody knows is deleted.
+    """
     if lost is not None:
         revoke(job, lost)
     remark = remark_of(job, asker)
@@ -229,6 +233,9 @@ def mint(job: JobContext, box: Mailbox, public_id: int, asker: str, lost: Client
         if isinstance(error, (KeyError, IndexError)):
             raise  # a bug, not "yes, and no code"
         raise Refused(say("passwords.not_told", address=box.address)) from None
+    for each in live(job, public_id):
+        if each.remark == remark and each.id != code.id:
+            exmail.publicmail_delete_auth_code(job.client, public_id, each.id)
     with job.begin() as step:
         step.tx.client_passwords.get(row_id).auth_code_id = code.id
         step.tx.passwords.keep(job.job_id, SIDE, given_by="bot", ciphertext=job.services.vault.lock(code.code))

@@ -372,18 +372,26 @@ def look_delete(job: JobContext) -> Question:
 
 
 def create(job: JobContext) -> Words:
-    """One call; if its answer was lost, a group of that name at that address is ours."""
+    """
+    One call; if its answer was lost, a group of that name at that address is ours.
+
+    So it is when WeCom says right after that it is taken: the client asks a busy one again, which may have made it.
+    """
     address, name, members = str(job.params["address"]), str(job.params["name"]), wish(job)
     wanted = Group(address, name, members.addresses, members.tags, members.departments, members.groups)
     with changes.alone(job, f"group {address}") as in_time:
-        in_time()
-        before = changes.sending(job)
-        try:
-            exmail.group_create(job.client, wanted)
-        except WeComError as error:
-            found = seen(job, address) if error.errcode == TAKEN and before else None
-            if found is None or found.name != name:
-                raise
+        found = seen(job, address)
+        if found is not None and not (job.data.get("sent") and found.name == name):
+            raise Refused(say("clash.group", address=address, name=found.name))
+        if found is None:
+            in_time()
+            changes.sending(job)
+            try:
+                exmail.group_create(job.client, wanted)
+            except WeComError as error:
+                found = seen(job, address) if error.errcode == TAKEN else None
+                if found is None or found.name != name:
+                    raise
     with job.begin() as step:
         step.tx.audit.add(step.job.asked_by, "group.created", address, job=job.job_id, members=members.as_json())
     return lines(say("groups.created", address=address, name=name), say("groups.after_create", address=address))
@@ -432,12 +440,14 @@ def delete(job: JobContext) -> Words:
     """Gone; if the answer was lost, a group that is not there any more was deleted by us."""
     address = str(job.params["address"])
     with changes.alone(job, f"group {address}") as in_time:
+        if not job.data.get("sent"):
+            must_be_seen(job)
         in_time()
-        before = changes.sending(job)
+        changes.sending(job)
         try:
             exmail.group_delete(job.client, address)
         except WeComError as error:
-            if error.errcode != clash.GROUP_UNKNOWN or not before:
+            if error.errcode != clash.GROUP_UNKNOWN:  # it was there: a busy WeCom did it when it was asked first
                 raise
     with job.begin() as step:
         step.tx.audit.add(step.job.asked_by, "group.deleted", address, job=job.job_id)

@@ -262,6 +262,10 @@ def try_it(job: JobContext) -> None:
         with job.begin() as step:
             step.go("try", due_at=step.now + LOOK_AGAIN)
         return
+    except changes.Refused as refusal:  # the mailbox is another since then
+        with job.begin() as step:
+            end_with(step, "failed", refusal.words)
+        return
     except WeComError as error:
         if error.errcode not in TAKEN:
             raise

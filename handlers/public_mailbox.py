@@ -141,7 +141,8 @@ def create(job: JobContext) -> Words:
     """
     One call, whose answer may be lost: then the mailbox is looked for before it is made again.
 
-    Found at once it is somebody else's, who was faster; found after WeCom was asked it is ours, if it bears our name.
+    Found at once it is somebody else's, who was faster; found after WeCom was asked it is ours, if it bears our name:
+    also when WeCom says that it is taken, because the client asks a busy one again, which may have made it.
     """
     address, name = str(job.params["address"]), str(job.params["name"])
     lists = kept(job)
@@ -149,16 +150,16 @@ def create(job: JobContext) -> Words:
         found = exmail.find_public_mailbox(job.client, address)
         if found is None:
             in_time()
-            before = changes.sending(job)
+            changes.sending(job)
             try:
                 made = exmail.publicmail_create(
                     job.client, address, name, userids=lists.userids, departments=lists.departments, tags=lists.tags
                 )
             except WeComError as error:
-                late = exmail.find_public_mailbox(job.client, address) if error.errcode == TAKEN and before else None
-                if late is None:
+                late = exmail.find_public_mailbox(job.client, address) if error.errcode == TAKEN else None
+                if late is None or late.name != name:
                     raise
-                public_id = late.id  # the request before this one came in late
+                public_id = late.id  # a request before this one came in late
             else:
                 public_id = made.id
         elif job.data.get("sent") and found.name == name:

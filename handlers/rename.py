@@ -70,16 +70,21 @@ def request_rename(ctx: Context, source: str, target: str, others: list[str] | N
     return []
 
 
-def under_way(tx: Transaction, address: str) -> Job | None:
-    """A rename of the same mailbox that was agreed to and is not over."""
-    return next(
-        (
-            job
-            for job in tx.jobs.waiting_or_due(KIND)
-            if job.stage in AT_WORK and address in (job.params["address"], job.params["target"])
-        ),
-        None,
-    )
+def under_way(tx: Transaction, address: str, box: int | None = None, *, besides: int | None = None) -> Job | None:
+    """Another rename of the same mailbox that was agreed to and is not over; of two in the same moment the earlier."""
+    for job in tx.jobs.waiting_or_due(KIND):
+        same = address in (job.params["address"], job.params["target"]) or (box and job.data.get("box") == box)
+        later = besides is not None and job.stage == "act" and job.id > besides
+        if same and job.stage in AT_WORK and job.id != besides and not later:
+            return job
+    return None
+
+
+def only_one(tx: Transaction, job: JobContext, address: str, box: int) -> None:
+    """Refused while another rename of the mailbox is at work."""
+    other = under_way(tx, address, box, besides=job.job_id)
+    if other is not None:
+        raise Refused(say("rename.under_way", address=address, number=other.id))
 
 
 @router.command(
@@ -114,9 +119,8 @@ def look(job: JobContext) -> Question:
     if box.address == new:
         raise Refused(say("rename.same", address=new))
     with job.services.store.begin() as tx:
-        other = under_way(tx, box.address)
-    if other is not None and other.id != job.job_id:
-        raise Refused(say("rename.under_way", address=box.address, number=other.id))
+        only_one(tx, job, box.address, box.id)
+        alias_list.must_be_known(tx.mailboxes.get(box.id), box.address)
     if (taken := aliases.holder(job, new, box)) is not None:
         raise Refused(taken)
     with job.begin() as step:
@@ -153,6 +157,8 @@ def others_at_work(step: JobStep, box: Mailbox) -> list[Words]:
 def act(job: JobContext) -> None:
     """Agreed to: what was shown is read once more, and how it stood before is kept as evidence."""
     old, new, owner = parts(job)
+    with job.services.store.begin() as tx:
+        only_one(tx, job, old, int(job.data["box"]))
     try:
         now = owner_now(job, old)
     except addresses.NoBudget:
@@ -374,6 +380,8 @@ def keep_old(job: JobContext) -> None:
         if error.retry is not Retry.NEVER:
             raise
         why = error.words()
+    except Refused as refusal:
+        why = refusal.words
     with job.begin() as step:
         if why is not None:
             step.put(no_alias=as_json(why))

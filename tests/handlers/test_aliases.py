@@ -115,6 +115,19 @@ def test_a_lost_answer_writes_the_same_list_again(world: World) -> None:
     assert "WeCom took it" in world.heard("mei")[-1]
 
 
+def test_a_list_that_nobody_told_is_never_written(world: World) -> None:
+    """Between the question and the yes the console renamed the mailbox: what it has now nobody has said."""
+    told(world, "ah@")
+    world.does("mei", aliases.add_address, "ahing@", "info@")
+    world.org.members["ahing"].address, world.org.members["ahing"].aliases = "xing@corp.test", ["ah@corp.test", AHING]
+    with world.store.begin() as tx:
+        tx.mailboxes.member_has("ahing", "xing@corp.test", "look-up")
+    said = yes(world)
+    assert written(world) == []
+    assert "xing@corp.test" in said
+    assert world.newest("aliases").state is JobState.CANCELLED
+
+
 def test_removed_by_its_name_alone(world: World) -> None:
     told(world, "ah@", "info@")
     said = world.does("mei", aliases.remove_address, "info@")

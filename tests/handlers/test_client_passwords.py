@@ -114,6 +114,14 @@ def test_a_lost_answer_leaves_no_second_password(place: Place) -> None:
     assert place.org.box(SUPPORT).passwords[password.id] == shown
 
 
+def test_a_busy_wecom_leaves_no_second_password(place: Place) -> None:
+    """It answered -1 and had made one, whose code nobody knows: that one is revoked."""
+    place.wire.busy["update"] = 1
+    job = made(place)
+    assert len(place.public().passwords) == 1
+    assert looks(place, job) in place.org.box(SUPPORT).passwords.values()
+
+
 def test_ten_are_the_limit(place: Place) -> None:
     """Said before WeCom is asked, with those that could go."""
     for number in range(10):

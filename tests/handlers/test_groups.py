@@ -114,6 +114,27 @@ def test_a_lost_answer(world: World, do: str, arrives: bool) -> None:
     assert (ALL in world.org.groups) == (do != "delete")
 
 
+@pytest.mark.parametrize("do", ["create", "delete"])
+def test_a_busy_wecom_that_did_it_all_the_same(world: World, do: str) -> None:
+    """The client asked it again, and it says that there is one already, or none any more: that was us."""
+    if do == "create":
+        fields = {"groupname": "Everybody", "email_list": {"list": ["ahing@corp.test"]}, "allow_type": 0}
+        world.does("mei", groups.group_create, "all@", "Everybody", ["ahing"])
+        world.client.between["exmail/group/create"] = lambda: world.org.groups.update({ALL: MailGroup(ALL, True, fields)})
+    else:
+        made(world)
+        world.does("mei", groups.group_delete, "all@")
+        world.client.between["exmail/group/delete"] = lambda: world.org.groups.clear()
+    assert {"create": "is made", "delete": "is deleted"}[do] in yes(world)
+
+
+def test_a_group_somebody_else_made_meanwhile_is_not_ours(world: World) -> None:
+    """Between the question and the yes, even with the same name."""
+    world.does("mei", groups.group_create, "all@", "Everybody", ["ahing"])
+    world.org.groups[ALL] = MailGroup(ALL, True, {"groupname": "Everybody", "allow_type": 0})
+    assert "is the mail group “Everybody”" in yes(world)
+
+
 def test_what_cannot_be(world: World) -> None:
     """Taken addresses, mailboxes, groups of the console, strangers, public mailboxes as members, too long a name."""
     assert "it belongs to 陈涛" in world.does("mei", groups.group_create, "tao@", "T", ["ahing"])

@@ -158,6 +158,15 @@ def test_a_request_that_comes_in_late_makes_no_second_mailbox(place: Place) -> N
     assert len(place.org.public) == 3
 
 
+def test_a_busy_wecom_that_made_it_all_the_same(place: Place) -> None:
+    """The client asks a busy WeCom again, which then says taken: by us, if it was not there right before."""
+    place.wire.busy["create"] = 1
+    job = creates(place)
+    place.does("mei", changes.confirm, job)
+    assert "help@corp.test “Help” is there (id 3)" in place.last()
+    assert (place.ending(job), len(place.org.public)) == ("done", 3)
+
+
 def test_what_somebody_else_made_meanwhile_is_not_ours(place: Place) -> None:
     """Between the question and the yes."""
     job = creates(place)

@@ -113,6 +113,19 @@ def test_a_lost_answer_is_looked_up_not_asked_again(world: World, arrives: bool)
     assert world.org.members["jun"].address == NEW
 
 
+def test_two_admins_want_two_addresses(world: World) -> None:
+    """Both questions were open: whoever says yes first has it, the other is told which number is at work."""
+    first, second = asked(world), asked(world, target="jun.li@", by="yan")
+    world.org.members["jun"].system_made = False
+    world.does("mei", changes.confirm, first.id)
+    assert world.job(first.id).stage == "console"
+    said = world.does("yan", changes.confirm, second.id)
+    assert f"{first.id}" in said
+    assert world.job(second.id).state is JobState.CANCELLED
+    with world.store.begin() as tx:
+        assert tx.handovers.of_job(second.id) == []
+
+
 def test_lost_twice_it_becomes_a_step_in_the_console(world: World) -> None:
     job = asked(world)
     world.client.lost[UPDATE] = [False, False]

@@ -34,8 +34,8 @@ class Wire:
     """
     The simulated WeCom's gate in place of HTTP.
 
-    `lost` answers are lost after the call was carried out, `never_sent` ones before; `just_before` is done right before
-    a call of a path is, once.
+    `lost` answers are lost after the call was carried out, `never_sent` ones before; `busy` ones say -1 though it was;
+    `just_before` is done right before a call of a path is, once.
     """
 
     def __init__(self, org: Organisation) -> None:
@@ -43,6 +43,7 @@ class Wire:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.lost: dict[str, int] = defaultdict(int)
         self.never_sent: dict[str, int] = defaultdict(int)
+        self.busy: dict[str, int] = defaultdict(int)
         self.just_before: dict[str, list[Callable[[], object]]] = defaultdict(list)
 
     def request(
@@ -61,6 +62,9 @@ class Wire:
         if self.lost[name]:
             self.lost[name] -= 1
             raise NetworkError("ReadTimeout")
+        if self.busy[name]:
+            self.busy[name] -= 1
+            answer = {"errcode": -1, "errmsg": "system busy"}
         return Answer(200, {}, json.dumps(answer).encode())
 
     def close(self) -> None:
