@@ -117,20 +117,25 @@ def mint(job: JobContext, side: Side, box: Mailbox) -> bool:
 
 
 def delete_by_remark(services: Services, row: MintedPassword) -> None:
-    """End a password of ours: by its id, or when that was lost, whatever bears its remark. Others are never touched."""
-    ids = (
-        [row.auth_code_id]
-        if row.auth_code_id is not None
-        else [
-            each.id
-            for each in exmail.publicmail_get_auth_code_list(services.client, row.public_id)
-            if each.remark == row.remark
-        ]
-    )
-    for auth_code_id in ids:
-        exmail.publicmail_delete_auth_code(services.client, row.public_id, auth_code_id)
+    """
+    End a password of ours: whatever bears its remark; others are never touched.
+
+    A busy WeCom that was asked again may have made two of them, or have deleted it before it says that there is none.
+    """
+    for each in bearing(services, row):
+        try:
+            exmail.publicmail_delete_auth_code(services.client, row.public_id, each)
+        except WeComError:
+            if each in bearing(services, row):
+                raise
     with services.store.begin() as tx:
         tx.passwords.deleted(row.id)
+
+
+def bearing(services: Services, row: MintedPassword) -> list[int]:
+    """The living passwords that are a row's."""
+    found = exmail.publicmail_get_auth_code_list(services.client, row.public_id)
+    return [each.id for each in found if each.remark == row.remark or each.id == row.auth_code_id]
 
 
 # --- IMAP switches ---------------------------------------------------------------------------------------------------

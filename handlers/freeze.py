@@ -3,6 +3,9 @@ A mailbox switched off and on again (`freeze`, `unfreeze`), and a member's mail 
 
 WeCom has one call that switches a mailbox off, and none that says which are: so what was frozen through me, by whom
 and why, is written down here. It refuses for the organisation's creator and super admins.
+
+The owner cannot read his mail then, but messages: he hears that it is off and whom to ask, never why, unless the admin
+said `quietly`; his manager hears why, too. Both hear when it is over.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ from bot.wecom import exmail
 from bot.wecom.errcodes import WeComError
 from bot.wecom.exmail import Option
 from bot.words import Words, lines, say
-from bot.work import JobContext, Work
+from bot.work import JobContext, JobStep, Work
 from handlers import addresses, approvals, changes, public_shown
 from handlers.changes import Question, Refused
+from handlers.tables import Form, table
 from storage.models import MailboxKind
 
 router = Router()
@@ -30,6 +34,8 @@ KIND = "freeze"
 SWITCH_KIND = "mail-switch"
 OFF_ALREADY = 680045
 PROTECTED = 680044
+LISTED_MAX = 20
+COLUMNS = ("Mailbox 邮箱", "By 操作人", "Since 日期", "Reason 原因")
 ON_WORDS = ("on", "开", "打开", "开启")
 
 
@@ -37,15 +43,15 @@ ON_WORDS = ("on", "开", "打开", "开启")
 
 
 @router.command(
-    "freeze {mailbox} because {reason:text}",
-    "冻结 {mailbox} 原因|因为 {reason:text}",
+    "freeze {mailbox} [{how:quietly|silently}] because {reason:text}",
+    "冻结 {mailbox} [{how:不通知本人|不通知}] 原因|因为 {reason:text}",
     role="admin",
     topic="people",
     example=("freeze ahing@ because his phone was stolen", "冻结 ahing@ 原因 手机被盗"),
 )
-def freeze(ctx: Context, mailbox: str, reason: str) -> list[Reply]:
-    """Switch a mailbox off at once: nobody gets into it until it is unfrozen."""
-    return asked(ctx, mailbox, off=True, reason=reason)
+def freeze(ctx: Context, mailbox: str, reason: str, how: str | None = None) -> list[Reply]:
+    """Switch a mailbox off at once: nobody gets into it until it is unfrozen; who hears of it is shown first."""
+    return asked(ctx, mailbox, off=True, reason=reason, quiet=how is not None)
 
 
 @router.command(
@@ -56,18 +62,28 @@ def unfreeze(ctx: Context, mailbox: str) -> list[Reply]:
     return asked(ctx, mailbox, off=False)
 
 
-@router.command("frozen", "已冻结|冻结列表", role="auditor", topic="people", example=("frozen", "已冻结"))
-def frozen(ctx: Context) -> list[Reply]:
+@router.command(
+    "frozen [as {form:xlsx|csv}]", "已冻结|冻结列表 [导出 {form:xlsx|csv}]", role="auditor", topic="people",
+    example=("frozen", "已冻结"),
+)  # fmt: skip
+def frozen(ctx: Context, form: Form | None = None) -> list[Reply]:
     """Which mailboxes are frozen, by whom and why."""
     ctx.require(Role.AUDITOR, Role.ADMIN, Role.SUPER_ADMIN)
-    held = [
-        say(
-            "freeze.line", address=each.address, by=ctx.directory.name(each.frozen_by), reason=each.reason,
-            day=public_shown.day(each.frozen_at, ctx.settings.zone),
-        )
+    zone = ctx.settings.zone
+    rows = [
+        (each.address, ctx.directory.name(each.frozen_by), public_shown.day(each.frozen_at, zone), each.reason)
         for each in ctx.tx.freezes.all()
-    ]  # fmt: skip
-    return [Text(ctx.sender, lines(*held, say("freeze.only_mine")) if held else say("freeze.none"))]
+    ]
+    if not rows:
+        return [Text(ctx.sender, say("freeze.none"))]
+    if form is None and len(rows) <= LISTED_MAX:
+        told = [say("freeze.line", address=at, by=by, day=day, reason=reason or "-") for at, by, day, reason in rows]
+        return [Text(ctx.sender, lines(*told, say("freeze.only_mine")))]
+    name = f"frozen-{ctx.now.astimezone(zone):%Y%m%d}"
+    return [
+        Text(ctx.sender, lines(say("freeze.in_file", count=len(rows)), say("freeze.only_mine"))),
+        table(ctx.sender, name, "Frozen 已冻结", COLUMNS, rows, form or "xlsx"),
+    ]
 
 
 @router.command(
@@ -94,7 +110,7 @@ def public_enable(ctx: Context, mailbox: str) -> list[Reply]:
     return asked(ctx, public_shown.meant(ctx, mailbox), off=False)
 
 
-def asked(ctx: Context, mailbox: str, *, off: bool, reason: str = "") -> list[Reply]:
+def asked(ctx: Context, mailbox: str, *, off: bool, reason: str = "", quiet: bool = False) -> list[Reply]:
     """The wish, on its way: whose mailbox it is now, is looked up."""
     ctx.require_admin()
     meant = ctx.directory.mailbox(mailbox)
@@ -103,7 +119,7 @@ def asked(ctx: Context, mailbox: str, *, off: bool, reason: str = "") -> list[Re
     called = meant.address or f"{meant.userid}@{ctx.settings.exmail_domain}"
     title = say("freeze.title_off" if off else "freeze.title_on", address=called)
     kept = reason.strip()[: approvals.REASON_MAX]
-    job = changes.ask_for(ctx, KIND, called, title, userid=meant.userid, off=off, reason=kept)
+    job = changes.ask_for(ctx, KIND, called, title, userid=meant.userid, off=off, reason=kept, quiet=quiet)
     ctx.tx.audit.add(ctx.sender, "freeze.asked", called, job=job.id, off=off, reason=kept)
     return []
 
@@ -121,11 +137,49 @@ def look(job: JobContext) -> Question | Words:
         hints = [say("freeze.not_by_me", address=address)] if not off and held is None else []
         who = step.directory.name(whose["userid"]) if whose["userid"] else whose["name"]
         reason = str(step.job.data["reason"])
+        hears = who_hears(step, whose["userid"]) if off else []
     words = say("freeze.ask_off" if off else "freeze.ask_on", address=address, who=who)
     if off:
-        hints.append(say("freeze.what_it_does" if whose["userid"] else "freeze.what_it_does_public"))
+        hints += [say("freeze.what_it_does" if whose["userid"] else "freeze.what_it_does_public"), *hears]
     facts = {"mailbox": address, "owner": whose["userid"], "id": whose["public_id"]}
     return Question(words, "freeze", facts, reason=reason, owner=whose["userid"], hints=hints)
+
+
+def who_hears(step: JobStep, userid: str | None) -> list[Words]:
+    """Who is told, for the admin to know before."""
+    owner, manager = to_be_told(step, userid)
+    said = []
+    if owner is not None:
+        key = "freeze.owner_not_told" if step.job.params.get("quiet") else "freeze.owner_hears"
+        said.append(say(key, owner=step.directory.name(owner)))
+    if manager is not None:
+        said.append(say("freeze.manager_hears", manager=step.directory.name(manager)))
+    return said
+
+
+def to_be_told(step: JobStep, userid: str | None) -> tuple[str | None, str | None]:
+    """The owner and his manager, where there are such, and they do not know by themselves."""
+    member = step.tx.members.find(userid) if userid is not None else None
+    if member is None or member.left_at is not None:
+        return None, None
+    know = {step.job.asked_by, *changes.agreed_by(step.job)}
+    manager = next((each for each in step.directory.managers(member.userid) if each != member.userid), None)
+    return member.userid if member.userid not in know else None, manager if manager not in know else None
+
+
+def tell(step: JobStep, address: str, userid: str | None, *, off: bool) -> None:
+    """The owner hears what is so and whom to ask; his manager why, too."""
+    owner, manager = to_be_told(step, userid)
+    by, quiet = step.directory.name(step.job.asked_by), bool(step.job.params.get("quiet"))
+    if owner is not None and not quiet:
+        step.say(Text(owner, say("freeze.owner_off" if off else "freeze.owner_on", address=address, by=by)))
+    if manager is not None:
+        named = {"owner": step.directory.name(str(userid)), "address": address, "by": by}
+        why = [say("freeze.manager_why", reason=str(step.job.data["reason"]) or "-")] if off else []
+        secret = [say("freeze.manager_quiet", owner=named["owner"])] if off and quiet else []
+        step.say(
+            Text(manager, lines(say("freeze.manager_off" if off else "freeze.manager_on", **named), *why, *secret))
+        )
 
 
 def subject(job: JobContext, address: str) -> dict[str, Any]:
@@ -160,6 +214,9 @@ def act(job: JobContext) -> Words:
     with job.begin() as step:
         tx, by, reason = step.tx, step.job.asked_by, str(step.job.data["reason"])
         userid, public_id = whose["userid"], whose["public_id"]
+        held = tx.freezes.of(userid=userid, public_id=public_id) is not None
+        if off != held:
+            tell(step, whose["at"], userid, off=off)
         if off:
             tx.freezes.begin(
                 job_id=step.job.id, address=whose["at"], userid=userid, public_id=public_id, reason=reason, by=by

@@ -24,7 +24,7 @@ from handlers import addresses, changes, clash, readers
 from handlers.changes import Question, Refused
 from handlers.lookup import answers
 from handlers.readers import Lists, Parts
-from handlers.tables import table
+from handlers.tables import Form, table
 from storage.models import MailboxKind
 
 router = Router()
@@ -37,6 +37,7 @@ TAKEN = 680011
 LISTED_MAX = 25
 NAMES_SHOWN = 12
 COLUMNS = ("Group 群组", "Name 名称")
+MEMBER_COLUMNS = ("Address 地址", "Member 成员")
 
 Who = Literal["corp", "anyone", "members", "企业", "任何人", "成员"]
 WHO: Mapping[str, AllowType] = {
@@ -103,13 +104,14 @@ def address_of(ctx: Context, typed: str) -> str:
 
 
 @router.command(
-    "group|groups [{group}]", "邮件群组|群组 [{group}]", role="auditor", topic="groups",
+    "group|groups [{group}] [as {form:xlsx|csv}]", "邮件群组|群组 [{group}] [导出 {form:xlsx|csv}]", role="auditor",
+    topic="groups",
     example=("group all@", "邮件群组 all@"),
 )  # fmt: skip
-def group_show(ctx: Context, group: str | None = None) -> list[Reply]:
+def group_show(ctx: Context, group: str | None = None, form: Form | None = None) -> list[Reply]:
     """The mail groups that I made, or all about one: its members, and who may send to it."""
     address = ctx.directory.address(group) if group is not None else None
-    ctx.start(ctx.tx.jobs.add(SHOW_KIND, asked_by=ctx.sender, params={"address": address}))
+    ctx.start(ctx.tx.jobs.add(SHOW_KIND, asked_by=ctx.sender, params={"address": address, "form": form}))
     return []
 
 
@@ -197,7 +199,22 @@ def shown(job: JobContext) -> list[Reply]:
             say("groups.senders", who=senders_words(step, group, tags)),
             say("groups.commands", address=group.address),
         ]
-        return [Text(step.job.asked_by, lines(*told))]
+        to, form = step.job.asked_by, step.job.params.get("form")
+        rows = rows_of(step, group)
+        if form is None and len(rows) <= NAMES_SHOWN:
+            return [Text(to, lines(*told))]
+        name = f"mail-group-{group.address.partition('@')[0]}"
+        return [Text(to, lines(*told)), table(to, name, "Members 成员", MEMBER_COLUMNS, rows, form or "xlsx")]
+
+
+def rows_of(step: JobStep, group: Group) -> list[tuple[str, str]]:
+    """Every address in a group, and whose it is, as far as we know; departments and tags are few enough for words."""
+    members = Members.of(group)
+    boxes = {each: step.tx.mailboxes.at(each) for each in (*members.addresses, *members.groups)}
+    return [
+        (each, step.directory.name(box.owner) if box is not None and box.owner is not None else "")
+        for each, box in boxes.items()
+    ]
 
 
 def everything(job: JobContext) -> list[Reply]:
@@ -206,13 +223,15 @@ def everything(job: JobContext) -> list[Reply]:
     with job.begin() as step:
         to = step.job.asked_by
         told: list[Words] = [say("groups.heading", count=len(found)) if found else say("groups.none")]
-        if len(found) <= LISTED_MAX:
+        form = step.job.params.get("form")
+        long = form is not None or len(found) > LISTED_MAX
+        if not long:
             told += [say("groups.line", address=each.address, name=each.name) for each in found]
         told.append(say("groups.only_own"))
         replies: list[Reply] = [Text(to, lines(*told))]
-        if len(found) > LISTED_MAX:
+        if long:
             rows = [(each.address, each.name) for each in found]
-            replies.append(table(to, f"mail-groups-{step.now:%Y%m%d}", "Mail groups", COLUMNS, rows))
+            replies.append(table(to, f"mail-groups-{step.now:%Y%m%d}", "Mail groups", COLUMNS, rows, form or "xlsx"))
         return replies
 
 

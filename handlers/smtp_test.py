@@ -3,15 +3,16 @@
 
 The password is minted as for a backup (`access.py`: found again by its remark, revoked in any case). What the server
 said is told in its own words; that the mail arrived is told only when something was seen: WeCom's event of a public
-mailbox, or a member's unread mails. A crash while sending may send the same mail, with the same Message-ID, twice.
+mailbox, or a member's unread mails. It is sent at most once: after a crash while sending nobody knows
+whether it went out, and that is said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
-from typing import Any
 
 import structlog
 
@@ -103,13 +104,20 @@ def unread_of(job: JobContext, address: str) -> int | None:
 
 
 def send_it(job: JobContext) -> None:
-    """Sent, the password revoked at once, and what the server said is told."""
+    """
+    Sent, the password revoked at once, and what the server said is told.
+
+    The intent is written first; one that is there already was a try whose outcome is lost: no second one is made.
+    """
+    if job.data.get("sent_at"):
+        lost(job)
+        return
     settings = job.services.settings
     with job.services.store.begin() as tx:
         box = tx.mailboxes.get(int(job.data["box"]))
         secret = tx.passwords.find(job.job_id, "source")
-        sent_at = job.data.get("sent_at") or tx.now.isoformat()
-    if secret is None:  # given back after a crash that came before the outcome was written
+        sent_at = tx.now.isoformat()
+    if secret is None:  # given back meanwhile, before anything was sent
         end(job, say("smtp_test.interrupted"))
         return
     with job.begin() as step:
@@ -121,8 +129,7 @@ def send_it(job: JobContext) -> None:
     outcome = send(account, str(job.params["target"]), letter(job, box, datetime.fromisoformat(sent_at)))
     problems = access.give_back(job.services, job.job_id)
     with job.begin() as step:
-        for problem in problems:
-            step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
+        tell_problems(step, problems)
         told = told_by_server(step, box, outcome)
         step.tx.audit.add(
             "bot", "smtp.sent" if outcome.stopped_at is None else "smtp.refused", box.address, job=job.job_id,
@@ -130,6 +137,23 @@ def send_it(job: JobContext) -> None:
         )  # fmt: skip
         step.say(Text(step.job.asked_by, told))
         step.go("arrive" if outcome.stopped_at is None else "cleanup")
+
+
+def lost(job: JobContext) -> None:
+    """Whether it went out is not known. The password is revoked, and whether it arrives is looked at all the same."""
+    problems = access.give_back(job.services, job.job_id)
+    with job.begin() as step:
+        tell_problems(step, problems)
+        source, target = str(step.job.params["source"]), str(step.job.params["target"])
+        step.tx.audit.add("bot", "smtp.unknown", source, job=step.job.id, to=target)
+        step.say(Text(step.job.asked_by, say("smtp_test.unknown", source=source, target=target)))
+        step.go("arrive")
+
+
+def tell_problems(step: JobStep, problems: Sequence[Words]) -> None:
+    """A password that WeCom does not let us revoke is every admin's to know."""
+    for problem in problems:
+        step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
 
 
 def letter(job: JobContext, box: Mailbox, at: datetime) -> bytes:
@@ -210,8 +234,7 @@ def failed(step: JobStep, words: Words) -> None:
 
 def clean_up(job: JobContext) -> None:
     """The password is revoked, if it was not yet."""
-    problems: Any = access.give_back(job.services, job.job_id)
+    problems = access.give_back(job.services, job.job_id)
     with job.begin() as step:
-        for problem in problems:
-            step.say(*(Text(userid, problem) for userid in sorted({step.job.asked_by, *step.roles.admins})))
+        tell_problems(step, problems)
         step.tx.jobs.end(step.job, JobState.FAILED if step.job.error else JobState.DONE, error=step.job.error)

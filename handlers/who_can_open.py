@@ -8,7 +8,6 @@ in the console) it cannot find: an address that looks free is free as far as we 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from bot.context import Context
 from bot.directory import names_of
@@ -21,7 +20,7 @@ from bot.work import JobContext, JobStep, Work
 from handlers import addresses, clash, public_shown, readers
 from handlers.lookup import answers
 from handlers.readers import Lists
-from handlers.tables import Cell, table
+from handlers.tables import Cell, Form, table
 from storage.mailboxes import made_in_console
 from storage.models import Mailbox, MailboxKind, Member
 
@@ -30,6 +29,7 @@ work = Work()
 
 LISTED_MAX = 25
 WHO_COLUMNS = ("Member 成员", "Userid 账号", "Mailbox 邮箱", "By 途径")
+WHAT_COLUMNS = ("Mailbox 邮箱", "Name 名称", "How we know 来源")
 FOUND_COLUMNS = ("What 类型", "Address 地址", "Name 名称", "More 说明")
 
 
@@ -43,7 +43,7 @@ FOUND_COLUMNS = ("What 类型", "Address 地址", "Name 名称", "More 说明")
     topic="people",
     example=("who can open support@", "谁能打开 support@"),
 )
-def who_can_open(ctx: Context, mailbox: str, form: Literal["xlsx", "csv"] | None = None) -> list[Reply]:
+def who_can_open(ctx: Context, mailbox: str, form: Form | None = None) -> list[Reply]:
     """Everybody who can open a mailbox, departments and tags written out."""
     meant = ctx.directory.mailbox(mailbox)
     params = {"address": meant.address, "userid": meant.userid, "form": form}
@@ -105,17 +105,17 @@ def row_of(
 
 
 @router.command(
-    "what can {member} open",
-    "哪些邮箱 {member} 能打开|可以打开",
-    "能打开哪些邮箱 {member}",
+    "what can {member} open [as {form:xlsx|csv}]",
+    "哪些邮箱 {member} 能打开|可以打开 [导出 {form:xlsx|csv}]",
+    "能打开哪些邮箱 {member} [导出 {form:xlsx|csv}]",
     role="auditor",
     topic="people",
     example=("what can ahing open", "哪些邮箱 ahing 能打开"),
 )
-def what_can_open(ctx: Context, member: str) -> list[Reply]:
+def what_can_open(ctx: Context, member: str, form: Form | None = None) -> list[Reply]:
     """Every mailbox a member can open: his own, and the public ones."""
     userid = ctx.directory.member(member).userid
-    ctx.start(ctx.tx.jobs.add("what-can-open", asked_by=ctx.sender, params={"userid": userid}))
+    ctx.start(ctx.tx.jobs.add("what-can-open", asked_by=ctx.sender, params={"userid": userid, "form": form}))
     return []
 
 
@@ -131,13 +131,22 @@ def what(job: JobContext) -> list[Reply]:
         if own.mailbox is None:
             told.append(own.problem or say("lookup.nothing"))
         opens = [each for each in step.tx.mailboxes.public() if userid in readers.of_row(each).expanded(step.tx)]
-        for box in opens:
+        form = job.params.get("form")
+        long = form is not None or len(opens) > LISTED_MAX
+        if opens and long:
+            told.append(say("who.opens_many", name=name, count=len(opens)))
+        for box in [] if long else opens:
             key = "who.opens_told" if made_in_console(box) else "who.opens"
             told.append(say(key, address=box.address, name=box.name or box.address))
         if not opens:
             told.append(say("who.opens_no_public", name=name))
         told.append(say("public.only_own"))
-        return [Text(step.job.asked_by, lines(*told))]
+        asker = step.job.asked_by
+        if not long:
+            return [Text(asker, lines(*told))]
+        cells = [(box.address, box.name or "", "told 据告知" if made_in_console(box) else "seen 可见") for box in opens]
+        sheet = table(asker, f"what-{userid}-can-open", "Can open 能打开", WHAT_COLUMNS, cells, form or "xlsx")
+        return [Text(asker, lines(*told)), sheet]
 
 
 # --- find ------------------------------------------------------------------------------------------------------------

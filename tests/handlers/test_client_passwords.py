@@ -122,6 +122,17 @@ def test_a_busy_wecom_leaves_no_second_password(place: Place) -> None:
     assert looks(place, job) in place.org.box(SUPPORT).passwords.values()
 
 
+def test_a_busy_wecom_that_revoked_it_all_the_same(place: Place) -> None:
+    """The client asks it again, and there is no such password any more."""
+    job = made(place)
+    looks(place, job)
+    (password,) = place.public().passwords
+    place.wire.busy["delete_auth_code"] = 1
+    revoked = place.confirmed("mei", client_passwords.password_revoke, SUPPORT, password.id)
+    assert place.ending(revoked) == "done"
+    assert place.public().passwords == []
+
+
 def test_ten_are_the_limit(place: Place) -> None:
     """Said before WeCom is asked, with those that could go."""
     for number in range(10):

@@ -120,7 +120,9 @@ def test_a_busy_wecom_that_did_it_all_the_same(world: World, do: str) -> None:
     if do == "create":
         fields = {"groupname": "Everybody", "email_list": {"list": ["ahing@corp.test"]}, "allow_type": 0}
         world.does("mei", groups.group_create, "all@", "Everybody", ["ahing"])
-        world.client.between["exmail/group/create"] = lambda: world.org.groups.update({ALL: MailGroup(ALL, True, fields)})
+        world.client.between["exmail/group/create"] = lambda: world.org.groups.update(
+            {ALL: MailGroup(ALL, True, fields)}
+        )
     else:
         made(world)
         world.does("mei", groups.group_delete, "all@")
@@ -159,3 +161,8 @@ def test_many_come_as_a_file(world: World) -> None:
     assert "30 mail groups" in said
     assert "g1@" not in said
     assert world.files("mei") == ["mail-groups-20260302.xlsx"]
+    people = {"list": [f"=1+{number}@corp.test" for number in range(14)]}
+    world.org.groups[ALL] = MailGroup(ALL, True, {"groupname": "Everybody", "email_list": people, "allow_type": 0})
+    assert "and 2 more" in world.does("mei", groups.group_show, "all@")
+    world.does("mei", groups.group_show, "all@", "csv")
+    assert world.files("mei")[1:] == ["mail-group-all.xlsx", "mail-group-all.csv"]

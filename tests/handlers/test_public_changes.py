@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from handlers import approvals, freeze, jobs, lookup, public_changes, public_shown
+from handlers import approvals, changes, freeze, jobs, lookup, public_changes, public_shown
 from handlers.changes import confirm
 from storage.models import BinSource, BinState, JobState
 from storage.store import Store
@@ -220,6 +220,44 @@ def test_frozen_and_unfrozen(place: Place) -> None:
     place.does("mei", freeze.frozen)
     assert "No mailbox was frozen through me" in place.last()
     assert {"freeze.frozen", "freeze.unfrozen"} <= set(place.audited())
+
+
+def test_who_hears_of_a_freeze(place: Place) -> None:
+    """The owner hears that, and whom to ask, never why; his manager why, too; each of them when it is over."""
+    place.confirmed("mei", freeze.freeze, "ahing@", "his phone was stolen")
+    owner, manager = place.heard("ahing")[-1], place.heard("ling")[-1]
+    assert "Your mailbox ahing@corp.test is switched off" in owner
+    assert "ask 美玲" in owner
+    assert "stolen" not in owner
+    assert "阿兴’s mailbox ahing@corp.test" in manager
+    assert "his phone was stolen" in manager
+    place.confirmed("yan", freeze.unfreeze, "ahing@")
+    assert "Your mailbox ahing@corp.test is switched on again" in place.heard("ahing")[-1]
+    assert "ahing@corp.test is switched on again" in place.heard("ling")[-1]
+
+
+def test_a_freeze_nobody_but_the_manager_hears_of(place: Place) -> None:
+    """`quietly`: the owner is not told; whoever froze it is told who was."""
+    job = place.does("mei", freeze.freeze, "ahing@", "he sells our list of customers", how="quietly")
+    assert "阿兴 is not told" in place.heard("mei")[-1]
+    place.does("mei", changes.confirm, job)
+    assert place.heard("ahing") == []
+    assert "Please do not tell 阿兴" in place.heard("ling")[-1]
+
+
+def test_many_frozen_ones_come_as_a_file(place: Place) -> None:
+    """Reasons are typed by people: in the file nothing is computed."""
+    with place.store.begin() as tx:
+        job = tx.jobs.add("freeze", asked_by="mei", params={})
+        for number in range(30):
+            at = f"m{number}@corp.test"
+            tx.freezes.begin(job_id=job.id, address=at, userid=f"m{number}", public_id=None, reason="=1+1", by="mei")
+    place.does("mei", freeze.frozen)
+    assert "30 mailboxes" in place.last()
+    assert "m7@" not in place.last()
+    place.does("mei", freeze.frozen, "csv")
+    assert [name for name, _ in place.files()] == ["frozen-20260302.xlsx", "frozen-20260302.csv"]
+    assert "'=1+1" in place.files()[-1][1].decode("utf-8-sig")
 
 
 def test_who_cannot_be_frozen(place: Place) -> None:

@@ -76,6 +76,13 @@ def test_what_a_member_can_open(place: Place) -> None:
     assert "Public mailbox sales@corp.test “销售”, as I was told" in told
     place.does("mei", who_can_open.what_can_open, "wei")
     assert "No public mailbox that I see can be opened by 魏强" in place.last()
+    for number in range(30):
+        place.does("mei", public_changes.public_note, f"box{number}@", f"=B{number}", ["ling"])
+    place.does("mei", who_can_open.what_can_open, "ling")
+    assert "31 public mailboxes" in place.last()
+    assert "box7@" not in place.last()
+    place.does("mei", who_can_open.what_can_open, "ahing", "csv")
+    assert [name for name, _ in place.files()] == ["what-ling-can-open.xlsx", "what-ahing-can-open.csv"]
 
 
 @pytest.mark.parametrize(
