@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +21,8 @@ from storage.leases import Leases
 from storage.models import AuditEntry, Delivery, Moment
 from storage.store import Store
 from tests.core.conftest import HandClock
+from tests.core.migrating import migrate
 
-ROOT = Path(__file__).parents[2]
 AT_ONCE = 6
 
 
@@ -56,17 +54,14 @@ def test_models_and_migrations_agree(database_url: str, clock: HandClock) -> Non
 
 def test_four_processes_migrate_at_once(database_url: str) -> None:
     """Whoever comes first does it, the others find it done."""
-    program = (
-        "import sys; from bot.clock import SystemClock; from storage.store import Store; "
-        "store = Store(sys.argv[1], SystemClock().now); store.migrate(); store.close()"
-    )
-    children = [
-        subprocess.Popen([sys.executable, "-c", program, database_url], cwd=ROOT, stderr=subprocess.PIPE)
-        for _ in range(4)
-    ]
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload([migrate.__module__, "alembic.command", "alembic.config"])
+    children = [forks.Process(target=migrate, args=(database_url,)) for _ in range(4)]
     for child in children:
-        _, errors = child.communicate(timeout=90)
-        assert child.returncode == 0, errors.decode()
+        child.start()
+    for child in children:
+        child.join(90)
+        assert child.exitcode == 0
 
 
 # --- the audit chain
