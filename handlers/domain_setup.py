@@ -3,8 +3,8 @@
 
 Stages: domain_look (read, plan), domain_shown (the difference waits for a yes), approval (where the policy wants
 another's), domain_key, domain_write (`domain_write.py`) or domain_hand, domain_watch (`domain_watch.py`),
-domain_verify, perhaps confirm, domain_probe (`domain_proof.py`), cleanup. `domain undo 12` is the same with the plan
-turned round.
+domain_verify, perhaps confirm, domain_probe (`domain_proof.py`), perhaps domain_imap (`domain_imap.py`), cleanup.
+`domain undo 12` is the same with the plan turned round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bot.replies import Card, CardUpdate, Reply, Text
 from bot.router import Router
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
-from handlers import approvals, changes, copying, domain_proof, domain_watch, domain_write, handovers
+from handlers import approvals, changes, copying, domain_imap, domain_proof, domain_watch, domain_write, handovers
 from handlers.domain import fetch_with, in_words, lookup_of, meant, wanted_of
 from handlers.domain_words import about, difference, name_of, plan_card, provider_words
 from storage.models import Approval, ApprovalStatus, Job, JobState
@@ -255,7 +255,7 @@ def turn(job: JobContext) -> None:
     stages: dict[str, Callable[[JobContext], None]] = {
         "domain_look": look, "domain_key": key, "domain_write": domain_write.write, "domain_hand": domain_write.hand,
         "domain_watch": domain_watch.watch, "domain_verify": domain_proof.verify, "domain_probe": domain_proof.probe,
-        "domain_proved": domain_proof.proved, "cleanup": clean_up,
+        "domain_imap": domain_imap.look, "domain_proved": domain_proof.proved, "cleanup": clean_up,
     }  # fmt: skip
     copying.one_turn(job, stages[job.stage])
 

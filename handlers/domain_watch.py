@@ -18,16 +18,18 @@ from bot.dns.records import same_dkim
 from bot.dns.wire import Answer
 from bot.replies import Reply, Text
 from bot.words import say
-from bot.work import JobContext
+from bot.work import JobContext, JobStep
+from bot.workdays import may_speak_at, workdays
 from handlers import copying, handovers
 from handlers.domain import lookup_of, state_of
-from handlers.domain_words import name_of
+from handlers.domain_words import name_of, record_words
 
 KIND = "domain"
 EVERY_FIRST = timedelta(minutes=1)
 EVERY_LATER = timedelta(minutes=10)
 LOOKS_UNTIL_SLOWER = 45
 WATCH_WITHIN = timedelta(days=14)
+REMIND_AFTER_DAYS = (1, 3, 7)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def watch(job: JobContext) -> None:
             step.put(own_since=step.now.isoformat(), world_by=at.isoformat())
             clock = handovers.moment(at, step.services.settings.zone)
             step.say(Text(asker, say("domain_watch.own_right", domain=name_of(step.job), at=clock)))
+        remind(step, began, sight, lacking(reading, plan))
         if step.now > began + WATCH_WITHIN:
             words = say("domain_watch.never_seen", domain=name_of(step.job), number=step.job.id)
             step.say(Text(asker, words))
@@ -70,6 +73,32 @@ def watch(job: JobContext) -> None:
             return
         wait = EVERY_FIRST if looks < LOOKS_UNTIL_SLOWER else EVERY_LATER
         step.go("domain_watch", due_at=step.now + wait)
+
+
+def lacking(reading: Reading, plan: Plan) -> list[str]:
+    """What the zone's own servers do not say yet."""
+    sets = [each for each in plan.changes if not everywhere(reading.own, each, reading.delegation.zone)]
+    known = {(each.key, each.value, each.priority) for change in sets for each in change.before}
+    return [
+        record_words(each) for change in sets for each in change.after
+        if (each.key, each.value, each.priority) not in known
+    ]  # fmt: skip
+
+
+def remind(step: JobStep, began: datetime, sight: Sight, lacking: Sequence[str]) -> None:
+    """Nobody enters by hand what is to be entered: said again after some days, when people are at work."""
+    data, now, zone = step.job.data, step.now, step.services.settings.zone
+    due = sum(now >= began + timedelta(days=each) for each in REMIND_AFTER_DAYS)
+    if not data.get("by_hand") or sight.own or due <= int(data.get("reminded") or 0):
+        return
+    if may_speak_at(now, zone, workdays()) > now:
+        return
+    step.put(reminded=due)
+    words = say(
+        "domain_watch.by_hand_waits", domain=name_of(step.job), number=step.job.id, records=list(lacking) or ["-"],
+        until=handovers.moment(began + WATCH_WITHIN, zone),
+    )  # fmt: skip
+    step.say(Text(step.job.asked_by, words))
 
 
 def dkim_of(plan: Plan) -> list[Question]:
@@ -125,8 +154,10 @@ def told(change: SetChange) -> list[str]:
 def arrived(ctx: Context, public_id: int) -> list[Reply]:
     """A public mailbox got mail: if it is one that proves a domain, the wait is over."""
     for job in ctx.tx.jobs.waiting_or_due(KIND):
-        if job.stage == "domain_probe" and job.data.get("probe_public") == public_id:
-            ctx.tx.jobs.put(job, arrived_at=ctx.now.isoformat())
+        if job.data.get("probe_public") != public_id or job.stage not in ("domain_probe", "domain_imap"):
+            continue
+        ctx.tx.jobs.put(job, arrived_at=ctx.now.isoformat())
+        if job.stage == "domain_probe":  # a look by IMAP that is under way goes on by itself
             ctx.tx.jobs.wake(job, "domain_proved")
             ctx.start(job)
     return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,12 +16,17 @@ from bot.dns.providers import Provider
 from bot.dns.records import Record
 from bot.dns.wire import Answer, Outcome
 from bot.errors import NetworkError, UserError
+from bot.mail.errors import LoginRefused
+from bot.wecom.errcodes import WeComError
 from bot.wecom.exmail import PublicMailbox
 from bot.words import say
+from bot.workdays import workdays
 from handlers import (
     changes,
     domain,
     domain_drift,
+    domain_imap,
+    domain_list,
     domain_proof,
     domain_setup,
     domain_watch,
@@ -28,7 +34,7 @@ from handlers import (
     public_shown,
 )
 from handlers.handovers import Look
-from storage.models import AuditEntry, JobState
+from storage.models import AuditEntry, Delivery, JobState
 from storage.store import Store
 from tests.handlers.backup_world import World
 from tests.handlers.conftest import FakeClock
@@ -551,6 +557,121 @@ def test_green_is_what_works(world: DomainWorld) -> None:
     world.clock.advance(seconds=61)
     world.run(job)
     assert world.state(job) == (JobState.WAITING, "confirm")
+
+
+def test_who_enters_nothing_by_hand_is_reminded(world: DomainWorld) -> None:
+    """After 1, 3 and 7 days, in working hours, with what is lacking; not any more once the zone has it."""
+    job = agreed(world)
+    world.does("mei", domain_setup.domain_by_hand, job)
+    world.run(job)
+
+    def reminders() -> list[str]:
+        return [each for each in world.told("mei") if "do not have these records yet" in each]
+
+    told = []
+    for _ in range(10 * 8):
+        world.clock.advance(hours=3)
+        world.run(job)
+        told.append(len(reminders()))
+    assert told[7:9] in ([0, 1], [0, 0], [1, 1])
+    assert max(told) == 3
+    assert "MX @ mxbiz1.qq.com (5)" in reminders()[0]
+    assert "site=1" not in reminders()[0]
+    with world.store.begin() as tx:
+        rows = tx.session.query(Delivery).filter_by(receiver="mei", kind="text").all()
+        sent = [each.created_at for each in rows if "do not have these records yet" in str(each.body)]
+    zone = world.services.settings.zone
+    assert all(9 <= each.astimezone(zone).hour < 18 and workdays().works(each.astimezone(zone).date()) for each in sent)
+
+
+def test_domain_alone_lists_them(world: DomainWorld) -> None:
+    """As last seen: red, green, being set up, not looked at; more than a message holds as a file."""
+    world.sweep(domain_drift.KIND)  # the organisation's own domain: EXMAIL_DOMAIN
+    with world.store.begin() as tx:
+        green = {"MX": ["5 mxbiz1.qq.com"], "SPF": ["v=spf1 include:spf.mail.qq.com ~all"], "CNAME": []}
+        tx.domains.known("good.com", added_by="mei").seen = green
+        tx.domains.known("two.com", added_by="mei").seen = {**green, "MX": [*green["MX"], "9 other.example"]}
+        tx.domains.known("new.com", added_by="mei")
+    job = world.setup()
+    told = world.does("mei", domain_list.domains)[0]
+    for part in ("✓ good.com", "✗ two.com", "? new.com", f"… corp.com: being set up, job {job}"):
+        assert part in told
+    with world.store.begin() as tx:
+        for number in range(domain_list.LISTED_MAX):
+            tx.domains.known(f"d{number}.com", added_by="mei")
+        replies = domain_list.domains(world.context(tx, "mei"))
+    assert [type(each).__name__ for each in replies] == ["Text", "File"]
+
+
+def waits_for_mail(
+    world: DomainWorld, monkeypatch: pytest.MonkeyPatch, look: Callable[[datetime], datetime | None]
+) -> int:
+    """A job that waits for the proof; what IMAP shows, asked with the moment since when."""
+
+    async def first_since(account: Any, since: datetime) -> datetime | None:
+        assert account.user == "support@corp.com"
+        assert world.open_rows() == (1, 0)
+        return look(since)
+
+    monkeypatch.setattr(domain_imap, "first_since", first_since)
+    world.zone.records_held = list(RIGHT)
+    world.shows("support@corp.com", 7)
+    job = world.setup()
+    assert world.state(job) == (JobState.WAITING, "domain_probe")
+    return job
+
+
+def test_where_the_event_does_not_come_imap_is_looked_at_once(
+    world: DomainWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an hour; the delay is that of the mail; the password is gone."""
+    job = waits_for_mail(world, monkeypatch, lambda since: since + timedelta(minutes=3))
+    world.clock.advance(minutes=50)
+    assert world.sweep("domain-imap") == 0
+    world.clock.advance(minutes=11)
+    assert world.sweep("domain-imap") == 1
+    assert world.state(job)[0] is JobState.DONE
+    assert any("3 min 0 s" in each for each in world.told("mei"))
+    assert world.open_rows() == (0, 0)
+    assert (world.keys(), world.wecom.minted) == (0, {})
+
+
+def test_a_look_that_sees_nothing_goes_on_waiting(world: DomainWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing came: said once, not looked again. No password, a refused login: the event still ends the wait."""
+    job = waits_for_mail(world, monkeypatch, lambda since: None)
+    with world.store.begin() as tx:
+        until = tx.jobs.get(job).expires_at
+    world.clock.advance(hours=2)
+    assert world.sweep("domain-imap") == 1
+    assert world.state(job) == (JobState.WAITING, "domain_probe")
+    with world.store.begin() as tx:
+        assert tx.jobs.get(job).expires_at == until
+    assert sum("looked into the mailbox myself" in each for each in world.told("mei")) == 1
+    assert world.sweep("domain-imap") == 0
+    assert world.open_rows() == (0, 0)
+    world.does("mei", domain_watch.arrived, 7)
+    world.run(job)
+    assert world.state(job)[0] is JobState.DONE
+
+
+def refusing(since: datetime) -> None:
+    """The server lets nobody in."""
+    raise LoginRefused("no")
+
+
+@pytest.mark.parametrize("minted", [True, False])
+def test_a_mailbox_that_cannot_be_looked_into(
+    world: DomainWorld, monkeypatch: pytest.MonkeyPatch, *, minted: bool
+) -> None:
+    """IMAP is off, or WeCom lets nobody mint: nothing is said, nothing is left."""
+    job = waits_for_mail(world, monkeypatch, refusing)
+    if not minted:
+        world.wecom.refusals["mint"] = [WeComError(48002)]
+    world.clock.advance(hours=2)
+    assert world.sweep("domain-imap") == 1
+    assert world.state(job) == (JobState.WAITING, "domain_probe")
+    assert world.open_rows() == (0, 0)
+    assert not [each for each in world.told("mei") if "myself" in each]
 
 
 KEY = base64.b64encode(bytes([0x30, 92]) + bytes(range(92))).decode()  # a DER sequence of 92 bytes

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.mail import copy
+from bot.mail.arrival import first_since
 from bot.mail.copy import CopyOutcome, Limits, RefusalReason, copy_mail
 from bot.mail.errors import MailError, QuotaFull
 from bot.mail.notes import NoteKind
@@ -132,6 +133,23 @@ async def world(ledger: SqlLedger) -> AsyncIterator[World]:
             yield World(server, ledger)
     finally:
         await server.stop()
+
+
+def test_the_first_mail_since_a_moment(ledger: SqlLedger) -> None:
+    """In whatever folder it lies, but for those where one's own mails are; to the second."""
+
+    async def run() -> None:
+        async with world(ledger) as here:
+            box, account = here.source, here.accounts[0]
+            since = NOW - timedelta(minutes=5)
+            assert await first_since(account, since) is None
+            box.put("Drafts", b"Subject: own\r\n\r\n", since + timedelta(minutes=1), [])
+            assert await first_since(account, since) is None
+            for folder, minutes in (("INBOX", 4), ("Junk", 2), ("INBOX", -1)):
+                box.put(folder, b"Subject: x\r\n\r\n", since + timedelta(minutes=minutes), [])
+            assert await first_since(account, since) == (since + timedelta(minutes=2)).replace(microsecond=0)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
