@@ -230,10 +230,10 @@ class Writer:
         following: Item | None = None
         try:
             while item is not None:
+                following, following_sent = None, None  # also where it cannot be begun: it goes back once
                 if sent is None:
                     sent = self._begin([item], go=True)
                     self._session.write(self._line(sent, plus=False))
-                following, following_sent = None, None
                 if await self._may_send(sent):
                     tail = b"\r\n"
                     resting = self._session in self._pass.retired

@@ -61,11 +61,11 @@ class Reconciler:
 
     async def _page(self, job: Job, told: Selected, low: int, high: int) -> None:
         """The UIDs from `low` to `high`, so that a folder of any size needs no memory of its size."""
-        owned = self.ledger.owned(job.target, low, high)
+        owned = self.ledger.owned(job.target, low, high) | job.strangers
         orphans: dict[int, wire.Fetched] = {}
 
         def on_mail(_: WireName, mail: wire.Fetched) -> None:
-            if mail.uid is not None and low <= mail.uid <= high and mail.uid not in owned | job.strangers:
+            if mail.uid is not None and low <= mail.uid <= high and mail.uid not in owned:
                 orphans[mail.uid] = mail
 
         status = Status(told.uidvalidity, high + 1, told.exists)

@@ -221,6 +221,8 @@ class Session(asyncio.Protocol):
         self._received += len(data)
         try:
             for event in self._parser.feed(data):
+                if self.lost:  # what begins now would have no end
+                    return
                 self._event(event)
         except wire.WireError as error:
             self.fail(self._loss(f"not IMAP: {error}"))
@@ -472,6 +474,11 @@ class Session(asyncio.Protocol):
         """
         self.probe_literals()
         return self._probe is not None and (await self._probe.done).ok
+
+    @property
+    def ended_by_probe(self) -> bool:
+        """It was lost before that was answered."""
+        return self._probe is not None and self._probe.done.done() and self._probe.done.exception() is not None
 
     async def _authenticate(self) -> Done:
         user, password = self.account.user, self.account.password

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot.mail import wire
 from bot.mail.errors import ConnectionLost, MailError
-from bot.mail.session import MailAccount, Session, listed, open_session, selected, status_of
+from bot.mail.session import Command, MailAccount, Session, listed, open_session, selected, status_of
 from tests.servers.dovecot import Dovecot
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, list[bytes]], Awaitable[None]]
@@ -237,5 +237,27 @@ def test_a_process_that_stood_still_does_not_take_that_for_silence(dovecot: Dove
         assert session.lost is None
         assert (await asked.done).ok
         await session.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("last", [b"* BAD too much\r\n", b"* BYE later\r\n"])
+def test_nothing_comes_on_a_lost_connection(last: bytes) -> None:
+    """A mail that begins behind its last words would never end, and who sends it on would wait for ever."""
+
+    async def work() -> None:
+        session = Session(MailAccount("127.0.0.1", 1, "a", "b"))
+        session.data_received(b"* OK hello\r\n")
+        taken: list[object] = []
+
+        def take(told: wire.Fetched, stream: object) -> bool:
+            taken.append(stream)
+            return True
+
+        command = Command(b"A1", asyncio.get_running_loop().create_future(), on_fetch=take)
+        session.pending[command.tag] = command
+        session.data_received(last + b"* 1 FETCH (UID 7 BODY[] {900000}\r\nFrom")
+        assert session.lost is not None
+        assert not taken
 
     asyncio.run(work())
