@@ -15,6 +15,7 @@ from bot.mail.session import COMMAND_SECONDS, SILENCE_SECONDS, MailAccount, Sess
 RECONNECTS_MAX = 5  # in a row, without a mail stored in between
 RECONNECT_PAUSE_MAX_SECONDS = 30.0
 ENDINGS_MAX = 2  # sessions that opening a folder may end; then it is let alone
+PROBES_MAX = 2  # sessions that a probe for LITERAL+ may end; then nothing goes that way
 
 Result = TypeVar("Result")
 
@@ -37,6 +38,7 @@ class Side:
         self.shut: dict[str, str] = {}  # folders that end every session that opens them, and its last words
         self.logins = 0
         self._ended: dict[str, int] = {}
+        self._probes_lost = 0
         self.losses = 0  # in a row, without progress
         self._progress = -1
         self._silence_seconds, self._command_seconds = silence_seconds, command_seconds
@@ -52,6 +54,7 @@ class Side:
         for each in self.sessions:
             if each.lost is not None:
                 self._blame(each.ended_at, each.lost.text)
+                self._probes_lost += each.ended_by_probe
         self.sessions = [each for each in self.sessions if each.lost is None]
 
     def _blame(self, folder: str | None, text: str) -> None:
@@ -74,7 +77,9 @@ class Side:
         session.shut = self.shut
         self.sessions.append(session)
         self.logins += 1
-        if self.written:
+        if self.written and self._probes_lost >= PROBES_MAX:
+            session.capabilities -= {"LITERAL+"}
+        elif self.written:
             session.probe_literals()  # answered long before the first mail
         return session
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 
 CUT = b"cut"  # an answer that means: drop the connection here
+ACCEPTING_TURNS = 10  # of the event loop, from the accepted socket to the first line of `_serve`
 
 
 class Middle:
@@ -26,7 +27,7 @@ class Middle:
         self.cut_after_received: list[int] = []  # one number for each connection to come; then none is cut
         self.cut_after_sent: list[int] = []
         self.commands: list[bytes] = []
-        self.silent = False
+        self.silent = self._ending = False
         self.connections = 0
 
     @contextlib.asynccontextmanager
@@ -35,9 +36,13 @@ class Middle:
         self.port = server.sockets[0].getsockname()[1]
         tasks = self._tasks = set[asyncio.Task[None]]()
         serving = self._serving = set[asyncio.Task[None]]()
+        self._ending = False
         try:
             yield self
         finally:
+            self._ending = True
+            for _ in range(ACCEPTING_TURNS):  # who was let in a moment ago is served by now, and can be ended
+                await asyncio.sleep(0)
             server.close()
             for task in list(tasks):
                 task.cancel()
@@ -51,20 +56,22 @@ class Middle:
             me.add_done_callback(self._serving.discard)
         down = self.cut_after_received.pop(0) if self.cut_after_received else None
         up = self.cut_after_sent.pop(0) if self.cut_after_sent else None
-        other, out = await asyncio.open_connection("127.0.0.1", self.server_port, limit=1 << 20)
-        works = [
-            asyncio.create_task(self._answers(other, writer, down)),
-            asyncio.create_task(self._commands(reader, out, writer, up)),
-        ]
-        self._tasks.update(works)
+        ends, works = [writer], list[asyncio.Task[None]]()
         try:
+            other, out = await asyncio.open_connection("127.0.0.1", self.server_port, limit=1 << 20)
+            ends.append(out)
+            if self._ending:
+                return
+            works.append(asyncio.create_task(self._answers(other, writer, down)))
+            works.append(asyncio.create_task(self._commands(reader, out, writer, up)))
+            self._tasks.update(works)
             await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for work in works:
                 work.cancel()
             await asyncio.gather(*works, return_exceptions=True)
             self._tasks.difference_update(works)
-            for each in (writer, out):
+            for each in ends:
                 each.transport.abort()
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:

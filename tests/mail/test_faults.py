@@ -20,7 +20,7 @@ from bot.mail.session import MailAccount, Session, open_session
 from bot.mail.verify import verify_copy
 from storage.ledger import SqlLedger
 from tests.mail.mailboxes import bag, count, fill, message, opened
-from tests.mail.middle import Middle
+from tests.mail.middle import CUT, Middle
 from tests.servers.dovecot import PROFILES, Dovecot
 
 FOLDERS = ("INBOX", "其他文件夹/项目归档")
@@ -461,3 +461,16 @@ def test_a_source_that_is_listed_before_there_is_a_place_waits_no_longer_than_ne
         assert bag(scene.target, root=ROOT) == bag(scene.source)
     assert held[0]
     assert not held[-1]
+
+
+@pytest.mark.parametrize("answer", [b"* BAD Command!", CUT])
+def test_a_probe_that_ends_the_session_is_not_made_again(dovecot: Dovecot, ledger: SqlLedger, answer: bytes) -> None:
+    """LITERAL+ is announced, and whoever uses it is thrown out: then the mail goes without."""
+    scene = Scene(dovecot, ledger, "full")
+    scene.fill(per_folder=4)
+    scene.target_side.on_command = lambda line: answer if line.startswith(b"STATUS {") else None
+    outcome = scene.copy(limits=Limits(connections=2, silence_seconds=10))
+    assert outcome.finished
+    assert not outcome.refused
+    assert not any(line.endswith(b"+}") for line in scene.target_side.commands if line.startswith(b"APPEND"))
+    scene.check()
