@@ -18,6 +18,7 @@ BATCH_MAILS = 32
 BATCHES_AHEAD = 8
 
 
+EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 NOTHING = hashlib.sha256()
 
 
@@ -25,7 +26,8 @@ class Digest:
     """
     Two names of a mail: `sha256` of every byte, and `identity`, which survives a server that adds headers.
 
-    The identity is Message-ID, Date, From and Subject with a hash of the body without its last line ends.
+    The identity is Message-ID, Date, From and Subject with a hash of the body without its last line ends. A mail whose
+    header is not ASCII has a third: `munged`, the `sha256` of what Cyrus makes of it.
     """
 
     def __init__(self, *, identify: bool = True) -> None:
@@ -34,6 +36,7 @@ class Digest:
         self._identify = identify
         self._all = hashlib.sha256()
         self._body = hashlib.sha256() if identify else NOTHING
+        self._munged = NOTHING  # an X for every 8-bit byte of the header
         self._header: bytes | None = b""  # None once it is complete
         self._fields = b""
         self._tail = b""  # line ends that count only if more follows
@@ -44,6 +47,8 @@ class Digest:
         if not self._identify:
             return
         if self._header is None:
+            if self._munged is not NOTHING:
+                self._munged.update(data)
             self._body_update(data)
             return
         self._header += data
@@ -52,6 +57,8 @@ class Digest:
             end = end if end >= 0 else HEADER_BYTES_MAX
             header, body = self._header[: end + 4], self._header[end + 4 :]
             self._fields, self._header = fields(header), None
+            if not header.isascii():
+                self._munged = hashlib.sha256(EIGHT_BIT.sub(b"X", header) + body)
             self._body_update(body)
 
     def _body_update(self, data: bytes) -> None:
@@ -63,6 +70,10 @@ class Digest:
     @property
     def sha256(self) -> bytes:
         return self._all.digest()
+
+    @property
+    def munged(self) -> bytes | None:
+        return None if self._munged is NOTHING else self._munged.digest()
 
     @property
     def identity(self) -> bytes:
@@ -90,6 +101,7 @@ class Content:
     identity: bytes
     internal_date: str
     flags: str
+    munged: bytes | None = None
 
 
 async def digest_mails(
@@ -171,6 +183,7 @@ class Reading:
                 digest.identity,
                 self._told[uid].internal_date or "",
                 self._told[uid].flags or "",
+                digest.munged,
             )
             for uid, digest in self._digests.items()
         }

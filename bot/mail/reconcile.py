@@ -45,6 +45,7 @@ class Reconciler:
         self.ledger = ledger
         self.may_remove = may_remove and "UIDPLUS" in target.capabilities
         self.found = Found()
+        self._sent: dict[tuple[int, int], bytes] = {}  # SHA-256 of what is sent, where it had to be read
 
     async def reconcile(self, job: Job) -> None:
         """One folder. Raises Renumbered, ConnectionLost."""
@@ -87,11 +88,12 @@ class Reconciler:
             open_lines = [line for line in same if line.state != LineState.STORED or line.target_uid is None]
             if open_lines:
                 line = open_lines[0]
+                sent = line.sha256 or self._sent.get((line.folder_id, line.uid), content.sha256)
                 self.ledger.stored(
                     line.folder_id,
                     line.uid,
                     target_uid=uid,
-                    sha256=content.sha256 if line.wrapped else line.sha256 or content.sha256,
+                    sha256=content.sha256 if line.wrapped else sent,
                     size_bytes=None if line.wrapped or self.ledger.altered else content.size_bytes,
                     identity=content.identity if self.ledger.altered else None,
                     target_flags=None if flag_set(line.flags) == flag_set(content.flags) else content.flags,
@@ -113,13 +115,14 @@ class Reconciler:
 
     async def _equal(self, job: Job, lines: Sequence[Line], content: Content) -> list[Line]:
         unknown = [line for line in lines if line.sha256 is None and line.folder_id == job.record.id]
-        hashes = await self._source_contents(job, unknown)
-        return [
-            line
-            for line in lines
-            if (line.sha256 or (hashes[line.uid].sha256 if line in unknown and line.uid in hashes else None))
-            == content.sha256
-        ]
+        contents = await self._source_contents(job, unknown)
+        same = [line for line in lines if line.sha256 == content.sha256]
+        for line in unknown:
+            there = contents.get(line.uid)
+            if there is not None and content.sha256 in (there.sha256, there.munged):
+                self._sent[line.folder_id, line.uid] = there.sha256
+                same.append(line)
+        return same
 
     async def _attached(self, job: Job, content: Content) -> list[Line]:
         """The mails that go as attachments and would make this one."""

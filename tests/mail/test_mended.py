@@ -7,6 +7,7 @@ import dataclasses
 import random
 import re
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -301,5 +302,32 @@ def test_an_attached_mail_is_found_again_after_a_renumbering(ledger: SqlLedger, 
         (here.source if side == "source" else here.target).faults["uidvalidity_change"] = 1
         assert (await copied_through(here, Middle(here.server.port), "source", wrap=True)).stored == 0
         assert await here.verified()
+
+    tried(ledger, story)
+
+
+def test_a_mail_whose_header_the_target_has_munged_is_not_sent_again(ledger: SqlLedger) -> None:
+    """Cyrus writes X for 8-bit bytes of a header. The line is dead before the OK: the mail is found all the same."""
+
+    async def story(here: World) -> None:
+        raw = b"Message-ID: <munged@corp.test>\r\nSubject: \xbf\xcd\xbb\xa7\r\n\r\n\xbf\xcd\r\n"
+        here.source.put("INBOX", raw, NOW - timedelta(hours=2), ["\\Seen"])
+        await here.copy()
+        stored = here.target.folders[ROOT + "/INBOX"].messages.values()
+        mail = next(each for each in stored if each.raw == raw)
+        mail.raw = raw.replace(b"\xbf\xcd\xbb\xa7", b"XXXX")
+        record = next(each for each in ledger.folders() if each.source == "INBOX")
+        line = next(each for each in ledger.lines(record.id) if each.size_bytes == len(raw))
+        with ledger._begin() as statements:
+            statements.run(
+                "UPDATE copy_ledger SET state = 'planned', target_uid = NULL, sha256 = NULL"
+                " WHERE folder_id = :folder AND uid = :uid",
+                {"folder": line.folder_id, "uid": line.uid},
+            )
+        ledger.begin_run()  # and that run was killed
+        outcome = await here.copy()
+        assert (outcome.stored, outcome.adopted) == (0, 1)
+        assert sum(b"munged@corp.test" in each.raw for each in stored) == 1
+        assert not await here.verified(), "its bytes are not those of the source"
 
     tried(ledger, story)
