@@ -169,9 +169,11 @@ def create(job: JobContext) -> Words:
         seen = exmail.publicmail_get(job.client, [public_id])
     with job.begin() as step:
         box = addresses.keep_public(step.tx, seen[0]) if seen else None
-        step.tx.audit.add(
-            step.job.asked_by, "public.created", address, job=step.job.id, id=public_id, readers=lists.as_json()
-        )
+        if not step.job.data.get("made"):  # a crash before the asker was told lets this run again
+            step.put(made=public_id)
+            step.tx.audit.add(
+                step.job.asked_by, "public.created", address, job=step.job.id, id=public_id, readers=lists.as_json()
+            )
         count = len(lists.expanded(step.tx))
         local = f"{address.partition('@')[0]}@"
         done = say("public.created", address=address, name=name, number=public_id, count=count)

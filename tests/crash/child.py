@@ -28,7 +28,7 @@ from bot.delivery import Sender
 from bot.dispatcher import Dispatcher
 from bot.sandbox.run import HOST, SandboxSettings
 from bot.scheduler import Scheduler
-from bot.wecom import cards, exmail
+from bot.wecom import cards, contacts, exmail
 from storage.models import JobState
 
 SHIFT = "clock-shift"  # the file in the data folder that says how far the clock was moved on
@@ -123,6 +123,8 @@ POINTS: dict[str, Callable[[], None]] = {
     "sent and stored, next not started": lambda: after(Sender, "over"),
     "minted, not stored": lambda: after(exmail, "mint_auth_code"),
     "deleted, not stored": lambda: after(exmail, "publicmail_delete"),
+    "made, not stored": lambda: after(exmail, "publicmail_create"),
+    "renamed, not stored": lambda: after(contacts, "update_member", lambda *_, **told: "address" in told),
     "before the card is redrawn": lambda: before(cards, "update_card"),
     "card redrawn, not stored": lambda: after(cards, "update_card"),
 }
@@ -133,6 +135,8 @@ for _kind, _stages in (
     ("reassign", ("start", "prepare", "facts", "reclaim", "assign", "finish", "cleanup")),
     ("handover", ("check",)),
     ("rescue", ("start", "convert", "saving", "cleanup")),
+    ("public", ("act",)),
+    ("rename", ("call", "alias")),
     ("deletion", ("start", "access", "check", "delete", "cleanup")),
 ):
     for _stage in _stages:
