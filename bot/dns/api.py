@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,7 @@ from bot.words import Words, say
 
 PAGES_MAX = 40
 SHOWN_MAX = 160  # of what a provider wrote
+BETWEEN_PARTS = re.compile(r'(?<!\\)"\s*"')  # of a text that is longer than 255 bytes
 
 
 class Refusal(StrEnum):
@@ -151,5 +153,5 @@ def mx_of(value: str) -> str:
 def plain(value: str) -> str:
     """A value without the last dot that some providers keep, nor the quotes around a text."""
     if len(value) > 1 and value.startswith('"') and value.endswith('"'):
-        value = value[1:-1].replace('" "', "").replace('\\"', '"')
+        value = BETWEEN_PARTS.sub("", value[1:-1]).replace('\\"', '"')
     return value

@@ -13,7 +13,7 @@ import uvicorn
 from bot.clock import ShiftedClock
 from bot.dns import aliyun, dnspod
 from bot.dns.aliyun import Aliyun, signature
-from bot.dns.api import Key, ProviderError, Refusal, ZoneApi, other_line
+from bot.dns.api import Key, ProviderError, Refusal, ZoneApi, other_line, plain
 from bot.dns.dnspod import DnsPod
 from bot.dns.godaddy import GoDaddyV1, GoDaddyV3, open_godaddy
 from bot.dns.plan import Plan, Standing, at, make_plan, standing
@@ -201,6 +201,20 @@ def test_rows_as_providers_write_them() -> None:
     assert aliyun.record_of(row) == Record("MX", "xn--5nq051n", "mx1.qq.com", 5, 600)
     assert other_line(row, aliyun.LINE) == "oversea"
     assert other_line({"Line": "默认"}, dnspod.LINE) == ""
+
+
+@pytest.mark.parametrize("name", ZONES)
+def test_a_text_longer_than_one_string(world: World, name: str) -> None:
+    """A DKIM key goes out as one value, which providers split themselves; shown in parts it is the same record."""
+    api, value = world.api(name), f"v=DKIM1; k=rsa; p={'Ab+/' * 98}"
+    wanted = standard().with_changes({"dkim": ["abc._domainkey", value]})
+    present = [each.record for each in api.records(ZONES[name])]
+    carry_out(world, api, make_plan(ZONES[name], ZONES[name], present, wanted, remove_foreign=True))
+    assert ("TXT", "abc._domainkey", value, None) in world.zone(name)
+    present = [each.record for each in api.records(ZONES[name])]
+    assert not make_plan(ZONES[name], ZONES[name], present, wanted, remove_foreign=True).changes
+    for between in ('" "', '""'):
+        assert plain(f'"{value[:255]}{between}{value[255:]}"') == value
 
 
 def test_a_refused_signature_does_not_tell_the_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
