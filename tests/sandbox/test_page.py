@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 import xmltodict
 from fastapi import Request
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from wechatpy.work.crypto import WeChatCrypto
@@ -222,6 +222,12 @@ def visit(page: Page, served: Served, place: str = "") -> None:
 def shot(page: Page, name: str) -> None:
     if SHOTS:
         page.screenshot(path=Path(SHOTS) / f"{name}.png")
+
+
+def turn(switch: Locator, *, on: bool) -> None:
+    """Press a switch. Drawn again for what was done before, it may show the old state a moment: `check` would mind."""
+    switch.click()
+    expect(switch).to_be_checked(checked=on)
 
 
 def last(page: Page) -> Any:
@@ -497,8 +503,8 @@ def test_mailboxes_grow_and_obey(served: Served, english: Page) -> None:
     expect(box.locator("[data-folder='其他文件夹'] > .folder .count")).to_have_text("(3)")
     box.get_by_label("IMAP shows", exact=True).select_option("30")
     expect(box.locator("summary .pill")).to_have_text("the last 30 days")
-    box.get_by_label("IMAP shows custom folders").uncheck()
-    box.get_by_label("IMAP is on").uncheck()
+    turn(box.get_by_label("IMAP shows custom folders"), on=False)
+    turn(box.get_by_label("IMAP is on"), on=False)
     expect(box.locator("summary")).to_contain_text("IMAP off")
     kept = served.do(lambda: vars(served.org.box("ahing@corp.test")).copy())
     assert (kept["window_days"], kept["show_custom"], kept["imap_on"]) == (30, False, False)
@@ -602,8 +608,7 @@ def test_troubles_are_switched(served: Served, english: Page) -> None:
     visit(english, served)
     english.get_by_role("tab", name="Troubles").click()
     busy = english.locator("[data-switch=busy]")
-    busy.check()
-    expect(busy).to_be_checked()
+    turn(busy, on=True)
     wait_for(lambda: [True] if served.do(lambda: served.org.troubles.is_on("busy")) else [])
     english.locator("[data-switch=tokens_expired]").click()
     expect(english.locator("#notice")).to_contain_text("Done, once")
@@ -637,11 +642,11 @@ def test_the_wire_log_shows_both_forms(served: Served, english: Page) -> None:
     english.get_by_label("Contains").fill("an answer")
     expect(english.locator(".wire-entry")).to_have_count(1)
     english.get_by_label("Contains").fill("")
-    english.get_by_label("Hold").check()
+    turn(english.get_by_label("Hold"), on=True)
     served.text("mei", "while it is held")
     expect(last(english)).to_contain_text("while it is held")
     expect(english.locator(".of-api", has_text="message/send")).to_have_count(1)
-    english.get_by_label("Hold").uncheck()
+    turn(english.get_by_label("Hold"), on=False)
     expect(english.locator(".of-api", has_text="message/send")).to_have_count(2)
 
 
