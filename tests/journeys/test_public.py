@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from bot.sandbox.player import CSRF, text_of
 from bot.sandbox.run import running
 from handlers import changes
-from storage.models import BinSource, Job, Secret
+from storage.models import BinSource, Job, JobState, Secret
 from tests.journeys.conftest import Bot
 from tests.journeys.people_steps import answer, calls, read_all
 from tests.journeys.test_reassign import restart
@@ -99,6 +99,12 @@ def newest(bot: Bot) -> int:
         return tx.session.scalar(select(func.max(Job.id)).where(Job.kind.in_(changes.kinds()))) or 0
 
 
+def state(bot: Bot, job: int) -> JobState:
+    """Whether a job goes on, or how it ended."""
+    with bot.store.begin() as tx:
+        return tx.jobs.get(job).state
+
+
 def box(bot: Bot, address: str = HELP) -> Any:
     """A public mailbox as WeCom has it."""
     return bot.sandbox.organisation.public_of_address(address)
@@ -179,6 +185,7 @@ def making(bot: Bot, does: Callable[..., int], say: Callable[[str], str]) -> Non
     does(f"{say('confirm')} {job}", "twice")
     job = does("full", f"{say('confirm')} ")
     does(f"{say('confirm')} {job}", "no_place")
+    bot.wait("the end of what was refused", lambda: state(bot, job) is JobState.FAILED)
     bot.console("buy_seats", count=2)
     job = does(f"{say('retry')} {job}", f"{say('confirm')} ")
     does(f"{say('confirm')} {job}", "more_created")
