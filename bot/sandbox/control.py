@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import hashlib
 from collections.abc import AsyncIterator
-from email.header import decode_header, make_header
-from email.parser import BytesHeaderParser
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from bot.sandbox.callbacks import Callbacks
 from bot.sandbox.chat import card_shown
 from bot.sandbox.console import ACTIONS, Console, Done, Order
-from bot.sandbox.hours import Goal, Hours, NothingAhead
-from bot.sandbox.mailserver import FAULTS, Message
+from bot.sandbox.hours import Hours, NothingAhead
+from bot.sandbox.mailserver import FAULTS
+from bot.sandbox.orders import Acknowledgement, Click, Drop, Enter, MenuClick, Move, Moved, Say, Trouble
 from bot.sandbox.organisation import ConsoleError, Organisation
 from bot.sandbox.people import Member
+from bot.sandbox.shown import mail_shown, whole_state
 from bot.sandbox.trouble import SWITCHES
 from bot.sandbox.wecom.contacts import OAUTH_OUTSIDER
 
@@ -33,86 +31,6 @@ WITHIN_SECONDS_MAX = 20.0
 FILE_BYTES_MAX = 20 << 20
 MAIL_PREFIX = "mail:"
 DUE_MAX = 200  # entries of one list
-
-
-class Say(BaseModel):
-    """A member types a text to the bot."""
-
-    member: str
-    text: str
-
-
-class Click(BaseModel):
-    """A member presses a card's button; `selected` answers the card's questions."""
-
-    member: str
-    task_id: str
-    key: str
-    selected: dict[str, list[str]] | None = Field(None, description="question_key to the ids of the chosen options")
-
-
-class MenuClick(BaseModel):
-    """A member presses an entry of the app's menu."""
-
-    member: str
-    key: str
-
-
-class Enter(BaseModel):
-    """A member opens the app's chat."""
-
-    member: str
-
-
-class Drop(BaseModel):
-    """A member drops a file into the chat."""
-
-    member: str
-    name: str
-    content_base64: str
-
-
-class Acknowledgement(BaseModel):
-    """What became of the callback: whether the bot answered 200, and after how many attempts."""
-
-    acknowledged: bool
-    attempts: int
-
-
-class Move(BaseModel):
-    """How the clock moves on: one of these."""
-
-    advance_seconds: float | None = Field(None, ge=0, description="at once, as if the bot had been off meanwhile")
-    to: Goal | None = Field(None, description="step by step: the bot does on the way what it would have done")
-    until: AwareDatetime | None = Field(None, description="step by step, to this moment")
-
-    @model_validator(mode="after")
-    def one_of_them(self) -> Move:
-        """Refuse an order that says nothing, or two things."""
-        if sum(each is not None for each in (self.advance_seconds, self.to, self.until)) != 1:
-            raise ValueError("give one of advance_seconds, to, until")
-        return self
-
-
-class Moved(BaseModel):
-    """Where the clock stands, where it stopped on the way, and whether it came to where it was sent."""
-
-    clock: str
-    stops: list[str] = []
-    arrived: bool = True
-
-
-class Trouble(BaseModel):
-    """Turn a switch of WeCom's, or `mail:<fault>` of the mail server's (of one mailbox with `address`)."""
-
-    switch: str
-    on: bool
-    times: int | None = Field(None, ge=1, description="strike so many times only")
-    path: str | None = Field(None, description="WeCom: only this call, such as message/send")
-    address: str | None = Field(None, description="mail: only this mailbox")
-    after: int = Field(0, ge=0, description="mail: after so many occasions")
-    command: str | None = Field(None, description="mail: only this command")
-    value: int | None = Field(None, description="mail: the size of faults that have one")
 
 
 def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> APIRouter:
@@ -352,28 +270,6 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
     return router
 
 
-def mail_shown(mail: Message) -> dict[str, Any]:
-    """A mail as JSON; what its headers do not say in a readable way is empty."""
-    headers = BytesHeaderParser().parsebytes(mail.raw)
-    return {
-        "uid": mail.uid,
-        "subject": readable_header(headers.get("Subject")),
-        "sender": readable_header(headers.get("From")),
-        "date": mail.date.isoformat(),
-        "flags": sorted(mail.flags),
-        "size_bytes": len(mail.raw),
-        "sha256": hashlib.sha256(mail.raw).hexdigest(),
-    }
-
-
-def readable_header(value: Any) -> str:
-    """A header's text with its encoded words decoded; raw bytes of unknown charset come as replacement characters."""
-    try:
-        return str(make_header(decode_header(value))) if value is not None else ""
-    except (ValueError, LookupError):
-        return str(value).encode("utf-8", "replace").decode()
-
-
 def answers(choices: list[dict[str, Any]], selected: dict[str, list[str]]) -> dict[str, Any]:
     """SelectedItems of a click: what the member chose, else what the card had preselected. 422 for no such option."""
     unknown = selected.keys() - {each["question_key"] for each in choices}
@@ -406,121 +302,3 @@ def mail_trouble(org: Organisation, order: Trouble) -> None:
         faults.arm(name, times=order.times, after=order.after, command=order.command, value=order.value)
     else:
         faults[name] = False
-
-
-def whole_state(org: Organisation) -> dict[str, Any]:
-    """The organisation as JSON."""
-    return {
-        "clock": org.now().isoformat(),
-        "version": org.version,
-        "domain": org.domain,
-        "domains": dict(org.domains),
-        "zones": [
-            {"name": each.name, "provider": each.provider, "records": [one.shown() for one in each.records]}
-            for each in org.dns.zones.values()
-        ],
-        "dns_accounts": org.providers.accounts.shown(),
-        "members": [member_shown(org, each) for each in org.members.values()],
-        "departments": [
-            {"id": each.id, "name": each.name, "name_en": each.name_en, "parent": each.parent, "leaders": each.leaders}
-            for each in org.departments.values()
-        ],
-        "tags": [
-            {"id": each.id, "name": each.name, "members": each.members, "departments": each.departments}
-            for each in org.tags.values()
-        ],
-        "visible_departments": list(org.visible),
-        "mailboxes": [mailbox_shown(org, each) for each in org.addresses()],
-        "public_mailboxes": [
-            {
-                "id": each.id,
-                "address": each.address,
-                "name": each.name,
-                "members": each.members,
-                "departments": each.departments,
-                "tags": each.tags,
-                "aliases": each.aliases,
-                "by_app": each.by_app,
-                "frozen": each.frozen,
-                "readers": [reader.userid for reader in org.readers(each)],
-                "passwords": [
-                    {"id": p.id, "remark": p.remark, "created": p.created.isoformat(), "by_api": p.by_api}
-                    for p in each.passwords
-                ],
-            }
-            for each in org.public.values()
-        ],
-        "recycle_bin": [
-            {
-                "id": each.id,
-                "address": each.address,
-                "kind": each.kind,
-                "source": each.source,
-                "former": each.former,
-                "recycled_at": each.recycled_at.isoformat(),
-                "deletes_at": each.deletes_at.isoformat(),
-                "days_left": org.days_left(each),
-                "state": each.state,
-                "backed_up_to": each.backed_up_to,
-            }
-            for each in org.bin
-        ],
-        "groups": [{"groupid": each.id, "by_app": each.by_app, **each.fields} for each in org.groups.values()],
-        "vip": list(org.vip),
-        "app_mailbox": {"address": org.app_address, "aliases": list(org.app_aliases)},
-        "menu": org.chats.menu or [],
-        "trouble": org.troubles.shown(),
-        "mail_faults": dict(FAULTS),
-        "imap": {"host": "127.0.0.1", "port": org.mail.port, "tls": False},
-        "bot_url": org.bot_url,
-        "wecom": {
-            "corp_id": org.corp_id,
-            "agent_id": org.agent_id,
-            "app_secret": org.app_secret,
-            "contacts_secret": org.contacts_secret,
-            "callback_token": org.callback_token,
-            "callback_aes_key": org.callback_aes_key,
-            "contacts_callback_token": org.contacts_callback_token,
-            "contacts_callback_aes_key": org.contacts_callback_aes_key,
-            "api_base": org.api_base,
-        },
-    }
-
-
-def member_shown(org: Organisation, member: Member) -> dict[str, Any]:
-    """A member as JSON, with his last line of the chat counted."""
-    return {
-        "userid": member.userid,
-        "name": member.name,
-        "alias": member.alias,
-        "position": member.position,
-        "departments": member.departments,
-        "leads": sorted(member.leads),
-        "leaders": member.leaders,
-        "address": member.address,
-        "aliases": member.aliases,
-        "status": member.status,
-        "frozen": member.frozen,
-        "entries": len(org.chats.entries.get(member.userid.lower(), [])),
-    }
-
-
-def mailbox_shown(org: Organisation, address: str) -> dict[str, Any]:
-    """A mailbox as JSON: whose it is, its settings, its folders with counts."""
-    box = org.box(address)
-    member, public = org.member_of_address(address), org.public_of_address(address)
-    return {
-        "address": address,
-        "kind": "member" if member else "public" if public else "bin",
-        "owner": member.userid if member else public.name if public else None,
-        "aliases": sorted(box.aliases),
-        "imap_on": box.imap_on,
-        "disabled": box.disabled,
-        "window_days": box.window_days,
-        "show_custom": box.show_custom,
-        "quota_bytes": box.quota_bytes,
-        "used_bytes": box.used_bytes,
-        "unread": box.unread(),
-        "passwords": len(box.passwords),
-        "folders": box.counts(),
-    }
