@@ -3,7 +3,7 @@ What the bot says, in the reader's language.
 
 Every sentence stands in `bot/catalogue/*.toml` under a key, once in English and once in Chinese, so that the two
 can be read side by side and checked for completeness. Code passes `Words` around, a key with its values; only who
-knows the reader turns them into text.
+knows the reader turns them into text. `{count:mail|mails}` shows no number, but the form that goes with it: "1 mail", "2 mails".
 """
 
 from __future__ import annotations
@@ -28,11 +28,24 @@ class Words:
 
     def text(self, language: Language) -> str:
         """The sentence for a reader of `language`."""
-        values = {name: rendered(value, language) for name, value in self.values.items()}
+        values = {name: Shown(rendered(value, language)) for name, value in self.values.items()}
         return sentence(self.key)[language].format(**values)
 
     def __str__(self) -> str:
         return self.text("en")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A value on its way into a sentence, which shows it, or with `{value:one|many}` the word that goes with it."""
+
+    value: object
+
+    def __format__(self, forms: str) -> str:
+        one, either, many = forms.partition("|")
+        if not either:
+            return format(self.value, forms)
+        return one if str(self.value) == "1" else many
 
 
 @dataclass(frozen=True)

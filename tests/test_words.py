@@ -11,6 +11,10 @@ SENTENCES = {
     "test.plain": {"en": "Done.", "zh": "完成。"},
     "test.who": {"en": "{name} said yes to {what}.", "zh": "{name} 同意了{what}。"},
     "test.list": {"en": "Nearest: {names}.", "zh": "最接近的是：{names}。"},
+    "test.count": {
+        "en": "{count} {count:mail is|mails are} here, in {folders} {folders:folder|folders}.",
+        "zh": "这里有 {count} 封邮件，{folders} 个文件夹。",
+    },
     "test.uneven": {"en": "Hello {name}.", "zh": "您好，{title}。"},
 }
 
@@ -83,6 +87,23 @@ def test_what_a_sentence_wants() -> None:
 def test_other_values_are_left_alone(value: object) -> None:
     for language in LANGUAGES:
         assert rendered(value, language) is value
+
+
+@pytest.mark.parametrize(
+    ("count", "folders", "en"),
+    [
+        (1, 1, "1 mail is here, in 1 folder."),
+        (0, 2, "0 mails are here, in 2 folders."),
+        (21, "1", "21 mails are here, in 1 folder."),
+        ("11", made("test.plain"), "11 mails are here, in Done. folders."),
+    ],
+)
+def test_the_word_goes_with_its_number(count: object, folders: object, en: str) -> None:
+    """Chinese needs no second form, and both sentences want the same values."""
+    said = say("test.count", count=count, folders=folders)
+    assert said.text("en") == en
+    assert said.text("zh").startswith(f"这里有 {count} 封邮件")
+    assert fields("test.count") == {"count", "folders"}
 
 
 def test_a_sentence_cannot_be_changed() -> None:

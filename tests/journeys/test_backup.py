@@ -109,12 +109,12 @@ def test_the_mail_of_ahing_goes_to_support(bot: Bot) -> None:
 
     bot.advance(90 * 86400)
     checked = ask(bot, f"verify {again}")
-    bot.hear("mei", f"All {count + 1} mails of backup {again} are still in {SUPPORT}, unchanged.")
+    bot.hear("mei", f"Backup {again} is still whole in {SUPPORT}: {count + 1} mails, unchanged.")
     over(bot, checked)
     folder = box(bot, SUPPORT).folders[f"{ROOT}/{AHING}/Sent Messages"]
     folder.expunge(next(iter(folder.messages)))
     checked = ask(bot, f"verify {job}")
-    told = bot.hear("mei", f"1 of the {count + 1} mails of backup {job} are missing or changed")["text"]
+    told = bot.hear("mei", f"1 of the {count + 1} mails of backup {job} is missing or changed")["text"]
     assert "Sent Messages" in told
     over(bot, checked)
     tidy(bot)
