@@ -425,7 +425,7 @@ def test_what_the_target_does_not_take_goes_as_attachments_when_an_admin_says_so
     world.run(job)
     with pytest.raises(UserError, match="only_admins"):
         world.does("tao", backup_receipt.wrap, job)
-    assert f"`wrap {job}` puts each, unchanged" in "\n".join(world.told("mei"))
+    assert f"`wrap {job}` puts it, unchanged" in "\n".join(world.told("mei"))
     assert not world.mail.limits[-1].wrap_refused
 
     world.does("mei", backup_receipt.wrap, job)
