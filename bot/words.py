@@ -3,7 +3,7 @@ What the bot says, in the reader's language.
 
 Every sentence stands in `bot/catalogue/*.toml` under a key, once in English and once in Chinese, so that the two
 can be read side by side and checked for completeness. Code passes `Words` around, a key with its values; only who
-knows the reader turns them into text. `{count:mail|mails}` shows no number, but the form that goes with it: "1 mail", "2 mails".
+knows the reader turns them into text. `{count:mail|mails}` shows no number, but the word that goes with it.
 """
 
 from __future__ import annotations
