@@ -1,4 +1,9 @@
-"""The sandbox's one page: markup, style sheet and script modules, served as they are; nothing comes from elsewhere."""
+"""
+The sandbox's one page: markup, style sheets and script modules, served as they are; nothing comes from elsewhere.
+
+Only the markup's head is completed, once: it names every style sheet and every module there is, so that the browser
+asks for all of them at once instead of finding one in the other.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +41,8 @@ HEADERS = {
 class Asset:
     """A file of the page, read once; the browser asks whether it is still the same."""
 
-    def __init__(self, path: Path) -> None:
-        self.content = path.read_bytes()
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
+        self.content = path.read_bytes() if content is None else content
         self.media_type = TYPES[path.suffix]
         self.etag = f'"{hashlib.sha256(self.content).hexdigest()[:20]}"'
 
@@ -49,11 +54,22 @@ class Asset:
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
+def head(names: list[str]) -> str:
+    """The links to all style sheets, the page's own first, and to all modules."""
+    styles = sorted((each for each in names if each.endswith(".css")), key=lambda each: (each != "page.css", each))
+    modules = sorted(each for each in names if each.endswith(".js") and not each.endswith("/main.js"))
+    return "".join(
+        f'<link rel="{kind}" href="/_sandbox/static/{each}">\n'
+        for kind, found in (("stylesheet", styles), ("modulepreload", modules))
+        for each in found
+    )
+
+
 def page_routes() -> list[Route]:
     """GET / and GET /_sandbox/static/*: the page, which lives on the control API of the same origin."""
-    index = Asset(HERE / "templates" / "index.html")
-    static = HERE / "static"
+    static, markup = HERE / "static", HERE / "templates" / "index.html"
     files = {each.relative_to(static).as_posix(): Asset(each) for each in static.rglob("*") if each.suffix in TYPES}
+    index = Asset(markup, markup.read_text("utf-8").replace("<!-- files -->\n", head(list(files))).encode())
 
     async def page(request: Request) -> Response:
         return index.answer(request)

@@ -1,5 +1,7 @@
 // The panels of the DNS providers: each zone with its records, and the keys of the accounts.
 
+import "./words/dns.js";
+import { consoleOrder, does, doing } from "./acts.js";
 import { fill, h } from "./dom.js";
 import { say } from "./words.js";
 import { world } from "./world.js";
@@ -29,7 +31,7 @@ function zoneBox(zone) {
     h("button", { type: "button", "data-do": "dns", "data-action": "verify_domain", "data-domain": zone.name }, say("dns_verify")));
 }
 
-export function drawDns(panel) {
+function draw(panel) {
   const { zones, dns_accounts: accounts } = world.state;
   fill(panel, h("h2.panel-title", {}, say("tab_dns")), h("p.muted", {}, say("dns_hint")),
     h("div.act", {}, h("button", { type: "button", "data-do": "dns", "data-action": "dns_forget" }, say("dns_forget"))),
@@ -39,7 +41,7 @@ export function drawDns(panel) {
 }
 
 /** What an order of the panel wants, from the button that was pressed. */
-export function dnsFields(button) {
+function fields(button) {
   const { domain, record } = button.dataset;
   const typed = {};
   if (button.dataset.action === "dns_add") {
@@ -49,3 +51,7 @@ export function dnsFields(button) {
   }
   return { ...(domain ? { domain } : {}), ...(record ? { record } : {}), ...typed };
 }
+
+export const panel = { tab: "dns", draw };
+
+does({ dns: (button) => doing(button, () => consoleOrder(button.dataset.action, fields(button))) });

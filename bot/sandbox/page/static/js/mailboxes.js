@@ -1,21 +1,16 @@
-// Mailboxes with their folders and settings, public mailboxes, and the recycle bin.
+// Mailboxes with their folders and settings, and the public ones.
 
+import "./words/mailboxes.js";
+import { consoleOrder, does, doing, notice, sure } from "./acts.js";
 import { fill, h } from "./dom.js";
+import { number, size } from "./format.js";
 import { avatar, nameOf } from "./phone.js";
-import { dayText, number, say, size } from "./words.js";
+import { say } from "./words.js";
 import { person, world } from "./world.js";
 
 const WINDOWS = [30, 7];
 const minted = new Map(); // address to the client password just made, until the page is closed
 let before = new Map(); // address and folder to its count
-
-export function keepPassword(address, password) {
-  minted.set(address, password);
-}
-
-export function forgetPasswords() {
-  minted.clear();
-}
 
 const total = (box) => Object.values(box.folders).reduce((sum, each) => sum + each, 0);
 
@@ -70,13 +65,15 @@ function settings(box) {
 
 /** What the admin console can do with a mailbox that is in use. */
 function consolePart(box) {
-  const act = (action, words) => h("button.warns-plain", { type: "button", "data-do": "console", "data-action": action, "data-address": box.address, "data-sure": true }, say(words));
-  if (box.kind === "public") return h("div.console", {}, h("h4", {}, say("in_console")), act("delete_public", "delete_public"));
+  if (box.kind === "public") {
+    return h("div.console", {}, h("h4", {}, say("in_console")),
+      h("button.warns-plain", { type: "button", "data-do": "delete-public", "data-address": box.address }, say("delete_public")));
+  }
   const [name, domain] = box.address.split("@");
   return h("div.console", {}, h("h4", {}, say("in_console")),
     h("div.act", {}, h("input", { type: "text", "data-name": true, value: name, "aria-label": say("new_name"), autocomplete: "off", spellcheck: "false", maxlength: 64 }),
       h("span.muted", {}, `@${domain}`),
-      h("button", { type: "button", "data-do": "console", "data-action": "rename", "data-address": box.address }, say("rename"))));
+      h("button", { type: "button", "data-do": "rename", "data-address": box.address }, say("rename"))));
 }
 
 function passwordMaker(box, makers) {
@@ -136,7 +133,7 @@ function section(title, boxes) {
   return boxes.length ? h("section", { "data-key": title }, h("h3", {}, say(title)), h("div.boxes", {}, boxes.map(mailboxNode))) : null;
 }
 
-export function drawMailboxes(panel) {
+function draw(panel) {
   const boxes = world.state.mailboxes;
   fill(panel, section("public_mailboxes", boxes.filter((each) => each.kind === "public")),
     section("members_mailboxes", boxes.filter((each) => each.kind === "member")),
@@ -161,59 +158,37 @@ function flash(panel, boxes) {
   }
 }
 
-// ---------------------------------------------------------------------- the recycle bin
-function memberSelect(attributes, members) {
-  return h("select", attributes, members.map((each) => h("option", { value: each.userid, "data-key": each.userid }, `${each.name} ${each.userid}`)));
-}
+export const panel = { tab: "mailboxes", draw, forget: () => minted.clear() };
 
-/** Where the console can copy a binned mailbox to: the public mailboxes first. */
-function targets() {
-  const living = world.state.mailboxes.filter((each) => each.kind !== "bin");
-  return [...living.filter((each) => each.kind === "public"), ...living.filter((each) => each.kind === "member")].map((each) => each.address);
-}
-
-function binAct(item, action, words) {
-  return h("button", { type: "button", "data-do": "console", "data-action": action, "data-address": item.address }, say(words));
-}
-
-function daysWord(item) {
-  if (item.days_left === 0) return say("last_day");
-  return item.days_left === 1 ? say("day_left") : say("days_left", { n: item.days_left });
-}
-
-function binItem(item) {
-  const waiting = item.state === "waiting";
-  const former = person(item.former);
-  const days = Math.max(1, Math.ceil((Date.parse(item.deletes_at) - Date.parse(item.recycled_at)) / 86400000));
-  const near = item.days_left <= 3 ? "last" : item.days_left <= 14 ? "soon" : "";
-  return h("li.bin-item", { "data-key": `i${item.id}`, "data-address": item.address, class: waiting ? near : "gone" },
-    h("div.bin-head", {}, h("strong", {}, item.address), h("span.muted", {},
-      [say("was", { who: former ? nameOf(former) : item.former }), say(`source_${item.source}`)].join(" · "))),
-    waiting ? [
-      h("div.bin-days", {}, h("meter", { min: 0, max: days, low: 3.5, high: 14, optimum: days, value: item.days_left, "aria-label": daysWord(item) }),
-        h("strong", {}, daysWord(item)), h("span.muted", {}, say("deletes_at", { when: dayText(Date.parse(item.deletes_at)) }))),
-      h("div.act", {},
-        h("label", {}, h("span.sr-only", {}, say("assign_to")), memberSelect({ "data-assignee": true }, world.state.members)),
-        binAct(item, "assign", "assign"), binAct(item, "convert_to_public", "convert")),
-      item.backed_up_to ? null : h("div.act", {},
-        h("label", {}, h("span.sr-only", {}, say("backup_target")), h("select", { "data-target": true }, targets().map((each) => h("option", { value: each, "data-key": each }, each)))),
-        binAct(item, "backup_once", "backup_once")),
-    ] : h("p", {}, h("span.pill", {}, say(`state_${item.state}`))),
-    h("div.bin-foot", {}, h("p.muted", {}, say("recycled_at", { when: dayText(Date.parse(item.recycled_at)) }),
-      item.backed_up_to ? ` · ${say("backed_up_to", { where: item.backed_up_to })}` : ""),
-    waiting ? h("button.small.warns-plain", { type: "button", "data-do": "console", "data-action": "purge", "data-address": item.address, "data-sure": true }, say("purge")) : null));
-}
-
-export function drawBin(panel) {
-  const { recycle_bin: items, members } = world.state;
-  const sorted = [...items].sort((one, other) => (one.state !== "waiting") - (other.state !== "waiting") || Date.parse(one.deletes_at) - Date.parse(other.deletes_at));
-  const owners = members.filter((each) => each.address);
-  fill(panel, h("h2.panel-title", {}, say("tab_bin")),
-    h("p.muted", {}, say("bin_hint")),
-    h("div.act", {}, h("label", {}, h("span.sr-only", {}, say("reclaim_who")), memberSelect({ id: "reclaim-who" }, owners)),
-      h("button", { type: "button", "data-do": "console", "data-action": "reclaim" }, say("reclaim")),
-      h("button.warns-plain", { type: "button", "data-do": "console", "data-action": "delete_member", "data-sure": true }, say("delete_member"))),
-    sorted.some((each) => each.state === "waiting") ? h("div.act", {}, ["before_deletion", "after_deletion"].map((each) =>
-      h("button.small", { type: "button", "data-do": "go", "data-to": each }, say(`go_${each}`)))) : null,
-    sorted.length ? h("ul.bin", {}, sorted.map(binItem)) : h("p.empty", {}, say("bin_empty")));
-}
+does({
+  setting: (input) => doing(input, () => consoleOrder(input.dataset.action, { address: input.dataset.address, on: input.checked })),
+  window(select) {
+    const days = select.value === "" ? null : Number(select.value);
+    select.setAttribute("data-sent", "");
+    return doing(select, () => consoleOrder("set_window", { address: select.dataset.address, days })).finally(() => select.removeAttribute("data-sent"));
+  },
+  async mint(button) {
+    const { address } = button.dataset;
+    const maker = button.closest(".password").querySelector("[data-maker]")?.value;
+    const done = await doing(button, () => consoleOrder("mint_password", { address, ...(maker ? { member: maker } : {}) }));
+    if (!done) return;
+    minted.set(address, done.result.password);
+    world.draw();
+  },
+  revoke: (button) => doing(button, () => consoleOrder("revoke_password", { address: button.dataset.address, password_id: Number(button.dataset.id) })),
+  async copy(button) {
+    const secret = button.parentElement.querySelector(".secret");
+    try {
+      await navigator.clipboard.writeText(button.dataset.text);
+      notice(say("copied"));
+    } catch {
+      getSelection().selectAllChildren(secret); // then the person copies it
+    }
+  },
+  rename(button) {
+    const { address } = button.dataset;
+    const name = button.closest(".box").querySelector("[data-name]").value.trim();
+    return doing(button, () => consoleOrder("rename", { address, new_address: `${name}@${address.split("@")[1]}` }));
+  },
+  "delete-public": (button) => sure(button) && doing(button, () => consoleOrder("delete_public", { address: button.dataset.address })),
+});

@@ -1,7 +1,9 @@
 // A member's chat with the bot, drawn as WeCom draws it on a phone. Any number of phones can stand side by side.
 
+import "./words/chat.js";
 import { atEnd, fill, h } from "./dom.js";
-import { chatTime, language, say, size } from "./words.js";
+import { chatTime, size } from "./format.js";
+import { language, say } from "./words.js";
 import { now, openedBy, person, world } from "./world.js";
 
 const QUIET_MS = 5 * 60 * 1000; // a pause after which the time is shown again
@@ -168,7 +170,7 @@ export class Phone {
     this.holder = h("div.log", { tabindex: "0", role: "region" });
     this.menu = h("div.menu-row", { role: "group" });
     this.input = h("textarea", { id, rows: "1", autocomplete: "off", spellcheck: "false", enterkeyhint: "send" });
-    this.file = h("input.sr-only", { type: "file", tabindex: "-1", "aria-hidden": "true" });
+    this.file = h("input.sr-only", { type: "file", "data-do": "file", tabindex: "-1", "aria-hidden": "true" });
     this.attach = h("button.icon", { type: "button", "data-do": "attach" }, "＋");
     this.submit = h("button.send", { type: "submit" });
     this.form = h("form.compose", {}, this.attach, this.file, this.input, this.submit);

@@ -1,15 +1,17 @@
 // The trouble switches: WeCom's as checkboxes, the mail server's faults one at a time.
 
+import { SWITCHES_ZH } from "./words/switches.js";
+import { does, doing, notice } from "./acts.js";
 import { fill, h } from "./dom.js";
-import { language, say, SWITCHES_ZH } from "./words.js";
-import { world } from "./world.js";
+import { language, say } from "./words.js";
+import { order, world } from "./world.js";
 
-export function switchWords(name) {
+function switchWords(name) {
   const found = world.state.trouble.find((each) => each.switch === name);
   return (language === "zh" && SWITCHES_ZH[name]) || found?.what || name;
 }
 
-export function drawSwitches(panel) {
+function draw(panel) {
   const { trouble, mail_faults: faults, mailboxes } = world.state;
   fill(panel, h("h2.panel-title", {}, say("tab_switches")),
     h("section", { "data-key": "wecom" }, h("h3", {}, say("wecom_troubles")), h("p.muted", {}, say("troubles_more")),
@@ -27,3 +29,24 @@ export function drawSwitches(panel) {
         h("button", { type: "button", "data-do": "fault", "data-on": "1" }, say("fault_on")),
         h("button", { type: "button", "data-do": "fault" }, say("fault_off")))));
 }
+
+export const panel = { tab: "switches", draw };
+
+does({
+  async trouble(input) {
+    const name = input.dataset.switch;
+    const wanted = input.checked;
+    const done = await doing(input, () => order("trouble", { switch: name, on: wanted }));
+    if (done && wanted && !done.trouble.find((each) => each.switch === name)?.on) notice(say("struck", { switch: switchWords(name) }));
+  },
+  async fault(button) {
+    const typed = (id) => document.getElementById(id).value;
+    const name = typed("fault-name");
+    const on = "on" in button.dataset;
+    const times = Number(typed("fault-times"));
+    const body = { switch: `mail:${name}`, on };
+    if (typed("fault-box")) body.address = typed("fault-box");
+    if (on && times >= 1) body.times = times;
+    if (await doing(button, () => order("trouble", body))) notice(say(on ? "fault_is_on" : "fault_is_off", { fault: name }));
+  },
+});

@@ -1,7 +1,10 @@
 // The wire log: callbacks in both forms, API calls with answers, IMAP lines.
 
+import "./words/wire.js";
+import { does } from "./acts.js";
 import { atEnd, fill, h, morph } from "./dom.js";
-import { known, number, say, wireTime } from "./words.js";
+import { number, wireTime } from "./format.js";
+import { known, label, say } from "./words.js";
 import { look } from "./world.js";
 
 const KEPT_MAX = 4000;
@@ -9,10 +12,10 @@ const SHOWN_MAX = 300;
 const KINDS = ["api", "callback", "imap", "oauth", "console", "trouble", "dropped"];
 const UNSETTLED_MAX = 50;
 
-export const wire = { entries: new Map(), last: 0, kind: "", filter: "", hold: false };
+const wire = { entries: new Map(), last: 0, kind: "", filter: "", hold: false };
 
 /** Fetch what is new, and again the callbacks whose answer was still out. */
-export async function lookAtWire() {
+async function lookAtWire() {
   const unsettled = [...wire.entries.values()].slice(-UNSETTLED_MAX).filter((each) => each.kind === "callback" && !each.lost && each.status === undefined);
   const since = Math.min(wire.last, ...unsettled.map((each) => each.n - 1));
   const found = await look("wire", { since, limit: KEPT_MAX });
@@ -22,10 +25,6 @@ export async function lookAtWire() {
   if (wire.entries.size > KEPT_MAX) {
     for (const n of [...wire.entries.keys()].slice(0, wire.entries.size - KEPT_MAX)) wire.entries.delete(n);
   }
-}
-
-export function forgetWire() {
-  wire.entries.clear();
 }
 
 const kindWord = (kind) => (known(`kind_${kind}`) ? say(`kind_${kind}`) : kind);
@@ -114,7 +113,7 @@ function indented(xml = "") {
 const opened = new Set();
 
 /** Show the whole of an entry that was opened, or let go of it; the others stay as they are. */
-export function openWire(element) {
+function openWire(element) {
   const n = Number(element.dataset.wire);
   if (element.open) opened.add(n);
   else opened.delete(n);
@@ -130,7 +129,20 @@ function entryNode(entry) {
     opened.has(entry.n) ? whole(entry) : null);
 }
 
-export function drawWire(panel) {
+function build(panel) {
+  panel.append(
+    h("div.wire-bar", {},
+      h("label", {}, h("span", { "data-words": "wire_kind" }), " ", h("select", { id: "wire-kind", "data-do": "wire-kind" })),
+      h("label.grow", {}, h("span", { "data-words": "wire_filter" }), " ", h("input", { id: "wire-filter", type: "search", autocomplete: "off", spellcheck: "false" })),
+      h("label.check", {}, h("input", { id: "wire-hold", type: "checkbox", "data-do": "wire-hold" }), " ", h("span", { "data-words": "wire_hold" })),
+      h("span.muted", { id: "wire-count" })),
+    h("div.wire-list", { id: "wire-list", tabindex: "0", "data-label": "tab_wire", role: "region" }));
+  label(panel);
+  panel.querySelector("#wire-filter").addEventListener("input", (event) => changed({ filter: event.target.value }));
+}
+
+function draw(panel) {
+  if (!panel.firstChild) build(panel);
   const select = panel.querySelector("#wire-kind");
   fill(select, h("option", { value: "", "data-key": "" }, say("wire_all")), KINDS.map((each) => h("option", { value: each, "data-key": each }, kindWord(each))));
   const list = panel.querySelector("#wire-list");
@@ -146,3 +158,22 @@ export function drawWire(panel) {
     shown.length ? shown.map(entryNode) : h("p.empty", { "data-key": "none" }, say("wire_empty")));
   if (stick) list.scrollTop = list.scrollHeight;
 }
+
+export const panel = { tab: "wire", draw, look: lookAtWire, forget: () => wire.entries.clear() };
+
+function changed(change) {
+  const held = wire.hold;
+  Object.assign(wire, change, { hold: false });
+  draw(document.getElementById("panel-wire"));
+  wire.hold = change.hold ?? held;
+}
+
+does({
+  "wire-kind": (select) => changed({ kind: select.value }),
+  "wire-hold": (input) => changed({ hold: input.checked }),
+});
+
+// A details element tells of its opening after the fact, and the event does not rise: it is caught on its way down.
+document.addEventListener("toggle", (event) => {
+  if (event.target.dataset?.wire) openWire(event.target);
+}, true);

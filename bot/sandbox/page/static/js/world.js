@@ -5,10 +5,11 @@ const POLL_MS = 2000;
 
 export const world = {
   state: null,
-  due: null, // what GET due says, once it was asked for
   chats: new Map(), // userid to what GET chat says
   link: "connecting",
   offset: 0, // sandbox clock minus this machine's, in milliseconds
+  draw: () => undefined, // draw what is known; set by the page
+  refresh: () => undefined, // look now, and draw
 };
 
 export class Refused extends Error {}

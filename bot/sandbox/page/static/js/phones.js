@@ -1,0 +1,127 @@
+// The phones that can be held, and what is done on them: writing, pressing, dropping files.
+
+import { does, doing, notice } from "./acts.js";
+import { roleOf } from "./people.js";
+import { answersOf, Phone } from "./phone.js";
+import { place } from "./place.js";
+import { say } from "./words.js";
+import { order, person } from "./world.js";
+
+const FILE_BYTES_MAX = 20 << 20;
+
+export const phone = new Phone(document.getElementById("phones"));
+const phones = [phone];
+const phoneOf = (element) => phones.find((each) => each.element.contains(element)) ?? phone;
+const entered = new Set();
+
+export const heldMembers = () => [place.member];
+
+export function drawPhones() {
+  phone.draw(place.member, roleOf);
+  for (const each of heldMembers()) enter(each);
+}
+
+/** Whoever opens a chat in WeCom makes an event of it; here once for each member while the page is open. */
+function enter(userid) {
+  if (entered.has(userid) || !person(userid)) return;
+  entered.add(userid);
+  order("enter", { member: userid }).catch(() => undefined);
+}
+
+export function forgetEntered() {
+  entered.clear();
+}
+
+does({
+  click(button) {
+    const card = button.closest(".card");
+    const body = { member: phoneOf(button).member, task_id: button.dataset.task, key: button.dataset.button };
+    button.closest("details")?.removeAttribute("open");
+    if (!("menu" in button.dataset)) {
+      const selected = answersOf(card);
+      if (Object.keys(selected).length) body.selected = selected;
+    }
+    return doing(button, () => order("click", body));
+  },
+  menu(button) {
+    button.closest("details")?.removeAttribute("open");
+    return doing(button, () => order("menu", { member: phoneOf(button).member, key: button.dataset.menuKey }));
+  },
+  attach: (button) => phoneOf(button).file.click(),
+  file: (input) => sendFiles(phoneOf(input), [...input.files]).then(() => (input.value = "")),
+});
+
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll(".card-menu[open], .menu-group[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+// ---------------------------------------------------------------------- typing and dropping
+async function send(one) {
+  const text = one.input.value.trim();
+  const { member } = one;
+  if (!text || !member) return;
+  one.submit.setAttribute("aria-busy", "true");
+  one.drafts.set(member, one.input.value);
+  one.sent(member, text);
+  const answer = await doing(null, () => order("say", { member, text }));
+  one.submit.removeAttribute("aria-busy");
+  if (answer === undefined && one.member === member && !one.input.value) one.type(text); // it was not said: give it back
+}
+
+async function sendFiles(one, files) {
+  for (const file of files) {
+    if (file.size > FILE_BYTES_MAX) {
+      notice(say("file_too_big", { name: file.name }), true);
+      continue;
+    }
+    const content = await base64(file);
+    await doing(one.attach, () => order("file", { member: one.member, name: file.name, content_base64: content }));
+  }
+}
+
+function base64(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+for (const one of phones) {
+  one.form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send(one);
+  });
+  one.input.addEventListener("keydown", (event) => {
+    // Enter that ends the spelling of a Chinese word is not ours.
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) {
+      event.preventDefault();
+      send(one);
+    }
+  });
+  let depth = 0;
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  one.element.addEventListener("dragenter", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    depth += 1;
+    one.over.hidden = false;
+  });
+  one.element.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  one.element.addEventListener("dragleave", () => {
+    depth = Math.max(0, depth - 1);
+    if (!depth) one.over.hidden = true;
+  });
+  one.element.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    one.over.hidden = true;
+    sendFiles(one, [...event.dataTransfer.files]);
+  });
+}
+// A file dropped beside the phone must not replace the page.
+for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());

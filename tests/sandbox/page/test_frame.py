@@ -1,0 +1,150 @@
+"""The page itself: its policy, its languages, its sizes, and what it does when it is cut off."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from bot.sandbox.page import POLICY
+from tests.sandbox.page.world import DESKTOP, HOSTILE, PHONE, Served, last, nameless, opened, shot, story, visit
+
+
+def test_what_others_write_is_never_markup(served: Served, english: Page) -> None:
+    """Texts, cards, names of folders and files, wire entries: all of them are shown as they were written."""
+    folder, box = f"其他文件夹/{HOSTILE.replace('/', ' ')}", served.org.box("ahing@corp.test")
+    served.do(lambda: box.put(folder, b"x", served.clock.now()))
+    visit(english, served)
+    served.text("mei", HOSTILE)
+    expect(last(english)).to_contain_text("<img src=x")
+    served.card("mei", main_title={"title": HOSTILE}, sub_title_text=HOSTILE)
+    expect(english.locator(".card-title")).to_contain_text("<img src=x")
+    served.file("mei", "<b>report</b>.xlsx", b"content")
+    expect(last(english).locator(".file-name")).to_have_text("<b>report</b>.xlsx")
+    english.locator("summary", has_text="ahing@corp.test").click()
+    expect(english.locator("[id='box-ahing@corp.test']")).to_contain_text("<img src=x")
+    english.get_by_role("tab", name="Wire log").click()
+    english.locator(".wire-entry", has_text="message/send").first.locator("summary").click()
+    expect(english.locator(".wire-whole").first).to_contain_text("<img src=x")
+    assert english.locator("main img, main script").count() == 0
+    assert english.title() == "sandbox · exmail-bot"
+
+
+def test_the_policy_lets_nothing_else_run(served: Served, english: Page) -> None:
+    """Inline scripts and styles are refused, and so is markup from a string."""
+    answer = english.goto(served.base)
+    assert answer
+    assert answer.headers["content-security-policy"] == POLICY
+    assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", answer.text())
+    refused = english.evaluate(
+        "() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch { return true } }"
+    )
+    assert refused
+    again = english.request.get(f"{served.base}/_sandbox/static/page.css")
+    same = english.request.get(
+        f"{served.base}/_sandbox/static/page.css", headers={"If-None-Match": again.headers["etag"]}
+    )
+    assert (again.status, same.status) == (200, 304)
+    for path in ("nothing.js", "../__init__.py", "..%2f__init__.py"):
+        assert english.request.get(f"{served.base}/_sandbox/static/{path}").status == 404
+
+
+def test_without_the_stream_it_asks_now_and_then(served: Served, english: Page) -> None:
+    """A proxy that swallows server-sent events makes the page slower, not deaf."""
+    english.route("**/_sandbox/events", lambda route: route.abort())
+    visit(english, served)
+    expect(english.locator("#link")).to_have_text("polling")
+    served.text("mei", "still heard")
+    expect(last(english)).to_contain_text("still heard")
+
+
+def test_reset_asks_first(served: Served, english: Page) -> None:
+    """One press too many must not wipe the table."""
+    visit(english, served)
+    served.text("mei", "before")
+    expect(last(english)).to_contain_text("before")
+    english.locator("#reset").click()
+    expect(english.locator("#reset")).to_have_text("Really reset?")
+    expect(last(english)).to_contain_text("before")
+    english.locator("#reset").click()
+    expect(english.locator(".lines .line")).to_have_count(0)
+
+
+def test_it_speaks_the_language_of_the_browser(served: Served, page: Page) -> None:
+    """Chinese for a Chinese browser; the switch is remembered; every sentence stands in both."""
+    visit(page, served)
+    expect(page.locator(".banner")).to_contain_text("模拟企业")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    expect(page.locator("#steps")).to_contain_text("备份 ahing 到 support@ 原因 离职")
+    page.get_by_role("button", name="EN", exact=True).click()
+    expect(page.locator(".banner")).to_contain_text("Nothing leaves this machine")
+    page.reload()
+    expect(page.get_by_role("tab", name="Mailboxes")).to_be_visible()
+
+
+def test_every_sentence_stands_in_both_languages() -> None:
+    """With the same values in it, and once: `teach` refuses a name that two features use."""
+    for words in sorted((Path(__file__).parents[3] / "bot/sandbox/page/static/js/words").glob("*.js")):
+        found = re.search(r"\n  en: \{\n(.*?)\n  \},\n  zh: \{\n(.*?)\n  \},\n", words.read_text("utf-8"), re.DOTALL)
+        assert found, words.name
+        english, chinese = (dict(re.findall(r'^    (\w+): "(.*)",$', part, re.MULTILINE)) for part in found.groups())
+        assert len(english) == len(found.group(1).splitlines()), f"{words.name}: one sentence a line"
+        assert english.keys() == chinese.keys(), words.name
+        for key, sentence in english.items():
+            assert set(re.findall(r"\{(\w+)\}", sentence)) == set(re.findall(r"\{(\w+)\}", chinese[key])), key
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_a_phone_is_wide_enough(seeded: Served, chromium: Browser, locale: str, scheme: str) -> None:
+    """Nothing sticks out at 390 pixels, in either language; everything has a name for a screen reader."""
+    story(seeded, locale)
+    for small in opened(chromium, locale, PHONE, color_scheme=scheme, has_touch=True):
+        visit(small, seeded, "#mei/chat")
+        expect(small.locator(".card")).to_have_count(3)
+        for tab in ("chat", "mailboxes", "bin", "due", "switches", "wire"):
+            assert small.locator(f"#tab-{tab}").evaluate("e => e.getBoundingClientRect().right") <= PHONE["width"], tab
+            assert small.locator(f"#tab-{tab} .short").evaluate("e => e.offsetWidth <= e.parentElement.clientWidth"), (
+                tab
+            )
+            small.locator(f"#tab-{tab}").click()
+            expect(small.locator(f"#panel-{tab}")).to_be_visible()
+            if tab == "mailboxes":
+                small.locator("[id='box-ahing@corp.test'] > summary").click()
+                expect(small.locator("[id='box-ahing@corp.test'] .tree").first).to_be_visible()
+            if tab == "wire":
+                expect(small.locator(".wire-entry").first).to_be_visible()
+            assert small.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], tab
+            assert nameless(small) == [], tab
+            shot(small, f"phone-{tab}-{locale}-{scheme}")
+        small.locator("#tab-chat").click()
+        assert small.locator(".log").evaluate("e => e.clientHeight") > 250
+        small.locator("#input").fill("help")
+        small.locator(".send").tap()
+        expect(last(small)).to_contain_text("help")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_a_desk_shows_chat_and_organisation(seeded: Served, chromium: Browser, locale: str, scheme: str) -> None:
+    """The chat stays beside whatever is open, and the page itself does not scroll."""
+    story(seeded, locale)
+    for wide in opened(chromium, locale, DESKTOP, color_scheme=scheme):
+        visit(wide, seeded)
+        expect(wide.locator(".card")).to_have_count(3)
+        for tab in ("mailboxes", "bin", "due", "switches", "wire"):
+            wide.locator(f"#tab-{tab}").click()
+            expect(wide.locator(f"#panel-{tab}")).to_be_visible()
+            expect(wide.locator(".phone")).to_be_visible()
+            if tab == "mailboxes":
+                wide.locator("[id='box-support@corp.test'] > summary").click()
+                wide.locator("[id='box-support@corp.test'] [data-do=mint]").click()
+                expect(wide.locator(".secret")).to_be_visible()
+            if tab == "wire":
+                wide.locator(".wire-entry", has_text="text mei").first.locator("summary").click()
+                expect(wide.locator(".wire-whole").first).to_be_visible()
+            assert wide.evaluate("document.documentElement.scrollHeight") <= DESKTOP["height"], tab
+            assert nameless(wide) == [], tab
+            shot(wide, f"desk-{tab}-{locale}-{scheme}")

@@ -1,0 +1,76 @@
+"""The workings on the page: what is due, the clock, the troubles, the wire log."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.sandbox.page.world import Served, last, turn, visit, wait_for
+
+
+def test_what_is_due_next_and_the_clock_goes_there(served: Served, english: Page) -> None:
+    """Each with its reason, in the page's language; the clock is sent there, before it, or past it."""
+    served.run(served.http.post("/_sandbox/console", json={"action": "reclaim", "member": "calvin"}))
+    visit(english, served, "#mei/due")
+    item = english.locator(".due-item")
+    expect(item).to_have_count(1)
+    expect(item).to_contain_text("calvin@corp.test is deleted for ever")
+    expect(item).to_contain_text("The console keeps it for 30 days after it was taken back.")
+    english.get_by_role("button", name="中文").click()
+    expect(item).to_contain_text("邮箱被回收后，管理后台保留 30 天。")
+    english.get_by_role("button", name="到下次提醒").click()
+    expect(english.locator("#notice")).to_have_text("没有成功：没有要提醒的人")
+    english.get_by_role("button", name="EN", exact=True).click()
+    english.get_by_role("button", name="A minute before the next deletion").click()
+    expect(english.locator("#clock")).to_contain_text("23:59")
+    expect(item).to_have_count(1)
+    item.get_by_role("button", name="Go there").click()
+    expect(english.locator(".empty")).to_have_text("Nothing is due.")
+    expect(english.locator("#clock")).to_contain_text("00:00")
+    assert served.do(lambda: served.org.bin[0].state) == "expired"
+
+
+def test_troubles_are_switched(served: Served, english: Page) -> None:
+    """A switch stays as the sandbox says; one that acts once goes back and is told; mail faults are armed."""
+    visit(english, served)
+    english.get_by_role("tab", name="Troubles").click()
+    busy = english.locator("[data-switch=busy]")
+    turn(busy, on=True)
+    wait_for(lambda: [True] if served.do(lambda: served.org.troubles.is_on("busy")) else [])
+    english.locator("[data-switch=tokens_expired]").click()
+    expect(english.locator("#notice")).to_contain_text("Done, once")
+    expect(english.locator("[data-switch=tokens_expired]")).not_to_be_checked()
+    english.locator("#fault-name").select_option("drop_in_fetch")
+    english.locator("#fault-box").select_option("ahing@corp.test")
+    english.locator("#fault-times").fill("2")
+    english.get_by_role("button", name="Switch on").click()
+    expect(english.locator("#notice")).to_have_text("drop_in_fetch is on.")
+    assert served.do(lambda: served.org.box("ahing@corp.test").faults["drop_in_fetch"]) == 2
+
+
+def test_the_wire_log_shows_both_forms(served: Served, english: Page) -> None:
+    """A callback encrypted and plain, an API call with its answer, IMAP lines; filtered, opened by one click."""
+    visit(english, served, "#mei/wire")
+    english.locator("#input").fill("help me please")
+    english.locator("#input").press("Enter")
+    entry = english.locator(".wire-entry", has_text="help me please")
+    expect(entry.locator(".wire-result")).to_have_text("200")
+    entry.locator("summary").click()
+    expect(entry).to_contain_text("<MsgType><![CDATA[text]]></MsgType>")
+    expect(entry).to_contain_text("<Encrypt>")
+    served.do(lambda: served.org.imap_line("ahing@corp.test", "client", "A1 SELECT INBOX"))
+    expect(english.locator(".wire-entry", has_text="A1 SELECT INBOX")).to_be_visible()
+    served.text("mei", "an answer")
+    expect(english.locator(".of-api", has_text="message/send").locator(".wire-result")).to_have_text("0")
+    expect(entry.locator(".wire-whole")).to_be_visible()  # it stays open
+    english.get_by_label("Kind").select_option("imap")
+    expect(english.locator(".wire-entry")).to_have_count(1)
+    english.get_by_label("Kind").select_option("")
+    english.get_by_label("Contains").fill("an answer")
+    expect(english.locator(".wire-entry")).to_have_count(1)
+    english.get_by_label("Contains").fill("")
+    turn(english.get_by_label("Hold"), on=True)
+    served.text("mei", "while it is held")
+    expect(last(english)).to_contain_text("while it is held")
+    expect(english.locator(".of-api", has_text="message/send")).to_have_count(1)
+    turn(english.get_by_label("Hold"), on=False)
+    expect(english.locator(".of-api", has_text="message/send")).to_have_count(2)
