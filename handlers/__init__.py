@@ -4,55 +4,18 @@ from __future__ import annotations
 
 from bot.router import Router
 from bot.work import Services, Work
-from handlers import (
-    access,
-    addresses,
-    aftermath,
-    aliases,
-    approval_reminders,
-    approval_talk,
-    approvals,
-    audit,
-    backup,
-    backup_access,
-    backup_receipt,
-    bin_check,
-    bin_digest,
-    changes,
-    client_passwords,
-    convert,
-    deletion,
-    doctor,
-    domain,
-    domain_drift,
-    domain_imap,
-    domain_list,
-    domain_setup,
-    domain_write,
-    freeze,
-    groups,
-    handovers,
-    help,
-    jobs,
-    kept_alias,
-    lookup,
-    mail_clients,
-    old_address,
-    override,
-    public_changes,
-    public_mailbox,
-    public_shown,
-    reassign,
-    reassign_steps,
-    recycle_bin,
-    rename,
-    rescue,
-    rescue_choice,
-    seats,
-    smtp_test,
-    verification,
-    who_can_open,
-)
+from handlers import addresses, audit, changes, doctor, help, jobs, lookup, mail_clients
+from handlers.address import aliases, old_address, rename
+from handlers.approvals import approval_reminders, approval_talk, approvals, override
+from handlers.backup import backup, backup_receipt
+from handlers.bin import bin_check, convert, deletion, recycle_bin
+from handlers.copying import access, backup_access, verification
+from handlers.domain import domain, domain_drift, domain_imap, domain_list, domain_proof, domain_setup, domain_write
+from handlers.handovers import handovers
+from handlers.organisation import freeze, groups, seats, who_can_open
+from handlers.public import client_passwords, public_changes, public_mailbox, public_shown, smtp_test
+from handlers.reassign import kept_alias, reassign, reassign_steps
+from handlers.rescue import aftermath, bin_digest, rescue, rescue_choice
 
 FEATURES = (
     backup,
@@ -96,6 +59,7 @@ FEATURES = (
     domain_list,
     domain,
     domain_setup,
+    domain_proof,
     domain_imap,
     domain_drift,
     help,

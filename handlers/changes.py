@@ -24,8 +24,9 @@ from bot.router import Router
 from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work, wait_after
-from handlers import approvals, handovers
-from handlers.job_words import state_of
+from handlers.approvals import approvals
+from handlers.copying.job_words import state_of
+from handlers.handovers import handovers
 from storage.approvals import fingerprint
 from storage.models import Approval, ApprovalStatus, Job, JobState
 

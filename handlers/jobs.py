@@ -12,22 +12,15 @@ from bot.replies import Reply, Text
 from bot.router import Router
 from bot.words import Words, from_json, lines, say
 from bot.work import Work
-from handlers import (
-    aftermath,
-    backup,
-    changes,
-    convert,
-    copying,
-    deletion,
-    domain_setup,
-    kept_alias,
-    reassign_card,
-    reassign_steps,
-    rescue,
-    rescue_choice,
-)
-from handlers.copying import KIND, VERIFY_KIND
-from handlers.job_words import admin, line_of, state_of, waits_for
+from handlers import changes
+from handlers.backup import backup
+from handlers.bin import convert, deletion
+from handlers.copying import copying
+from handlers.copying.copying import KIND, VERIFY_KIND
+from handlers.copying.job_words import admin, line_of, state_of, waits_for
+from handlers.domain import domain_setup
+from handlers.reassign import kept_alias, reassign_card, reassign_steps
+from handlers.rescue import aftermath, rescue, rescue_choice
 from storage.jobs import OPEN
 from storage.models import Job, JobState
 

@@ -24,9 +24,13 @@ from bot.sandbox.people import BinItem as ConsoleItem
 from bot.words import LANGUAGES, Words, from_json, lines, say
 from bot.work import SweepStep
 from bot.workdays import DAY, ON_ITS_OWN_DAY, REMIND_DAYS, last_day, workdays
-from handlers import bin_digest, handover_card, handovers, job_words, jobs, recycle_bin
-from handlers.approval_card import question_of
-from handlers.approval_reminders import GREY_AFTER
+from handlers import jobs
+from handlers.approvals.approval_card import question_of
+from handlers.approvals.approval_reminders import GREY_AFTER
+from handlers.bin import recycle_bin
+from handlers.copying import job_words
+from handlers.handovers import handover_card, handovers
+from handlers.rescue import bin_digest
 from storage.approvals import CARD_ABOUT, EXPIRES_AFTER
 from storage.links import LINK_LIFE
 from storage.models import (

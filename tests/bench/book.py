@@ -16,8 +16,8 @@ from sqlalchemy import delete, insert, text, update
 from bot.policy import Policy, Role, Roles
 from bot.settings import Settings
 from bot.work import Services, SweepStep
-from handlers import bin_digest
-from handlers.recycle_bin import DUE_MAX
+from handlers.bin.recycle_bin import DUE_MAX
+from handlers.rescue import bin_digest
 from storage import ledger, models
 from storage.base import Base
 from storage.models import BinDigest, BinItem, BinSource, BinState, Delivery

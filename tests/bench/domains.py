@@ -18,7 +18,7 @@ import dns.rrset
 
 from bot.dns.lookup import Lookup
 from bot.dns.records import judge, standard
-from handlers.domain import fetch_with
+from handlers.domain.domain import fetch_with
 from tests.bench.tables import Table
 
 DOMAINS = 500

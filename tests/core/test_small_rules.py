@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bot.settings import Settings
-from handlers.backup_access import what_of
+from handlers.copying.backup_access import what_of
 from storage.store import Store
 from tests.core.conftest import HandClock, text_fields
 from tests.core.test_dispatcher import production, received, told

@@ -13,7 +13,7 @@ from bot.replies import Card, CardUpdate, Reply, Text
 from bot.settings import Settings
 from bot.words import say
 from bot.work import SweepStep
-from handlers import approvals
+from handlers.approvals import approvals
 from storage.models import Approval
 from storage.store import Store, Transaction
 from tests.handlers.conftest import FakeClock

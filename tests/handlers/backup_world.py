@@ -20,8 +20,10 @@ from bot.wecom.client import WeComClient
 from bot.wecom.exmail import AuthCode, AuthCodeInfo, Option
 from bot.words import Words
 from bot.work import JobContext, Runner, Services
-from handlers import access, addresses, backup, backup_receipt, jobs, verification
+from handlers import addresses, jobs
 from handlers import work as all_work
+from handlers.backup import backup, backup_receipt
+from handlers.copying import access, verification
 from storage.leases import Leases
 from storage.models import AuditEntry, Delivery, ImapSwitch, Job, JobState, Mailbox, MintedPassword, OneTimeLink
 from storage.store import Store, Transaction

@@ -14,7 +14,7 @@ from bot.policy import Policy, Role, Roles
 from bot.replies import Reply, Text
 from bot.settings import Settings
 from bot.words import say
-from handlers import approvals
+from handlers.approvals import approvals
 from storage.models import Approval
 from storage.store import Store, Transaction
 from tests.servers.tables import Kept

@@ -12,18 +12,12 @@ from bot.mail.counts import OwnFolders
 from bot.wecom import exmail
 from bot.wecom.errcodes import WeComError
 from bot.wecom.exmail import PublicMailbox
-from handlers import (
-    addresses,
-    approvals,
-    backup,
-    conversion,
-    convert,
-    handovers,
-    recycle_bin,
-    rescue,
-    rescue_choice,
-    rescue_once,
-)
+from handlers import addresses
+from handlers.approvals import approvals
+from handlers.backup import backup
+from handlers.bin import conversion, convert, recycle_bin
+from handlers.handovers import handovers
+from handlers.rescue import rescue, rescue_choice, rescue_once
 from storage.models import BinItem, Handover, JobState, Mailbox, MailboxKind
 from storage.store import Store
 from tests.handlers.backup_world import ROLES, World

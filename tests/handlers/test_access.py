@@ -9,7 +9,7 @@ import pytest
 from bot.errors import NetworkError
 from bot.mail.errors import LoginRefused
 from bot.wecom.errcodes import WeComError
-from handlers import access, backup_access
+from handlers.copying import access, backup_access
 from storage.models import ImapSwitch, JobState, MintedPassword
 from storage.store import Store
 from tests.handlers.backup_world import NOT_ALLOWED, World, raising

@@ -9,7 +9,12 @@ import pytest
 
 from bot.errors import NetworkError, UserError
 from bot.wecom.errcodes import WeComError
-from handlers import aftermath, approvals, deletion, handovers, jobs, reassign, reassign_steps
+from handlers import jobs
+from handlers.approvals import approvals
+from handlers.bin import deletion
+from handlers.handovers import handovers
+from handlers.reassign import reassign, reassign_steps
+from handlers.rescue import aftermath
 from storage.models import BinItem, BinSource, BinState, HandoverState, JobState, MailboxKind
 from storage.store import Store
 from tests.handlers.conftest import FakeClock

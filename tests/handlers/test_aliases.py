@@ -10,7 +10,9 @@ from bot.context import Missing
 from bot.errors import UserError
 from bot.policy import Policy
 from bot.sandbox.people import MailGroup
-from handlers import aliases, approvals, changes
+from handlers import changes
+from handlers.address import aliases
+from handlers.approvals import approvals
 from storage.models import BinSource, JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock

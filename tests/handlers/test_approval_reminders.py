@@ -13,8 +13,8 @@ from bot.context import Choose, Context
 from bot.errors import UserError
 from bot.policy import Requirement, Role, Roles
 from bot.settings import Settings
-from handlers import approval_reminders, approval_talk, approvals
-from handlers.approval_times import next_reminder
+from handlers.approvals import approval_reminders, approval_talk, approvals
+from handlers.approvals.approval_times import next_reminder
 from storage.models import Approval
 from storage.store import Store
 from tests.handlers.approval_world import ROLES, SHANGHAI, ask, at, cards, marks, send, sweep, texts

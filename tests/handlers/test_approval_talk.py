@@ -9,7 +9,7 @@ import pytest
 from bot.context import Context, Missing
 from bot.errors import UserError
 from bot.settings import Settings
-from handlers import approval_card, approval_talk, approvals
+from handlers.approvals import approval_card, approval_talk, approvals
 from storage.models import Approval, ApprovalStatus
 from storage.store import Store, Transaction
 from tests.handlers.approval_world import ask, cards, marks, send, texts

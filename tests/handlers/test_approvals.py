@@ -18,7 +18,7 @@ from bot.replies import Card, Text
 from bot.settings import Settings
 from bot.wecom.cards import check_card, cut_on_screen
 from bot.words import LANGUAGES, Words, as_json, from_json, lines, say
-from handlers import approval_card, approvals
+from handlers.approvals import approval_card, approvals
 from storage.models import Approval, ApprovalStatus, JobState, SentCard
 from storage.store import Store, Transaction
 from tests.handlers import approval_world

@@ -26,7 +26,7 @@ from bot.replies import Reply
 from bot.settings import Settings
 from bot.words import Words
 from bot.work import SweepStep
-from handlers import approval_reminders, approval_talk, approvals, override
+from handlers.approvals import approval_reminders, approval_talk, approvals, override
 from storage.models import Approval, ApprovalStatus, AuditEntry, OverrideState
 from storage.store import Store, Transaction
 from tests.handlers.approval_world import FACTS, ask, send, sweep

@@ -15,9 +15,12 @@ from bot.mail.outcome import CopyOutcome
 from bot.mail.plan import Plan
 from bot.policy import Policy
 from bot.words import say
-from handlers import addresses, approvals, backup, backup_access, backup_receipt, connections, jobs, verification
+from handlers import addresses, jobs
 from handlers import work as all_work
-from handlers.connections import WANTED, Connections
+from handlers.approvals import approvals
+from handlers.backup import backup, backup_receipt
+from handlers.copying import backup_access, connections, verification
+from handlers.copying.connections import WANTED, Connections
 from storage.ledger import LeaseLost, SqlLedger
 from storage.ledger_tables import EngineDatabase
 from storage.models import Approval, ApprovalStatus, JobState

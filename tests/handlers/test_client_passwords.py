@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.errors import UserError
-from handlers import changes, client_passwords, jobs
+from handlers import changes, jobs
+from handlers.public import client_passwords
 from storage.models import BackupRoot, JobState, Secret
 from storage.store import Store
 from tests.handlers.conftest import FakeClock

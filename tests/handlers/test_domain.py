@@ -9,7 +9,7 @@ from bot.dns.records import judge, standard
 from bot.dns.wire import Answer, Outcome
 from bot.errors import UserError
 from bot.words import lines
-from handlers import domain
+from handlers.domain import domain
 
 
 def reading_of(

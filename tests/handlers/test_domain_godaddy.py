@@ -10,7 +10,7 @@ import pytest
 from bot.dns.api import Key
 from bot.dns.godaddy import open_godaddy
 from bot.dns.records import Record
-from handlers import domain_setup, domain_write
+from handlers.domain import domain_setup, domain_write
 from storage.models import JobState
 from tests.dns.test_providers import World as Providers
 from tests.handlers.test_domain_setup import BEFORE, MX_AFTER, NAME, DomainWorld, Zone, world

@@ -17,12 +17,13 @@ from bot.dns.records import Record
 from bot.dns.wire import Answer, Outcome
 from bot.errors import NetworkError, UserError
 from bot.mail.errors import LoginRefused
+from bot.messages import PublicMailArrived
 from bot.wecom.errcodes import WeComError
 from bot.wecom.exmail import PublicMailbox
 from bot.words import say
 from bot.workdays import workdays
-from handlers import (
-    changes,
+from handlers import changes
+from handlers.domain import (
     domain,
     domain_drift,
     domain_imap,
@@ -31,9 +32,9 @@ from handlers import (
     domain_setup,
     domain_watch,
     domain_write,
-    public_shown,
 )
-from handlers.handovers import Look
+from handlers.handovers.handovers import Look
+from handlers.public import public_shown
 from storage.models import AuditEntry, Delivery, JobState
 from storage.store import Store
 from tests.handlers.backup_world import World
@@ -398,9 +399,9 @@ def test_a_public_mailbox_of_the_domain_receives_the_proof(world: DomainWorld) -
     job = world.setup()
     assert world.state(job) == (JobState.WAITING, "domain_probe")
     assert any("nothing has to be verified" in each and "support@corp.com" in each for each in world.told("mei"))
-    world.does("mei", domain_watch.arrived, 8)
+    world.does("mei", domain_proof.mail_arrived, PublicMailArrived("sys", 8, 1))
     assert world.state(job) == (JobState.WAITING, "domain_probe")
-    world.does("mei", domain_watch.arrived, 7)
+    world.does("mei", domain_proof.mail_arrived, PublicMailArrived("sys", 7, 1))
     world.run(job)
     assert world.state(job)[0] is JobState.DONE
     assert any("If it is yours, from outside" in each for each in world.told("mei"))
@@ -420,7 +421,7 @@ def test_a_members_address_spares_the_console(world: DomainWorld) -> None:
     world.run(job)
     assert world.state(job) == (JobState.WAITING, "domain_probe")
     assert world.made == ["probe@corp.com"]
-    world.does("mei", domain_watch.arrived, 9)
+    world.does("mei", domain_proof.mail_arrived, PublicMailArrived("sys", 9, 1))
     world.run(job)
     assert any("public delete probe@corp.com" in each for each in world.told("mei"))
 
@@ -649,7 +650,7 @@ def test_a_look_that_sees_nothing_goes_on_waiting(world: DomainWorld, monkeypatc
     assert sum("looked into the mailbox myself" in each for each in world.told("mei")) == 1
     assert world.sweep("domain-imap") == 0
     assert world.open_rows() == (0, 0)
-    world.does("mei", domain_watch.arrived, 7)
+    world.does("mei", domain_proof.mail_arrived, PublicMailArrived("sys", 7, 1))
     world.run(job)
     assert world.state(job)[0] is JobState.DONE
 

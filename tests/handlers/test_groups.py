@@ -9,7 +9,8 @@ import pytest
 
 from bot.errors import UserError
 from bot.sandbox.people import MailGroup
-from handlers import changes, groups
+from handlers import changes
+from handlers.organisation import groups
 from storage.store import Store
 from tests.handlers.conftest import FakeClock
 from tests.handlers.wecom_in_process import World

@@ -23,9 +23,10 @@ from bot.wecom.contacts import MemberInfo, MemberStatus
 from bot.wecom.errcodes import WeComError
 from bot.words import LANGUAGES, say
 from bot.work import JobContext, Runner, Services, SweepStep
-from handlers import addresses, handover_card, handovers
-from handlers.approvals import as_json
-from handlers.handovers import Check
+from handlers import addresses
+from handlers.approvals.approvals import as_json
+from handlers.handovers import handover_card, handovers
+from handlers.handovers.handovers import Check
 from storage.models import BinSource, Delivery, Handover, HandoverState, Job, JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock, on_both

@@ -11,7 +11,10 @@ import pytest
 from bot.errors import UserError
 from bot.words import as_json, say
 from bot.work import JobStep
-from handlers import backup, backup_access, copying, jobs, reassign_steps
+from handlers import jobs
+from handlers.backup import backup
+from handlers.copying import backup_access, copying
+from handlers.reassign import reassign_steps
 from storage.models import ApprovalStatus, HandoverState, JobState
 from storage.store import Store
 from tests.handlers.backup_world import World

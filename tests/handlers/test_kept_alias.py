@@ -18,7 +18,9 @@ from bot.wecom import contacts
 from bot.wecom.errcodes import NoContactsSecret, WeComError
 from bot.words import LANGUAGES
 from bot.work import JobContext, Runner, Services
-from handlers import approvals, jobs, kept_alias
+from handlers import jobs
+from handlers.approvals import approvals
+from handlers.reassign import kept_alias
 from storage.leases import Leases
 from storage.models import ApprovalStatus, BinSource, BinState, Delivery, Job, JobState
 from storage.store import Store

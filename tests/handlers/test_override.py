@@ -17,9 +17,9 @@ from bot.replies import Reply, Text
 from bot.settings import Settings
 from bot.wecom.cards import check_card, cut_on_screen
 from bot.words import LANGUAGES
-from handlers import approvals
-from handlers import override as module
-from handlers.override import override, overrides_list, reviewed, stop_override
+from handlers.approvals import approvals
+from handlers.approvals import override as module
+from handlers.approvals.override import override, overrides_list, reviewed, stop_override
 from storage.models import Approval, ApprovalStatus, JobState, Moment, OverrideState
 from storage.store import Store, Transaction
 from tests.handlers.approval_world import FACTS, ask, cards, marks, send, sweep, texts

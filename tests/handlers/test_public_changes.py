@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from handlers import approvals, changes, freeze, jobs, lookup, public_changes, public_shown
+from handlers import changes, jobs, lookup
+from handlers.approvals import approvals
 from handlers.changes import confirm
+from handlers.organisation import freeze
+from handlers.public import public_changes, public_shown
 from storage.models import BinSource, BinState, JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock

@@ -7,9 +7,10 @@ import io
 import pytest
 from openpyxl import load_workbook
 
-from bot.messages import PublicMailArrived
 from bot.sandbox.people import MailGroup
-from handlers import changes, jobs, public_mailbox, public_shown, recycle_bin
+from handlers import changes, jobs
+from handlers.bin import recycle_bin
+from handlers.public import public_mailbox, public_shown
 from storage.models import BinSource, JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock
@@ -47,7 +48,7 @@ def test_all_of_them_with_their_use_and_the_places_left(place: Place) -> None:
     assert "Looks unused for 30 days: support@corp.test" in place.last()
     assert "2 members have a seat" in place.last()
     with place.store.begin() as tx:
-        public_shown.mail_arrived(place.context(tx, "sys"), PublicMailArrived("sys", 1, 1))
+        public_shown.mail_came(place.context(tx, "sys"), 1)
     place.does("mei", public_shown.public)
     assert "last mail on 2026-04-02" in place.last()
     assert "unused" not in place.last()

@@ -16,8 +16,10 @@ from bot.wecom.contacts import MemberInfo, MemberStatus
 from bot.wecom.errcodes import WeComError
 from bot.words import say
 from bot.work import JobStep, Runner, Services
-from handlers import handovers, jobs, reassign, reassign_steps
-from handlers.handovers import Look, evidence
+from handlers import jobs
+from handlers.handovers import handovers
+from handlers.handovers.handovers import Look, evidence
+from handlers.reassign import reassign, reassign_steps
 from storage.models import BinSource, BinState, Delivery, HandoverState, Job, JobState
 from storage.store import Store, Transaction
 from tests.handlers.conftest import FakeClock

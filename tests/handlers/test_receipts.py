@@ -9,8 +9,8 @@ import pytest
 from openpyxl import load_workbook
 
 from bot.words import say
-from handlers import receipts
-from handlers.backup_card import fitting
+from handlers.copying import receipts
+from handlers.copying.backup_card import fitting
 from storage.models import Job
 
 

@@ -23,8 +23,10 @@ from bot.settings import Settings
 from bot.wecom.cards import check_card, cut_on_screen
 from bot.words import LANGUAGES, Words
 from bot.work import SweepStep
-from handlers import addresses, bin_check, bin_digest
-from handlers import recycle_bin as bin_
+from handlers import addresses
+from handlers.bin import bin_check
+from handlers.bin import recycle_bin as bin_
+from handlers.rescue import bin_digest
 from storage.models import AuditEntry, BinDigest, BinItem, BinSource, BinState, JobState
 from storage.store import Store, Transaction
 from tests.handlers.backup_world import World

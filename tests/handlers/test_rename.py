@@ -8,7 +8,9 @@ import pytest
 
 from bot.context import Missing
 from bot.errors import UserError
-from handlers import changes, handovers, jobs, old_address, rename
+from handlers import changes, jobs
+from handlers.address import old_address, rename
+from handlers.handovers import handovers
 from storage.handovers import OPEN
 from storage.models import Handover, HandoverState, Job, JobState, Mailbox
 from storage.store import Store

@@ -10,16 +10,12 @@ from bot.errors import UserError
 from bot.mail.errors import LoginRefused
 from bot.words import from_json, say
 from bot.work import JobStep
-from handlers import (
-    approvals,
-    backup,
-    backup_access,
-    convert,
-    jobs,
-    recycle_bin,
-    rescue,
-    rescue_choice,
-)
+from handlers import jobs
+from handlers.approvals import approvals
+from handlers.backup import backup
+from handlers.bin import convert, recycle_bin
+from handlers.copying import backup_access
+from handlers.rescue import rescue, rescue_choice
 from storage.models import BinItem, BinSource, BinState, Handover, HandoverState, JobState, MailboxKind
 from storage.store import Store
 from tests.handlers.backup_world import ROLES
@@ -123,7 +119,7 @@ def test_a_public_mailbox_by_the_mail_api(place: Place) -> None:
     backup = place.data(job)["backup"]
     place.run(backup)
     assert place.state(backup) == (JobState.WAITING, "ready"), "both keys are minted, nobody is asked"
-    from handlers.backup import start
+    from handlers.backup.backup import start
 
     place.does("mei", start, backup)
     place.run(backup)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from bot.sandbox.people import Member
-from handlers import changes, seats
+from handlers import changes
+from handlers.organisation import seats
 from storage.models import JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock

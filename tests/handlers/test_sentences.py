@@ -14,8 +14,9 @@ from bot.grammar import Field
 from bot.replies import Text
 from bot.wecom.limits import SHOWN_CHARACTERS, TEXT_BYTES
 from bot.words import LANGUAGES, Words, catalogue
-from handlers import audit, help, recycle_bin
-from handlers.backup_card import preview_card
+from handlers import audit, help
+from handlers.bin import recycle_bin
+from handlers.copying.backup_card import preview_card
 from storage.models import Job
 from storage.store import Store
 
@@ -29,7 +30,7 @@ VALUES = {"bin.": FINISHED_BIN, "approval.": ANSWERS, "aftermath.": CHOICES}
 
 def events() -> Iterator[str]:
     """Every event that the code adds to the audit; where a part is a value, one of what it can be."""
-    for path in [*(ROOT / "handlers").glob("*.py"), *(ROOT / "bot").rglob("*.py")]:
+    for path in [*(ROOT / "handlers").rglob("*.py"), *(ROOT / "bot").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("audit.add") and len(node.args) > 1:
                 what = node.args[1]

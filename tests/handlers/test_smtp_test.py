@@ -8,8 +8,8 @@ import pytest
 
 from bot.errors import UserError
 from bot.mail.smtp import Sent, SmtpAccount
-from bot.messages import PublicMailArrived
-from handlers import mail_clients, public_shown, smtp_test
+from handlers import mail_clients
+from handlers.public import public_shown, smtp_test
 from storage.models import MintedPassword
 from storage.store import Store
 from tests.handlers.conftest import FakeClock
@@ -80,7 +80,7 @@ def test_taken_and_seen_to_arrive_at_a_member(office: Office) -> None:
 def test_a_public_mailbox_is_told_of_by_wecom(office: Office) -> None:
     office.does("mei", smtp_test.smtp_test, "support@", "sales@")
     with office.store.begin() as tx:
-        public_shown.mail_arrived(office.context(tx, "mei"), PublicMailArrived("sys", 2, 1))
+        public_shown.mail_came(office.context(tx, "mei"), 2)
     office.later(seconds=11)
     assert "WeCom told me that sales@corp.test got mail" in office.heard("mei")[-1]
 

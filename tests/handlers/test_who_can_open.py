@@ -9,7 +9,9 @@ from openpyxl import load_workbook
 
 from bot.errors import UserError
 from bot.sandbox.people import MailGroup
-from handlers import public_changes, recycle_bin, who_can_open
+from handlers.bin import recycle_bin
+from handlers.organisation import who_can_open
+from handlers.public import public_changes
 from storage.models import BinSource
 from storage.store import Store
 from tests.handlers.conftest import FakeClock

@@ -20,8 +20,9 @@ from bot.settings import Settings
 from bot.vault import Vault, new_key
 from bot.wecom.client import WeComClient
 from bot.work import Runner, Services
-from handlers import approvals, changes
+from handlers import changes
 from handlers import work as all_work
+from handlers.approvals import approvals
 from storage.leases import Leases
 from storage.models import AuditEntry, Delivery, Job, JobState, StoredFile
 from storage.store import Store, Transaction

@@ -1,0 +1,1 @@
+"""What only a person can do in the admin console: said step by step, then checked."""

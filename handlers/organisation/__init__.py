@@ -1,0 +1,1 @@
+"""Groups, seats, frozen mailboxes, and who can open what."""

@@ -1,0 +1,1 @@
+"""A mailbox with its history goes from one member to another."""

@@ -1,0 +1,1 @@
+"""Mail out of the recycle bin while there is time, and what becomes of the mailbox that held it."""
