@@ -90,7 +90,7 @@ class Organisation:
         self.version = 0
         self._changed = asyncio.Event()
         self.dns = DnsWorld(self.now, self.changed)
-        self.providers = Providers(self)
+        self.providers = Providers(self.dns, self.troubles)
         self.domain_ready: Callable[[str], bool] = self.dns.ready_for_mail  # what the console looks at
         self.tokens: dict[str, tuple[str, datetime]] = {}
         self.expired_tokens: set[str] = set()

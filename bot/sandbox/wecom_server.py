@@ -19,7 +19,7 @@ import bot.sandbox.wecom as calls
 from bot.sandbox.callbacks import RETRY_DELAYS, TIMEOUT_SECONDS, Callbacks, Deliver
 from bot.sandbox.control import control_router
 from bot.sandbox.dns import panel
-from bot.sandbox.dns.apis import provider_routes
+from bot.sandbox.dns.routes import provider_routes
 from bot.sandbox.hours import Hours
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.wecom.api import Gate, Refused, Upload

@@ -16,16 +16,11 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-
-from bot.sandbox.dns.world import Zone, ZoneRecord
-
-if TYPE_CHECKING:
-    from bot.sandbox.organisation import Organisation
+from bot.sandbox.dns.world import DnsWorld, Zone, ZoneRecord
+from bot.sandbox.trouble import Troubles
 
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
 ALIYUN_CLOCK = timedelta(minutes=15)
@@ -64,8 +59,8 @@ class Accounts:
 class Providers:
     """Carries out calls on the zones of one organisation."""
 
-    def __init__(self, org: Organisation) -> None:
-        self.org = org
+    def __init__(self, dns: DnsWorld, troubles: Troubles) -> None:
+        self.dns, self.troubles = dns, troubles
         self.accounts = Accounts()
         self.busy_until: dict[str, datetime] = {}
         self.nonces: set[str] = set()
@@ -73,16 +68,16 @@ class Providers:
     @property
     def now(self) -> datetime:
         """The sandbox clock."""
-        return self.org.now()
+        return self.dns.now()
 
     def zone(self, name: str, provider: str) -> Zone | None:
         """A zone of this provider's."""
-        found = self.org.dns.zones.get(name.lower())
+        found = self.dns.zones.get(name.lower())
         return found if found is not None and found.provider == provider else None
 
     def strikes(self, switch: str, what: str) -> bool:
         """Whether a trouble hits this call."""
-        return self.org.troubles.strikes(switch, what)
+        return self.troubles.strikes(switch, what)
 
     # --- Aliyun
 
@@ -169,7 +164,7 @@ class Providers:
     def aliyun_add(self, params: dict[str, str]) -> dict[str, Any]:
         zone, fields = self.aliyun_zone(params), self.aliyun_fields(params)
         self.aliyun_unique(zone, fields, None)
-        record = self.org.dns.put(
+        record = self.dns.put(
             zone, fields["type"], fields["host"], fields["value"], priority=fields["priority"], ttl=fields["ttl"]
         )
         return {"RecordId": record.id}
@@ -190,17 +185,17 @@ class Providers:
             setattr(record, name, value)
         if record.shown() == before:
             raise ApiRefused(400, "DomainRecordDuplicate", "The DNS record already exists.")
-        self.org.dns.touched(zone)
+        self.dns.touched(zone)
         return {"RecordId": record.id}
 
     def aliyun_delete(self, params: dict[str, str]) -> dict[str, Any]:
         zone, record = self.by_id(params.get("RecordId", ""), "aliyun", "DomainRecordNotBelongToUser")
-        self.org.dns.drop(zone, record)
+        self.dns.drop(zone, record)
         return {"RecordId": record.id}
 
     def by_id(self, record_id: str, provider: str, code: str) -> tuple[Zone, ZoneRecord]:
         """A record by its number, in any zone of the account."""
-        for zone in self.org.dns.zones.values():
+        for zone in self.dns.zones.values():
             for record in zone.records:
                 if record.id == record_id and zone.provider == provider:
                     return zone, record
@@ -290,7 +285,7 @@ class Providers:
             for each in zone.records
         ):
             raise ApiRefused(200, "InvalidParameter.DomainRecordExist", "记录已经存在，无需再次添加。")
-        record = self.org.dns.put(
+        record = self.dns.put(
             zone, fields["type"], fields["host"], fields["value"], priority=fields["priority"], ttl=fields["ttl"]
         )
         return {"RecordId": int(record.id)}
@@ -299,12 +294,12 @@ class Providers:
         _, record = self.by_id(str(params.get("RecordId")), "dnspod", "InvalidParameter.RecordIdInvalid")
         for name, value in self.dnspod_fields(params).items():
             setattr(record, name, value)
-        self.org.dns.touched(zone)
+        self.dns.touched(zone)
         return {"RecordId": int(record.id)}
 
     def dnspod_delete(self, zone: Zone, params: dict[str, Any]) -> dict[str, Any]:
         _, record = self.by_id(str(params.get("RecordId")), "dnspod", "InvalidParameter.RecordIdInvalid")
-        self.org.dns.drop(zone, record)
+        self.dns.drop(zone, record)
         return {}
 
     # --- GoDaddy
@@ -340,13 +335,13 @@ class Providers:
             return [self.godaddy_row(each) for each in here]
         if method == "DELETE" and len(rest) == 2:
             for each in here:
-                self.org.dns.drop(zone, each)
+                self.dns.drop(zone, each)
         elif method == "PATCH" and not rest:
             for each in body:
                 self.godaddy_put(zone, str(each["type"]), str(each["name"]), each)
         elif method == "PUT" and body:  # an empty list is ignored
             for each in here:
-                self.org.dns.drop(zone, each)
+                self.dns.drop(zone, each)
             for each in body:
                 kind, host = (
                     [*rest, each.get("type"), each.get("name")][:2] if len(rest) != 1 else (rest[0], each["name"])
@@ -365,7 +360,7 @@ class Providers:
             raise ApiRefused(422, "INVALID_BODY", "Request body doesn't fulfill schema")
         if any((each.type, each.host, each.value) == (kind, host, told["data"]) for each in zone.records):
             raise ApiRefused(422, "DUPLICATE_RECORD", "Another record with the same attributes already exists")
-        return self.org.dns.put(zone, kind, host, str(told["data"]), priority=priority, ttl=ttl)
+        return self.dns.put(zone, kind, host, str(told["data"]), priority=priority, ttl=ttl)
 
     def godaddy_v3(self, method: str, path: list[str], authorization: str, query: Any, body: Any) -> Any:
         """`{zone}/dns-records[/{recordId}]`. A PUT of one record replaces the WHOLE zone, and says 200."""
@@ -373,14 +368,14 @@ class Providers:
         zone = self.godaddy_gate(domain, authorization, generation=3, changes=False)
         if method == "PUT":
             zone.records.clear()
-            self.org.dns.touched(zone)
+            self.dns.touched(zone)
             return {"items": []}
         if method == "POST":
             record = self.godaddy_put(zone, str(body["type"]), str(body["name"]), body)
             return {"recordId": f"[{record.id}]", **self.godaddy_row(record)}
         if method == "DELETE":
             _, record = self.by_id(rest[0].strip("[]"), "godaddy", "NOT_FOUND")
-            self.org.dns.drop(zone, record)
+            self.dns.drop(zone, record)
             return {}
         wanted = [each for each in zone.records if query.get("type", each.type) == each.type]
         size, page = int(query.get("pageSize", "20")), int(query.get("page", "1"))
@@ -391,63 +386,3 @@ class Providers:
 def percent(text: str) -> str:
     """RFC 3986, byte by byte."""
     return "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in text.encode())
-
-
-def provider_routes(org: Organisation) -> APIRouter:
-    """The three APIs, each below a path of its own."""
-    router = APIRouter(prefix="/_providers", include_in_schema=False)
-    providers = org.providers
-
-    def answered(provider: str, what: str, act: Callable[[], Any], shape: Callable[[ApiRefused], Response]) -> Response:
-        entry = org.record("dns_api", provider=provider, call=what)
-        try:
-            told = act()
-        except ApiRefused as error:
-            entry["refused"] = error.code
-            return shape(error)
-        if org.troubles.strikes("dns_api_lost", f"{provider}/{what}"):
-            entry["refused"] = "the answer was lost"
-            return HTMLResponse("<html><head><title>504</title></head></html>", 504)
-        return JSONResponse(told)
-
-    @router.get("/aliyun/")
-    async def aliyun(request: Request) -> Response:
-        what = request.query_params.get("Action", "")
-
-        def shape(error: ApiRefused) -> Response:
-            told = {"RequestId": secrets.token_hex(16).upper(), "Code": error.code, "Message": error.text}
-            return JSONResponse(told, error.status)
-
-        return answered("aliyun", what, lambda: providers.aliyun(request.scope["query_string"]), shape)
-
-    @router.post("/dnspod/")
-    async def dnspod(request: Request) -> Response:
-        body, headers = await request.body(), dict(request.headers)
-
-        def shape(error: ApiRefused) -> Response:
-            return JSONResponse({"Response": {"Error": {"Code": error.code, "Message": error.text}, "RequestId": "r"}})
-
-        def act() -> Any:
-            return {"Response": {"RequestId": secrets.token_hex(16), **providers.dnspod(headers, body)}}
-
-        return answered("dnspod", headers.get("x-tc-action", ""), act, shape)
-
-    @router.api_route("/godaddy/{path:path}", methods=["GET", "PUT", "PATCH", "POST", "DELETE"])
-    async def godaddy(request: Request, path: str) -> Response:
-        raw = await request.body()
-        body = json.loads(raw) if raw else None
-        parts, authorization = path.split("/"), request.headers.get("authorization", "")
-
-        def act() -> Any:
-            if parts[:2] == ["v1", "domains"]:
-                return providers.godaddy_v1(request.method, parts[2:], authorization, body)
-            if parts[:3] == ["v3", "domains", "zones"]:
-                return providers.godaddy_v3(request.method, parts[3:], authorization, request.query_params, body)
-            raise ApiRefused(404, "NOT_FOUND", "No such path")
-
-        def shape(error: ApiRefused) -> Response:
-            return JSONResponse({"code": error.code, "message": error.text}, error.status)
-
-        return answered("godaddy", f"{request.method} {path}", act, shape)
-
-    return router
