@@ -83,6 +83,13 @@ class Side:
             session.probe_literals()  # answered long before the first mail
         return session
 
+    @property
+    def one(self) -> Session:
+        """One that works and is open already. Raises ConnectionLost."""
+        if not self.live:
+            raise ConnectionLost("no connection is left", mailbox=self.account.user)
+        return self.sessions[0]
+
     async def first(self) -> Session:
         """One that works."""
         return self.live[0] if self.live else await self.open()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.mail import copy
+from bot.mail import settling
 from bot.mail.arrival import first_since
 from bot.mail.copy import CopyOutcome, Limits, RefusalReason, copy_mail
 from bot.mail.errors import MailError, QuotaFull
@@ -66,7 +66,7 @@ LASTING = [
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is this process: what a dead session left is stored at once."""
-    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(settling, "LAST_LOOK_SECONDS", 0.2)
 
 
 class World:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bot import copy_command
-from bot.mail import copy, prepare, reconcile
+from bot.mail import copy, prepare, reconcile, settling, telling
 from bot.mail.copy import Limits
 from bot.mail.errors import ConnectionLost, NotReachable
 from bot.mail.notes import NoteKind
@@ -33,7 +33,7 @@ from tests.servers.dovecot import Dovecot
 
 def test_what_a_killed_run_still_stores_is_seen(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lands when the next run has long looked: the last look comes late enough, and nothing is left double."""
-    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 2.5)
+    monkeypatch.setattr(settling, "LAST_LOOK_SECONDS", 2.5)
 
     async def work() -> None:
         async with world(ledger) as here:
@@ -76,7 +76,7 @@ def test_what_lands_after_the_last_look_is_seen_by_the_comparison(
     late_ones: list[int] = []
     here_now: list[World] = []
     monkeypatch.setattr(copy, "check_over", late)
-    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(settling, "LAST_LOOK_SECONDS", 0.1)
 
     async def work() -> None:
         async with world(ledger) as here:
@@ -95,7 +95,7 @@ def test_what_lands_after_everything_is_seen_by_the_next_run(
     ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run after the one that saw the death, however late; and then no more: what comes later is a person's own."""
-    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(settling, "LAST_LOOK_SECONDS", 0.1)
     now = [1_000_000.0]
     ledger._now = lambda: now[0]
 
@@ -155,12 +155,12 @@ def test_a_rested_connection_takes_over(ledger: SqlLedger) -> None:
             going = begun(here, limits)
             async with asyncio.timeout(20), asyncio.TaskGroup() as group:
                 run = group.create_task(going.run())
-                await reached(lambda: going.stored > 20)
-                passing = going.passing
+                await reached(lambda: going.course.stored > 20)
+                passing = going.rounds.passing
                 assert passing is not None
                 going.target_side.governor.no_more(1)
                 await reached(lambda: len(passing._writing) == 1)
-                going.targets[0].fail(ConnectionLost("cut"))
+                going.target_side.live[0].fail(ConnectionLost("cut"))
             assert run.result()[0].finished
             assert here.copied() == here.expected()
 
@@ -266,10 +266,9 @@ def test_a_mail_is_measured_also_while_no_connection_is_left(ledger: SqlLedger) 
             here.target.faults["appendlimit"] = True
             going = begun(here, Limits(silence_seconds=5))
             await going.run()
-            assert not going.targets
-            assert going.append_limit
-            line: Any = ledger.lines(ledger.folders()[0].id)[0]
-            assert not going._too_big(going.jobs[0], line)  # type: ignore[index]
+            assert not going.target_side.live
+            assert going.rounds.supply.append_limit
+            assert not list(going.rounds.supply.batches())
 
     asyncio.run(work())
 
@@ -313,8 +312,8 @@ def test_a_slow_pace_breaks_no_connection(ledger: SqlLedger) -> None:
 def test_who_waits_for_a_turn_hears_that_it_is_over(ledger: SqlLedger) -> None:
     async def work() -> None:
         async with world(ledger) as here:
-            going = begun(here, Limits(silence_seconds=60, mails_per_second=0.02))
-            going.should_stop = lambda: going.stored > 0
+            limits = Limits(silence_seconds=60, mails_per_second=0.02)
+            going = begun(here, limits, should_stop=lambda: going.course.stored > 0)
             async with asyncio.timeout(15):
                 outcome, _ = await going.run()
             assert not outcome.finished
@@ -393,17 +392,18 @@ def test_progress_is_not_counted_all_the_time(ledger: SqlLedger, monkeypatch: py
             done=10, planned=5, refused=0, size_bytes=1000, planned_bytes=500, folder="", seconds=0.0, stored=0
         )
 
-    monkeypatch.setattr(copy, "progress_of", progress_of)
-    monkeypatch.setattr(copy, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(telling, "progress_of", progress_of)
+    monkeypatch.setattr(telling, "TELL_SECONDS", 0.0)
     told: list[Progress] = []
 
     async def work() -> None:
         async with world(ledger) as here:
             going = begun(here, Limits(), on_progress=told.append)
-            going.jobs = []
-            going._tell()
-            going.stored, going.size_bytes, going.refused = 2, 200, 1
-            going._tell()
+            course = going.course
+            course.jobs = []
+            going.telling.tell()
+            course.stored, course.size_bytes, course.refused = 2, 200, 1
+            going.telling.tell()
 
     asyncio.run(work())
     assert counted == 1

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.mail import copy
+from bot.mail import settling
 from bot.mail.copy import RefusalReason
 from bot.mail.crew import Side, with_patience
 from bot.mail.errors import ConnectionLost, LoginRefused, MailError
@@ -30,7 +30,7 @@ from tests.mail.test_exmail import MAILS, NOW, ROOT, World, world
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is this process: what a dead session left is stored at once."""
-    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(settling, "LAST_LOOK_SECONDS", 0.2)
 
 
 # Habits that last and do no harm, at the side where a server can have them.
