@@ -72,9 +72,10 @@ class Question:
     hints: Sequence[Words] = field(default_factory=tuple)
 
 
-Look = Callable[[JobContext], "Question | Words"]
-Act = Callable[[JobContext], "Words | None"]  # None: the job waits for somebody, or goes on elsewhere
-Last = Callable[[JobContext], "tuple[Words, str] | None"]  # and the ending it has
+Written = Callable[[JobStep], Words]  # writes down what was done, in the transaction that ends the job; what is said
+Look = Callable[[JobContext], "Question | Words | Written"]
+Act = Callable[[JobContext], "Written | None"]  # None: the job waits for somebody, or goes on elsewhere
+Last = Callable[[JobContext], "Callable[[JobStep], tuple[Words, str] | None] | None"]  # and the ending it has
 Stage = Callable[[JobContext], None]
 
 
@@ -187,11 +188,11 @@ def look(job: JobContext) -> None:
     """What is there now, and what would become of it."""
     found = _KINDS[job.kind].look(job)
     with job.begin() as step:
-        if isinstance(found, Words):
-            step.say(Text(step.job.asked_by, found))
-            end_with(step, "done")
-        else:
+        if isinstance(found, Question):
             ask(step, found)
+        else:
+            step.say(Text(step.job.asked_by, found if isinstance(found, Words) else found(step)))
+            end_with(step, "done")
 
 
 def ask(step: JobStep, question: Question) -> None:
@@ -297,11 +298,11 @@ def decided(ctx: Context, approval: Approval) -> list[Reply]:
 
 
 def act(job: JobContext) -> None:
-    """It is done, and said."""
-    words = _KINDS[job.kind].act(job)
-    if words is not None:
+    """It is done; then written down, told and over in one transaction: a kill makes nothing of it happen twice."""
+    written = _KINDS[job.kind].act(job)
+    if written is not None:
         with job.begin() as step:
-            tell(step, words)
+            tell(step, written(step))
             end_with(step, "done")
 
 
@@ -341,6 +342,24 @@ def in_words(fact: object) -> object:
     if isinstance(fact, dict):
         fact = [str(each) for part in fact.values() for each in part]
     return approvals.shown(fact)
+
+
+@contextmanager
+def asking(job: JobContext) -> Iterator[None]:
+    """
+    WeCom is asked within; once it has said for certain that it did nothing, it counts as not asked.
+
+    Then the facts are read again before the next try, and who changes his mind can still cancel. Only where what is
+    asked for changes none of the facts.
+    """
+    before = sending(job)
+    try:
+        yield
+    except WeComError as error:
+        if not before and not_done(error):
+            with job.begin() as step:
+                step.put(sent=False)
+        raise
 
 
 def sending(job: JobContext) -> bool:
@@ -422,9 +441,10 @@ def failed(step: JobStep, words: Words) -> None:
 def clean_up(job: JobContext) -> None:
     """No card and no question is left open; then the job has its ending."""
     last = _KINDS[job.kind].last
-    late = last(job) if last is not None and job.data.get("ending") != "done" else None
+    found = last(job) if last is not None and job.data.get("ending") != "done" else None
     with job.begin() as step:
         row, ending = step.job, str(step.job.data.get("ending") or "failed")
+        late = found(step) if found is not None else None
         if late is not None:
             words, ending = late
             tell(step, words)

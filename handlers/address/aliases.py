@@ -20,7 +20,7 @@ from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import addresses, changes
 from handlers.address import alias_list, clash
-from handlers.changes import Question, Refused
+from handlers.changes import Question, Refused, Written
 from handlers.handovers.handover_card import day
 from handlers.handovers.handovers import owner_now
 from storage.models import Mailbox, MailboxKind
@@ -169,7 +169,10 @@ def look(job: JobContext) -> Question | Words:
 
 
 def note(step: JobStep, box: Mailbox, told: Sequence[str]) -> None:
-    """Somebody has read in the console which aliases a mailbox has."""
+    """Somebody has read in the console which aliases a mailbox has; written down once, however often that runs."""
+    if step.job.data.get("noted"):
+        return
+    step.put(noted=True)
     before, after = list(box.aliases), [each for each in told if each != box.address]
     step.tx.mailboxes.aliases_are(box, after)
     step.tx.audit.add(step.job.asked_by, "aliases.told", box.address, before=before, after=after)
@@ -218,7 +221,7 @@ def changed(address: str, aliases: Sequence[str], params: Any) -> list[str]:
     return [*aliases, alias]
 
 
-def act(job: JobContext) -> Words:
+def act(job: JobContext) -> Written:
     """Written, as a change of the list there is now: another admin's alias of a moment ago stays."""
     mailbox, owner = str(job.data["facts"]["mailbox"]), str(job.data["facts"]["owner"])
     try:
@@ -235,16 +238,19 @@ def act(job: JobContext) -> Words:
         if error.errcode in REFUSED:
             raise Refused(say("aliases.refused", mailbox=mailbox, alias=alias, why=error.words())) from error
         raise
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         seen = {"job": job.job_id, "mailbox": mailbox, "aliases": whole}
         if what == "add":
             step.tx.audit.add(step.job.asked_by, "alias.added", alias, **seen)
         else:
             step.tx.audit.add(step.job.asked_by, "alias.removed", alias, **seen)
-    listed: list[str] | Words = whole or say("aliases.empty")
-    if what == "add":
-        return say("alias.added", address=alias, mailbox=mailbox, aliases=listed)
-    return say("aliases.removed", alias=alias, mailbox=mailbox, aliases=listed)
+        listed: list[str] | Words = whole or say("aliases.empty")
+        if what == "add":
+            return say("alias.added", address=alias, mailbox=mailbox, aliases=listed)
+        return say("aliases.removed", alias=alias, mailbox=mailbox, aliases=listed)
+
+    return written
 
 
 REFUSED = frozenset({60143, 60145, 60148, 81015})  # the address is no good, or somebody's; there is no mailbox

@@ -24,7 +24,7 @@ from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import addresses, changes
 from handlers.approvals import approvals
-from handlers.changes import Question, Refused
+from handlers.changes import Question, Refused, Written
 from handlers.public import public_shown
 from handlers.tables import Form, table
 from storage.models import MailboxKind
@@ -197,37 +197,43 @@ def subject(job: JobContext, address: str) -> dict[str, Any]:
     return {"userid": box.owner, "public_id": box.public_id, "name": box.name, "at": box.address}
 
 
-def act(job: JobContext) -> Words:
-    """One call; the same again changes nothing."""
+def act(job: JobContext) -> Written:
+    """
+    One call, about whose mailbox it was when it was agreed to; the same again changes nothing.
+
+    Whose it is now is looked up before WeCom is asked, and again after it has refused for the moment: an address may
+    have been given on by then. After an answer that was lost it is asked again about the same member, nobody else.
+    """
     address, off = str(job.params["address"]), bool(job.params["off"])
-    whose = subject(job, address)
-    changes.still_agreed(job, {"mailbox": address, "owner": whose["userid"], "id": whose["public_id"]})
-    changes.sending(job)
+    userid, public_id = job.data["userid"], job.data["public_id"]
+    if not job.data.get("sent"):
+        whose = subject(job, address)
+        changes.still_agreed(job, {"mailbox": address, "owner": whose["userid"], "id": whose["public_id"]})
     try:
-        exmail.account_act_email(
-            job.client, on=not off, userid=whose["userid"],
-            public_mailbox_id=None if whose["userid"] else whose["public_id"],
-        )  # fmt: skip
+        with changes.asking(job):
+            exmail.account_act_email(
+                job.client, on=not off, userid=userid, public_mailbox_id=None if userid else public_id
+            )
     except WeComError as error:
         if error.errcode == PROTECTED:
             raise Refused(say("freeze.protected", address=address)) from None
         if error.errcode != OFF_ALREADY:
             raise
-    with job.begin() as step:
-        tx, by, reason = step.tx, step.job.asked_by, str(step.job.data["reason"])
-        userid, public_id = whose["userid"], whose["public_id"]
+
+    def written(step: JobStep) -> Words:
+        tx, by, reason, at = step.tx, step.job.asked_by, str(step.job.data["reason"]), str(step.job.data["at"])
         held = tx.freezes.of(userid=userid, public_id=public_id) is not None
         if off != held:
-            tell(step, whose["at"], userid, off=off)
+            tell(step, at, userid, off=off)
         if off:
-            tx.freezes.begin(
-                job_id=step.job.id, address=whose["at"], userid=userid, public_id=public_id, reason=reason, by=by
-            )
+            tx.freezes.begin(job_id=step.job.id, address=at, userid=userid, public_id=public_id, reason=reason, by=by)
         else:
             tx.freezes.end(userid=userid, public_id=public_id, by=by)
-        tx.audit.add(by, "freeze.frozen" if off else "freeze.unfrozen", whose["at"], job=step.job.id, reason=reason)
+        tx.audit.add(by, "freeze.frozen" if off else "freeze.unfrozen", at, job=step.job.id, reason=reason)
         local = f"{address.partition('@')[0]}@"
         return say("freeze.done_off" if off else "freeze.done_on", address=address, local=local)
+
+    return written
 
 
 changes.kind(work, KIND, look=look, act=act)
@@ -315,7 +321,7 @@ def in_use(job: JobContext, userid: str) -> None:
         raise Refused(say("freeze.needed", number=needed.job_id))
 
 
-def act_switch(job: JobContext) -> Words:
+def act_switch(job: JobContext) -> Written:
     """One call, read back; what a copy of ours would put back later is left as it is wanted now."""
     address, option, on = str(job.params["address"]), Option(job.params["option"]), bool(job.params["on"])
     userid = str(job.data["userid"])
@@ -327,13 +333,16 @@ def act_switch(job: JobContext) -> Words:
     name = say(f"freeze.option_{option.name.lower()}")
     if seen is not on:
         raise Refused(say("freeze.not_kept", address=address, option=name))
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         if option is Option.IMAP_SMTP:
             step.tx.passwords.stays_on(userid)
         step.tx.audit.add(
             step.job.asked_by, "mail_switch.set", address, job=step.job.id, option=option.name, on=on, member=userid
         )
-    return say("freeze.done_switch", address=address, option=name, state=state(on))
+        return say("freeze.done_switch", address=address, option=name, state=state(on))
+
+    return written
 
 
 changes.kind(work, SWITCH_KIND, look=look_switch, act=act_switch)

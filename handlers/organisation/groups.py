@@ -22,7 +22,7 @@ from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import addresses, changes, readers
 from handlers.address import clash
-from handlers.changes import Question, Refused
+from handlers.changes import Question, Refused, Written
 from handlers.lookup import answers
 from handlers.readers import Lists, Parts
 from handlers.tables import Form, table
@@ -391,7 +391,7 @@ def look_delete(job: JobContext) -> Question:
 # --- done ------------------------------------------------------------------------------------------------------------
 
 
-def create(job: JobContext) -> Words:
+def create(job: JobContext) -> Written:
     """
     One call; if its answer was lost, a group of that name at that address is ours.
 
@@ -412,12 +412,15 @@ def create(job: JobContext) -> Words:
                 found = seen(job, address) if error.errcode == TAKEN else None
                 if found is None or found.name != name:
                     raise
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         step.tx.audit.add(step.job.asked_by, "group.created", address, job=job.job_id, members=members.as_json())
-    return lines(say("groups.created", address=address, name=name), say("groups.after_create", address=address))
+        return lines(say("groups.created", address=address, name=name), say("groups.after_create", address=address))
+
+    return written
 
 
-def change_members(job: JobContext, do: str) -> Words:
+def change_members(job: JobContext, do: str) -> Written:
     """The wish, carried out on the lists as WeCom has them at that moment; then they are read back."""
     address, members = str(job.params["address"]), wish(job)
     with changes.alone(job, f"group {address}") as in_time:
@@ -434,13 +437,16 @@ def change_members(job: JobContext, do: str) -> Words:
         now = Members.of(must_be_seen(job))
         if (now & members) != (members if do == "add" else Members()):
             raise Refused(say("groups.not_kept", address=address))
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         detail = {do: members.as_json()}
         step.tx.audit.add(step.job.asked_by, "group.changed", address, job=job.job_id, **detail)
         return say(f"groups.done_{do}", address=address, members=named(step, members, {}))
 
+    return written
 
-def set_senders(job: JobContext) -> Words:
+
+def set_senders(job: JobContext) -> Written:
     """Who may send, replaced as a whole."""
     address, kind, people = str(job.params["address"]), AllowType(job.params["who"]), wish(job)
     with changes.alone(job, f"group {address}") as in_time:
@@ -451,12 +457,15 @@ def set_senders(job: JobContext) -> Words:
             job.client, address, allow_type=kind, allow_addresses=people.addresses,
             allow_departments=people.departments, allow_tags=people.tags,
         )  # fmt: skip
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         step.tx.audit.add(step.job.asked_by, "group.senders", address, job=job.job_id, senders=kind.name.lower())
         return say("groups.done_senders", address=address, who=who_words(kind, named(step, people, {})))
 
+    return written
 
-def delete(job: JobContext) -> Words:
+
+def delete(job: JobContext) -> Written:
     """Gone; if the answer was lost, a group that is not there any more was deleted by us."""
     address = str(job.params["address"])
     with changes.alone(job, f"group {address}") as in_time:
@@ -469,9 +478,12 @@ def delete(job: JobContext) -> Words:
         except WeComError as error:
             if error.errcode != clash.GROUP_UNKNOWN:  # it was there: a busy WeCom did it when it was asked first
                 raise
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         step.tx.audit.add(step.job.asked_by, "group.deleted", address, job=job.job_id)
-    return say("groups.deleted", address=address)
+        return say("groups.deleted", address=address)
+
+    return written
 
 
 LOOKS: Mapping[str, Callable[[JobContext], Question | Words]] = {
@@ -481,7 +493,7 @@ LOOKS: Mapping[str, Callable[[JobContext], Question | Words]] = {
     "senders": look_senders,
     "delete": look_delete,
 }
-ACTS: Mapping[str, Callable[[JobContext], Words]] = {
+ACTS: Mapping[str, Callable[[JobContext], Written]] = {
     "create": create,
     "add": lambda job: change_members(job, "add"),
     "remove": lambda job: change_members(job, "remove"),
@@ -495,7 +507,7 @@ def look(job: JobContext) -> Question | Words:
     return LOOKS[job.params["do"]](job)
 
 
-def act(job: JobContext) -> Words:
+def act(job: JobContext) -> Written:
     """What was asked for, done."""
     return ACTS[job.params["do"]](job)
 

@@ -20,7 +20,7 @@ from bot.wecom.exmail import VipOutcome
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Work
 from handlers import changes, readers
-from handlers.changes import Question
+from handlers.changes import Question, Written
 from handlers.lookup import answers
 from handlers.tables import table
 
@@ -133,7 +133,7 @@ def look(job: JobContext) -> Question | Words:
         return Question(words, ACTION, {"mailbox": ABOUT, do: {"userids": changing}}, hints=hints)
 
 
-def act(job: JobContext) -> Words:
+def act(job: JobContext) -> Written:
     """A hundred a call, which may all be made twice; who was refused is told by name, and who was not asked about."""
     do, userids = str(job.params["do"]), [str(each) for each in job.data["userids"]]
     call = CALLS[do]
@@ -154,7 +154,8 @@ def act(job: JobContext) -> Words:
             failed += [each.casefold() for each in outcome.failed]
             done += [each for each in left[: limits.VIP_BATCH_MAX] if each not in failed]
             left = left[limits.VIP_BATCH_MAX :]
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         detail: Mapping[str, Any] = {"do": do, "done": done, "failed": failed, "not_asked": left}
         step.tx.audit.add(step.job.asked_by, "seats.changed", ABOUT, job=job.job_id, **detail)
         told = [say(f"seats.done_{do}", names=names_of(step, done), count=len(done))] if done else []
@@ -163,6 +164,8 @@ def act(job: JobContext) -> Words:
         if why is not None:
             told.append(say("seats.stopped", names=names_of(step, left), count=len(left), why=why))
         return lines(*told)
+
+    return written
 
 
 CALLS: Mapping[str, Call] = {

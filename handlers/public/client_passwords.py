@@ -7,7 +7,7 @@ forgotten here; one that nobody looked at is revoked again. It never is in a cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -28,7 +28,7 @@ from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from bot.workdays import may_speak_at, workdays
 from handlers import changes
-from handlers.changes import Question, Refused
+from handlers.changes import Question, Refused, Written
 from handlers.copying import access
 from handlers.copying.access import PUBLIC_GONE
 from handlers.lookup import answers
@@ -192,7 +192,7 @@ def facts_of(box: Mailbox, public_id: int, reads: Sequence[str]) -> dict[str, ob
     return {"mailbox": box.address, "id": public_id, "reads": list(reads)}
 
 
-def make(job: JobContext) -> Words | None:
+def make(job: JobContext) -> Written | None:
     """
     Made, kept encrypted, and a page sent; the job waits for the page to be opened.
 
@@ -204,7 +204,8 @@ def make(job: JobContext) -> Words | None:
         asker = tx.jobs.get(job.job_id).asked_by
     if row is not None and shown:
         local = f"{str(job.params['address']).partition('@')[0]}@"
-        return say("passwords.was_shown", what=job.params["what"], local=local, number=row.auth_code_id)
+        told = say("passwords.was_shown", what=job.params["what"], local=local, number=row.auth_code_id)
+        return lambda step: told
     if row is None or kept is None:
         box, seen = public_shown.must_be_shown(job, str(job.params["address"]))
         with job.services.store.begin() as tx:
@@ -293,7 +294,7 @@ def password_show(ctx: Context, job_id: int) -> list[Reply]:
     return page(ctx, job_id)
 
 
-def never_shown(job: JobContext) -> tuple[Words, str] | None:
+def never_shown(job: JobContext) -> Callable[[JobStep], tuple[Words, str]] | None:
     """Nobody looked at it in time, or it was cancelled: it is revoked, and nothing of it is kept."""
     with job.services.store.begin() as tx:
         tx.links.end(job.job_id)
@@ -302,10 +303,13 @@ def never_shown(job: JobContext) -> tuple[Words, str] | None:
     if row is None or row.shown_at is not None:
         return None
     revoke(job, row)
-    with job.begin() as step:
+
+    def written(step: JobStep) -> tuple[Words, str]:
         ending = str(step.job.data.get("ending") or "failed")
         step.tx.audit.add("bot", "client_password.unseen", str(job.params["address"]), job=job.job_id)
-    return say("passwords.never_shown", what=job.params["what"], address=job.params["address"]), ending
+        return say("passwords.never_shown", what=job.params["what"], address=job.params["address"]), ending
+
+    return written
 
 
 changes.kind(work, NEW_KIND, look=look_new, act=make, last=never_shown)
@@ -394,7 +398,7 @@ def look_revoke(job: JobContext) -> Question:
     return Question(words, "client_password", {"mailbox": box.address, "id": seen.id})
 
 
-def act_revoke(job: JobContext) -> Words:
+def act_revoke(job: JobContext) -> Written:
     """One call; one that is gone already is revoked."""
     box, seen = public_shown.must_be_shown(job, str(job.params["address"]))
     number = int(job.params["number"])
@@ -407,9 +411,12 @@ def act_revoke(job: JobContext) -> Words:
             if any(each.id == number for each in live(job, seen.id)):
                 raise
     live(job, seen.id)
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         step.tx.audit.add(step.job.asked_by, "client_password.revoked", box.address, job=step.job.id, number=number)
-    return say("passwords.revoked", number=number, address=box.address)
+        return say("passwords.revoked", number=number, address=box.address)
+
+    return written
 
 
 changes.kind(work, REVOKE_KIND, look=look_revoke, act=act_revoke)

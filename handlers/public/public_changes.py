@@ -7,7 +7,7 @@ does it and sees it), where the book counts its days.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bot.context import Context
@@ -17,13 +17,13 @@ from bot.router import Router
 from bot.wecom import exmail, limits
 from bot.wecom.errcodes import WeComError
 from bot.words import Words, lines, say
-from bot.work import JobContext, Work
+from bot.work import JobContext, JobStep, Work
 from handlers import addresses, changes, readers
 from handlers.address import clash
 from handlers.approvals import approvals
 from handlers.bin import into_bin
 from handlers.bin.deletion import whole
-from handlers.changes import Question, Refused
+from handlers.changes import Question, Refused, Written
 from handlers.copying.access import PUBLIC_GONE
 from handlers.public import public_shown
 from handlers.public.public_mailbox import checked_name, one
@@ -141,7 +141,7 @@ def folded(aliases: Sequence[str]) -> list[str]:
     return [each.casefold() for each in aliases]
 
 
-def act(job: JobContext) -> Words:
+def act(job: JobContext) -> Written:
     """The wish, carried out on what WeCom has at that moment, and read back."""
     box, seen = public_shown.must_be_shown(job, str(job.params["address"]))
     changes.still_agreed(job, facts_of(job, box, seen))
@@ -156,14 +156,17 @@ def act(job: JobContext) -> Words:
         now = one(job, seen.id, box.address)
         if wanted(job, now, box.address)[0]:
             raise Refused(say("public.not_kept", address=box.address))
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         addresses.keep_public(step.tx, now)
         event = "public.renamed" if do == "rename" else "public.aliases"
         step.tx.audit.add(
             step.job.asked_by, event, box.address, job=step.job.id, id=seen.id, before=before.name,
             after=now.name, aliases=list(now.aliases),
         )  # fmt: skip
-    return words
+        return words
+
+    return written
 
 
 def wanted(job: JobContext, now: exmail.PublicMailbox, address: str) -> tuple[dict[str, Any], Words]:
@@ -241,7 +244,7 @@ def facts_of_delete(job: JobContext, box: Mailbox, seen: exmail.PublicMailbox) -
         }  # fmt: skip
 
 
-def act_delete(job: JobContext) -> Words | None:
+def act_delete(job: JobContext) -> Written | None:
     """The facts once more, then it is deleted and seen to be gone; None while the console is asked to."""
     if not (job.data.get("deleting") or job.data.get("handovers")):
         box, seen = public_shown.must_be_shown(job, str(job.params["address"]))
@@ -253,20 +256,22 @@ def act_delete(job: JobContext) -> Words | None:
         raise Refused(late.words()) from None
     if seen_gone is None:
         return None
-    with job.begin() as step:
-        return into_bin.public_is_deleted(step, seen_gone, owner=None, stage="act")
+    return lambda step: into_bin.public_is_deleted(step, seen_gone, owner=None, stage="act")
 
 
-def last_delete(job: JobContext) -> tuple[Words, str] | None:
+def last_delete(job: JobContext) -> Callable[[JobStep], tuple[Words, str] | None] | None:
     """It had to stop after WeCom was asked: is it gone all the same?"""
     if not job.data.get("sent") or job.data.get("gone"):
         return None
     look = into_bin.last_look(job, "act")
-    with job.begin() as step:
+
+    def written(step: JobStep) -> tuple[Words, str] | None:
         late = into_bin.done_all_the_same(step, "act", look)
         if late is None:
             return None
         return into_bin.public_is_deleted(step, late, owner=None, stage="act"), "done"
+
+    return written
 
 
 changes.kind(work, DELETE_KIND, look=look_delete, act=act_delete, last=last_delete)
@@ -288,7 +293,7 @@ def public_adopt(ctx: Context, number: int) -> list[Reply]:
     return asked(ctx, ADOPT_KIND, f"id {number}", say("public.title_adopt", number=number), number=number)
 
 
-def look_adopt(job: JobContext) -> Words:
+def look_adopt(job: JobContext) -> Written:
     """If WeCom shows it, it is known from now on; nothing is changed there."""
     number = int(job.params["number"])
     try:
@@ -299,13 +304,16 @@ def look_adopt(job: JobContext) -> Words:
         found = []
     if not found:
         raise Refused(say("public.adopt_unseen", number=number))
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         box = addresses.keep_public(step.tx, found[0])
         step.tx.audit.add(step.job.asked_by, "public.adopted", box.address, job=step.job.id, id=number)
         return say("public.adopted", address=box.address, name=found[0].name, local=f"{box.address.partition('@')[0]}@")
 
+    return written
 
-def never(job: JobContext) -> Words:
+
+def never(job: JobContext) -> Written:
     """Adopting asks nobody and changes nothing."""
     raise AssertionError(job.kind)
 

@@ -18,11 +18,11 @@ from bot.router import Router
 from bot.wecom import exmail, limits
 from bot.wecom.errcodes import WeComError
 from bot.words import Words, lines, say
-from bot.work import JobContext, Work
+from bot.work import JobContext, JobStep, Work
 from handlers import addresses, changes, readers
 from handlers.address import clash
 from handlers.approvals import approvals
-from handlers.changes import Question, Refused
+from handlers.changes import Question, Refused, Written
 from handlers.public import public_shown
 from handlers.readers import Lists
 from storage.models import Mailbox
@@ -140,7 +140,7 @@ def facts_of_create(job: JobContext, lists: Lists) -> dict[str, Any]:
     return {"mailbox": job.params["address"], "name": job.params["name"], "readers": lists.as_json()}
 
 
-def create(job: JobContext) -> Words:
+def create(job: JobContext) -> Written:
     """
     One call, whose answer may be lost: then the mailbox is looked for before it is made again.
 
@@ -170,18 +170,19 @@ def create(job: JobContext) -> Words:
         else:
             raise Refused(say("clash.public", address=address, name=found.name))
         seen = exmail.publicmail_get(job.client, [public_id])
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         box = addresses.keep_public(step.tx, seen[0]) if seen else None
-        if not step.job.data.get("made"):  # a crash before the asker was told lets this run again
-            step.put(made=public_id)
-            step.tx.audit.add(
-                step.job.asked_by, "public.created", address, job=step.job.id, id=public_id, readers=lists.as_json()
-            )
+        step.tx.audit.add(
+            step.job.asked_by, "public.created", address, job=step.job.id, id=public_id, readers=lists.as_json()
+        )
         count = len(lists.expanded(step.tx))
         local = f"{address.partition('@')[0]}@"
         done = say("public.created", address=address, name=name, number=public_id, count=count)
         unseen = [] if box is not None else [say("public.created_unseen", address=address)]
         return lines(done, *unseen, say("public.after_create", local=local))
+
+    return written
 
 
 # --- who can open it -------------------------------------------------------------------------------------------------
@@ -256,17 +257,17 @@ def look_remove(job: JobContext) -> Question | Words:
     return Question(words, "change_public_mailbox", facts, reason=reason_of(job), hints=hints)
 
 
-def add(job: JobContext) -> Words:
+def add(job: JobContext) -> Written:
     """Those who are wanted are put to those who are there."""
     return change_readers(job, "add", lambda before, wish: before + wish)
 
 
-def remove(job: JobContext) -> Words:
+def remove(job: JobContext) -> Written:
     """Those who are not wanted are taken out of those who are there."""
     return change_readers(job, "remove", lambda before, wish: before - wish)
 
 
-def change_readers(job: JobContext, do: str, changed: Callable[[Lists, Lists], Lists]) -> Words:
+def change_readers(job: JobContext, do: str, changed: Callable[[Lists, Lists], Lists]) -> Written:
     """The wish, carried out on the lists as WeCom has them at that moment; then they are read back."""
     box, seen = public_shown.must_be_shown(job, str(job.params["address"]))
     wish = kept(job)
@@ -286,13 +287,16 @@ def change_readers(job: JobContext, do: str, changed: Callable[[Lists, Lists], L
         now = Lists.of(found)
         if (now & wish) != (wish if do == "add" else Lists()):
             raise Refused(say("public.not_kept", address=box.address))
-    with job.begin() as step:
+
+    def written(step: JobStep) -> Words:
         addresses.keep_public(step.tx, found)
         detail: Mapping[str, Any] = {"id": seen.id, do: wish.as_json()}
         step.tx.audit.add(step.job.asked_by, "public.readers", box.address, job=step.job.id, **detail)
         named = readers.named(step.tx, step.directory, wish, {})
         done = say(f"public.done_{do}", address=box.address, readers=named, count=len(now.expanded(step.tx)))
-        return lines(done, *after_words(job, do, box))
+        return lines(done, *after_words(do, box))
+
+    return written
 
 
 def one(job: JobContext, public_id: int, address: str) -> exmail.PublicMailbox:
@@ -303,7 +307,7 @@ def one(job: JobContext, public_id: int, address: str) -> exmail.PublicMailbox:
     return found[0]
 
 
-def after_words(job: JobContext, do: str, box: Mailbox) -> list[Words]:
+def after_words(do: str, box: Mailbox) -> list[Words]:
     """What else there is to know: how to get at it; or that a password somebody knows goes on working."""
     local = f"{box.address.partition('@')[0]}@"
     return [say("public.how_to_open" if do == "add" else "public.passwords_live_on", local=local)]
@@ -315,12 +319,12 @@ LOOKS: Mapping[str, changes.Look] = {"create": look_create, "add": look_add, "re
 ACTS: Mapping[str, changes.Act] = {"create": create, "add": add, "remove": remove}
 
 
-def look(job: JobContext) -> Question | Words:
+def look(job: JobContext) -> Question | Words | Written:
     """What was asked for, looked into."""
     return LOOKS[job.params["do"]](job)
 
 
-def act(job: JobContext) -> Words | None:
+def act(job: JobContext) -> Written | None:
     """What was asked for, done."""
     return ACTS[job.params["do"]](job)
 

@@ -136,6 +136,10 @@ for _kind, _stages in (
     ("handover", ("check",)),
     ("rescue", ("start", "convert", "saving", "cleanup")),
     ("public", ("act",)),
+    ("public-change", ("act",)),
+    ("group", ("act",)),
+    ("seats", ("act",)),
+    ("freeze", ("act",)),
     ("rename", ("call", "alias")),
     ("deletion", ("start", "access", "check", "delete", "cleanup")),
 ):

@@ -8,6 +8,7 @@ import pytest
 
 from handlers import changes, jobs, lookup
 from handlers.approvals import approvals
+from handlers.bin import into_bin
 from handlers.changes import confirm
 from handlers.organisation import freeze
 from handlers.public import public_changes, public_shown
@@ -16,7 +17,7 @@ from storage.store import Store
 from tests.handlers.conftest import FakeClock
 from tests.handlers.wecom_wire import Place
 
-SUPPORT = "support@corp.test"
+SUPPORT, FRONT = "support@corp.test", "front@corp.test"
 
 
 @pytest.fixture
@@ -157,6 +158,38 @@ def test_what_wecom_never_lets_us_delete_is_handed_over(place: Place) -> None:
     assert place.ending(job) == "done"
 
 
+def test_deleted_as_wecom_says_but_still_shown(place: Place) -> None:
+    """Its yes is not believed: asked again and looked at every minute, five times; then the console is to do it."""
+    job = deletes(place)
+    place.wire.pretended["delete"] = 99
+    place.approves("yan", job)
+    for minute in range(1, into_bin.READ_BACKS_MAX):
+        assert place.stands(job) == (JobState.DUE, "act")
+        assert place.data(job)["deleting"]["looks"] == minute
+        assert "approved" in place.last("yan"), "nobody is told before it is seen"
+        place.later(job, minutes=1)
+    assert place.stands(job)[0] is JobState.WAITING
+    with place.store.begin() as tx:
+        (handover,) = tx.handovers.of_job(job)
+        assert handover.values == [SUPPORT]
+        assert tx.recycle_bin.waiting_at(SUPPORT) is None
+    assert place.public() is not None
+
+
+def test_deleted_a_moment_after_wecom_said_so(place: Place) -> None:
+    """Seen at the second look: into the book, with the moment of the first request."""
+    job = deletes(place)
+    place.wire.pretended["delete"] = 1
+    place.approves("yan", job)
+    asked_at = place.clock.now()
+    place.later(job, minutes=1)
+    assert "is deleted and lies in the recycle bin" in place.last()
+    with place.store.begin() as tx:
+        item = tx.recycle_bin.waiting_at(SUPPORT)
+        assert item is not None
+        assert item.entered_at == asked_at
+
+
 def test_a_no_or_work_on_it(place: Place) -> None:
     """Another admin says no; or a backup is under way."""
     job = deletes(place)
@@ -272,6 +305,44 @@ def test_who_cannot_be_frozen(place: Place) -> None:
     assert "your own mailbox" in place.last("yan")
     place.does("yan", freeze.freeze, "sales@", "x")
     assert "WeCom shows me no public mailbox sales@corp.test" in place.last("yan")
+
+
+def front_is(place: Place, userid: str) -> None:
+    """The address front@, of which no name tells whose it is, is this member's alone from now on."""
+    for each in ("ahing", "calvin"):
+        if each != userid and (known := member(place, each)).address == FRONT:
+            place.org.rename(known, f"{each}2@corp.test")
+            known.aliases.clear()
+            place.org.sync(known.address)
+    place.org.rename(member(place, userid), FRONT)
+
+
+def test_the_address_is_somebody_elses_by_the_time_wecom_answers(place: Place) -> None:
+    """Told to wait, and meanwhile the address was given on: whose it is is read again, and nobody's is switched off."""
+    front_is(place, "ahing")
+    job = place.does("mei", freeze.freeze, FRONT, "his phone was stolen")
+    place.org.troubles.set("rate_limited", True, path="exmail/account/act_email")
+    place.does("mei", changes.confirm, job)
+    assert place.stands(job) == (JobState.DUE, "act")
+    front_is(place, "calvin")
+    place.org.troubles.set("rate_limited", False)
+    place.later(job, minutes=3)
+    assert not member(place, "calvin").frozen
+    assert not member(place, "ahing").frozen
+    assert "owner: then ahing, now calvin" in place.last()
+    assert place.ending(job) == "refused"
+
+
+def test_an_answer_that_was_lost_never_hits_somebody_else(place: Place) -> None:
+    """Whether WeCom did it is not known, so it is asked again, for the member who was shown, not for the address."""
+    front_is(place, "ahing")
+    job = place.does("mei", freeze.freeze, FRONT, "his phone was stolen")
+    place.wire.never_sent["act_email"] = 1
+    place.does("mei", changes.confirm, job)
+    front_is(place, "calvin")
+    place.later(job, minutes=3)
+    assert not member(place, "calvin").frozen
+    assert member(place, "ahing").frozen
 
 
 def test_off_already_and_a_lost_answer(place: Place) -> None:

@@ -35,8 +35,8 @@ class Wire:
     """
     The simulated WeCom's gate in place of HTTP.
 
-    `lost` answers are lost after the call was carried out, `never_sent` ones before; `busy` ones say -1 though it was;
-    `just_before` is done right before a call of a path is, once.
+    `lost` answers are lost after the call was carried out, `never_sent` ones before; `busy` ones say -1 though it was,
+    `pretended` ones 0 though it was not; `just_before` is done right before a call of a path is, once.
     """
 
     def __init__(self, org: Organisation) -> None:
@@ -45,6 +45,7 @@ class Wire:
         self.lost: dict[str, int] = defaultdict(int)
         self.never_sent: dict[str, int] = defaultdict(int)
         self.busy: dict[str, int] = defaultdict(int)
+        self.pretended: dict[str, int] = defaultdict(int)
         self.just_before: dict[str, list[Callable[[], object]]] = defaultdict(list)
 
     def request(
@@ -57,6 +58,10 @@ class Wire:
             raise NetworkError("ConnectTimeout")
         if self.just_before[name]:
             self.just_before[name].pop(0)()
+        if self.pretended[name]:
+            self.pretended[name] -= 1
+            self.calls.append((name, cast(dict[str, Any], json_body or {})))
+            return Answer(200, {}, json.dumps({"errcode": 0, "errmsg": "ok"}).encode())
         raw = b"" if json_body is None else json.dumps(json_body, ensure_ascii=False).encode()
         answer = self.gate.answer(method, called, query or {}, raw)
         self.calls.append((name, cast(dict[str, Any], json_body or {})))
