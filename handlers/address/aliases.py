@@ -55,7 +55,7 @@ def aliases_of(ctx: Context, mailbox: str) -> list[Reply]:
     )
     told = [listed]
     if box.aliases_known_at is not None:
-        told.append(say("aliases.known_since", date=day(box.aliases_known_at, ctx.settings.zone)))
+        told.append(say("aliases.known_since", date=day(box.aliases_known_at, ctx.settings.zone), mailbox=box.address))
     return [Text(ctx.sender, lines(*told, say("aliases.how_to_remove", alias=box.aliases[0])))]
 
 

@@ -177,8 +177,8 @@ def test_a_quarter_of_an_hour_after_a_refused_login_a_new_page_comes_by_itself(w
     """Once for a refusal, twice a day for a job; then it has to be asked for. No login is tried by it."""
     job = world.backup("ahing")
     refuse(world, job)
-    assert "At 17:15 I send you a new page by myself" in world.told("ahing")[-1]
-    assert "At 17:15 阿兴 gets a new page by itself" in world.told("mei")[-1]
+    assert "At 17:15 I will send you a new page" in world.told("ahing")[-1]
+    assert "At 17:15 I will send 阿兴 a new page" in world.told("mei")[-1]
     world.clock.advance(minutes=14)
     assert world.sweep("pages-again") == 0
     world.clock.advance(minutes=1)

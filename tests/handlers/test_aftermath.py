@@ -89,7 +89,7 @@ def test_two_admins_delete_it_by_the_mail_api(place: Place) -> None:
     checks = len(place.told("mei"))
     job = deletion_of(place, rescue)
     assert place.state(job) == (JobState.WAITING, "approval")
-    assert "NOT in the copy" in place.told("mei")[checks]
+    assert "is NOT in it" in place.told("mei")[checks]
     with pytest.raises(UserError, match="not_yours"):
         place.does("mei", approvals.approve, place.data(job)["approval"])
     with pytest.raises(UserError, match="under_way"):

@@ -114,7 +114,7 @@ def test_a_lost_answer_writes_the_same_list_again(world: World) -> None:
     for _ in range(3):
         world.later(seconds=30)
     assert {tuple(each) for each in written(world)} == {("ah@corp.test", "info@corp.test")}
-    assert "WeCom took it" in world.heard("mei")[-1]
+    assert "WeCom accepted it" in world.heard("mei")[-1]
 
 
 def test_a_list_that_nobody_told_is_never_written(world: World) -> None:
@@ -189,4 +189,4 @@ def test_a_stricter_policy_wants_another_admin(store: Store, clock: FakeClock) -
         (question,) = tx.approvals.waiting_for("yan")
     world.does("yan", approvals.approve, question.id)
     assert written(world) == [["info@corp.test"]]
-    assert "WeCom took it" in world.heard("yan")[-1], "who agreed hears what came of it"
+    assert "WeCom accepted it" in world.heard("yan")[-1], "who agreed hears what came of it"

@@ -183,7 +183,7 @@ def test_an_outage_of_hours_does_not_end_a_copy(world: World, error: Exception) 
         turns += 1
         world.clock.advance(minutes=15)
     assert world.state(job) == (JobState.DUE, "copy")
-    assert sum("does not get on" in each for each in world.told("mei")) == 1
+    assert sum("cannot go on just now" in each for each in world.told("mei")) == 1
     assert turns <= 80
     world.mail.copying.clear()
     world.run(job)

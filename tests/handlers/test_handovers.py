@@ -265,7 +265,7 @@ def test_check_now_is_throttled_but_never_lost(world: World, says: Callable[...,
         says(handovers.check_now)
         world.poll()
     assert len(world.asked) == 1
-    assert "I look again at 17:01:00" in world.heard("mei")[-1]
+    assert "I will look again at 17:01:00" in world.heard("mei")[-1]
     world.clock.advance(minutes=1)
     world.poll()
     assert len(world.asked) == 2

@@ -82,7 +82,7 @@ def test_who_is_to_enter_it_after_a_refusal_can_have_a_page(world: World) -> Non
         tx.jobs.put(tx.jobs.get(job), by_manager="ling")
         tx.jobs.wake(tx.jobs.get(job), "access")
     world.run(job)
-    assert "in 15 minutes I send you a new page by myself" in world.told("mei")[-1]
+    assert "in 15 minutes I will send you a new page" in world.told("mei")[-1]
     told = details(world, "mei", job)
     assert "It waits for you: the last login at ahing@corp.test was refused. A new page comes at 17:15; if it" in told
     assert "`manager" not in told
@@ -166,7 +166,7 @@ def test_why_it_stopped_is_said_in_the_readers_language(world: World) -> None:
         row.due_at = tx.now + timedelta(minutes=5)
     told = details(world, "mei", job)
     assert "Why: I cannot look up ahing@corp.test today" in told
-    assert "I go on by myself at 03-02 17:05." in told
+    assert "I will go on by myself at 03-02 17:05." in told
     with world.store.begin() as tx:
         ctx = world.context(tx, "ahing")
         ctx.language = "zh"
@@ -241,9 +241,9 @@ def test_another_stage_gives_its_own_reason(world: World) -> None:
 def test_other_backups_of_the_mailbox_are_named_when_asking(world: World) -> None:
     first = world.backup("ahing")
     words = world.does("mei", backup.request_backup, "ahing@", target="sales@", reason="he leaves")
-    assert f"Job {first} copies the same mailbox into support@corp.test: waits for access." in words[0]
+    assert f"Job {first} also copies this mailbox, into support@corp.test: waits for access." in words[0]
     words = world.does("mei", backup.request_backup, "calvin@", target="sales@", reason="he leaves")
-    assert "copies the same mailbox" not in words[0]
+    assert "copies this mailbox" not in words[0]
 
 
 def test_pages_of_other_jobs_are_not_counted(world: World) -> None:
@@ -280,7 +280,7 @@ def test_a_cancelled_job_claims_no_more_than_it_did(world: World) -> None:
     world.cancel(job)
     world.run(job)
     (told,) = [each for each in world.told("mei") if "is cancelled" in each]
-    assert "I keep no password of it." in told
+    assert "I have forgotten its passwords." in told
     assert "deleted" not in told
     with world.store.begin() as tx:
         assert tx.approvals.pending_of(job) == []

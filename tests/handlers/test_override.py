@@ -330,7 +330,7 @@ def test_the_others_are_reminded_to_look_at_it_five_times_at_most(
             heard += [(day, hour, each) for each in reminded()]
     assert [(day, hour) for day, hour, _ in heard] == [(6, 1), (9, 1), (10, 1), (11, 1), (12, 1)]
     assert "type `reviewed 1`" in heard[0][2]
-    assert ["I do not remind you again" in each for _, _, each in heard] == [False] * 4 + [True]
+    assert ["I will not remind you again" in each for _, _, each in heard] == [False] * 4 + [True]
     with store.begin() as tx:
         tx.session.execute(delete(Moment))
         assert len(tx.overrides.to_review()) == 1, "the list keeps it"

@@ -132,7 +132,7 @@ def test_a_cancel_between_the_check_and_the_next_turn_forgets_nothing(world: Wor
     assert (world.job().state, world.job().data["ending"]) == (JobState.CANCELLED, "cancelled")
     assert world.book(AHING).source is BinSource.RECLAIMED
     for admin in ("mei", "yan"):
-        assert "ahing@corp.test lies in the recycle bin" in world.heard(admin)[-1], world.heard(admin)
+        assert "ahing@corp.test is in the recycle bin" in world.heard(admin)[-1], world.heard(admin)
 
 
 def test_a_cancel_of_what_was_done_and_not_seen_yet_looks_first(world: World) -> None:
@@ -145,7 +145,7 @@ def test_a_cancel_of_what_was_done_and_not_seen_yet_looks_first(world: World) ->
     world.turn()
     assert world.job().state is JobState.CANCELLED
     assert world.book(AHING).source is BinSource.RECLAIMED
-    assert "ahing@corp.test lies in the recycle bin" in world.heard()[-1]
+    assert "ahing@corp.test is in the recycle bin" in world.heard()[-1]
     with world.store.begin() as tx:
         assert [each.state for each in tx.handovers.of_job(world.number)] == [HandoverState.DONE]
         reassign_steps.resume(world.speaking(tx, "mei"), world.number)

@@ -353,7 +353,7 @@ def test_after_ninety_days_the_old_address_is_asked_about(world: World) -> None:
     world.later(days=4)
     assert f"{NEW} was called {JUN} until 2026-03-02" in world.heard("mei")[-1]
     reminder = world.newest("old_address").id
-    assert "I ask again on" in world.does("mei", old_address.keep, reminder)
+    assert "I will ask again on" in world.does("mei", old_address.keep, reminder)
     with pytest.raises(UserError, match=r"old_address\.over"):
         world.does("mei", old_address.drop, reminder)
     world.later(days=93)

@@ -524,6 +524,6 @@ def test_who_else_opens_what_the_console_made_nobody_sees(place: Place) -> None:
     with place.store.begin() as tx:
         tx.mailboxes.converted(AHING, readers=["mei"])
     told = place.does("mei", backup_access.choose_opener, job, "tao")
-    assert "WeCom does not show me who can open it" in told[0]
+    assert "WeCom does not tell me who can open it" in told[0]
     place.run(job)
     assert place.links(job)[-1] == ("tao", "source")

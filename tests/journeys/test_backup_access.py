@@ -54,7 +54,7 @@ def test_a_page_is_for_one_member_once_for_a_quarter_of_an_hour(bot: Bot) -> Non
         told = bot.hear(member, "did not let me into")["text"]
         for cause in ("client password", "IMAP is off", "locked", "too many logins", "busy", "15 minutes"):
             assert cause in told
-        assert ("I send you a new page" if member == "ahing" else "阿兴 gets a new page by itself") in told
+        assert ("I will send you a new page" if member == "ahing" else "I will send 阿兴 a new page") in told
     until(bot, job, "waiting", "access")
     tried = logins(bot, AHING)
     assert tried == 1
@@ -214,7 +214,7 @@ def test_when_a_password_cannot_be_minted_the_page_takes_over(bot: Bot) -> None:
     bot.console("set_imap", address=SUPPORT, on=False)
     job = ask(bot, "backup calvin to support@ because he changes desks")
     give(bot, "calvin", CALVIN)
-    bot.hear("mei", "the mail server refuses it: IMAP is probably switched off")
+    bot.hear("mei", "the mail server refuses it: IMAP is probably off")
     assert "does not let me make a client password" in bot.hear("mei", "/pages/")["text"]
     assert stands(bot, job) == ("waiting", "access")
     bot.say("mei", f"access {job} by tao")

@@ -61,7 +61,7 @@ def test_what_is_missing_is_asked_for(bot: Bot) -> None:
     bot.say("mei", f"backup {SUPPORT} to support@ because why not")
     bot.hear("mei", f"{SUPPORT} and {SUPPORT} are the same mailbox")
     bot.say("mei", "backup calvin to support@ because I forgot")
-    bot.hear("mei", f"Job {job} does the same for {CALVIN} already")
+    bot.hear("mei", f"Job {job} is doing the same for {CALVIN} already")
 
     bot.sandbox.organisation.public[1].aliases = ["help@corp.test"]
     job = ask(bot, "backup help@ to support@ because of the alias")
@@ -95,7 +95,7 @@ def test_two_admins_ask_for_the_same_at_once(two_admins: Bot) -> None:
     ready(bot, job)
     asker = str(card_owner(bot, job))
     other = "fang" if asker == "mei" else "mei"
-    bot.hear(other, f"Job {job} does the same for {CALVIN} already")
+    bot.hear(other, f"Job {job} is doing the same for {CALVIN} already")
     bot.say(other, f"start {job}")
     over(bot, job)
     assert copied(bot, CALVIN, SUPPORT)

@@ -66,7 +66,7 @@ TONGUES = {
         why_not="Why not?",
         no="she is still here this week",
         approved="(Approved)",
-        already="already given by",
+        already="has said yes to approval",
         acknowledged="卡尔文 knows of it",
         contradicted="I cannot see",
         done="is done",
@@ -80,7 +80,7 @@ TONGUES = {
         after=f"{CALVIN} stays a public mailbox",
         delete="after {number} delete",
         again=f"May the public mailbox {CALVIN} “",
-        deleted=f"The public mailbox {CALVIN} is deleted and lies in the recycle bin",
+        deleted=f"The public mailbox {CALVIN} is deleted and in the recycle bin",
         sixty="60 days",
     ),
     "zh": Tongue(

@@ -35,7 +35,7 @@ def test_the_directory_follows(bot: Bot) -> None:
     assert left.left_at is not None
     assert (left.name, left.departments, left.direct_leader) == ("妮可", [3], "ling")
     assert "I know nobody called “妮可”" in answer(bot, "mei", "mailbox 妮可", "妮可")
-    assert "it may lie in the recycle bin" in answer(bot, "mei", "mailbox nina", "妮可 (nina) has left")
+    assert "it may be in the recycle bin" in answer(bot, "mei", "mailbox nina", "妮可 (nina) has left")
 
     # somebody vanishes without an event: the next reading finds it
     bot.trouble("callback_lost")

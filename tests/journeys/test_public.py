@@ -51,7 +51,7 @@ ENGLISH = {
     "open": "is switched on again", "imap": "imap ahing@ on", "imap_on": "IMAP and SMTP is on now",
     "disable": "public disable help@", "disabled": "help@corp.test is switched off", "enable": "public enable help@",
     "enabled": "help@corp.test is switched on again", "delete": "public delete help@ because nobody uses it",
-    "delete_asked": "There is NO complete backup of its mail", "deleted": "is deleted and lies in the recycle bin",
+    "delete_asked": "There is NO complete backup of its mail", "deleted": "is deleted and in the recycle bin",
     "bin": "bin help@", "help_says": "60 days",
 }  # fmt: skip
 CHINESE = {

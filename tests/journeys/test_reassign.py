@@ -109,7 +109,7 @@ def test_ahing_becomes_calvins_while_the_bot_restarts(bot: Bot) -> None:
     job = ask(bot, "reassign ahing@ to calvin because he takes over next week")
     until(bot, job, "waiting", "shown")
     bot.press("mei", "reassign_alias:")
-    bot.hear("mei", f"I ask you and make it an alias of {AHING}")
+    bot.hear("mei", f"I will ask you and make it an alias of {AHING}")
     bot.say("mei", f"keep alias {job}")
     bot.hear("mei", f"type `keep alias {job}`")
     agreed(bot, job)
@@ -314,7 +314,7 @@ def test_changed_facts_late_steps_and_going_on(bot: Bot) -> None:
     until(bot, job, "waiting", "assign")
     bot.say("mei", f"cancel {job}")
     told = bot.hear("mei", f"Change of owner {job} is cancelled")["text"]
-    assert re.search(rf"{AHING} lies in the recycle bin and is deleted for ever on 20\d\d-\d\d-\d\d, unless", told)
+    assert re.search(rf"{AHING} is in the recycle bin and is deleted for ever on 20\d\d-\d\d-\d\d, unless", told)
     bot.say("mei", f"resume {job}")
     until(bot, job, "waiting", "assign")
     bot.console("assign", address=AHING, member="calvin")

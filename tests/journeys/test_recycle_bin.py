@@ -92,7 +92,7 @@ def test_two_leave_and_one_is_let_go_the_other_assigned(starting: Starting) -> N
         bot.say("mei", "bin ahing@")
         assert "I count 30 days" in text_of(bot.hear("mei", "It belonged to 阿兴"))
         bot.say("mei", "mailbox ahing@")
-        bot.hear("mei", "ahing@corp.test lies in the recycle bin, as far as I know. Type `bin 1`")
+        bot.hear("mei", "As far as I know, ahing@corp.test is in the recycle bin. Type `bin 1`")
         bot.say("ling", "bin")
         bot.hear("ling", "美玲")  # only who may see it: she is told whom to ask
 

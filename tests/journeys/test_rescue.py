@@ -150,7 +150,7 @@ def made_public(bot: Bot) -> None:
     assert waiting(bot, CALVIN).known_from == "convert"
     bot.console("convert_to_public", address=CALVIN, name="calvin", members=["mei"])
     says_done(bot, job, "完成")
-    bot.hear("mei", "但它可能不显示后台创建的邮箱")
+    bot.hear("mei", "但它不显示在管理后台创建的邮箱")
     bot.advance(LOOK_AGAIN)
     bot.hear("mei", "/pages/")
     bot.enter("mei", bot.client_password(CALVIN))
