@@ -133,7 +133,7 @@ def test_a_list_that_nobody_told_is_never_written(world: World) -> None:
 def test_removed_by_its_name_alone(world: World) -> None:
     told(world, "ah@", "info@")
     said = world.does("mei", aliases.remove_address, "info@")
-    assert "mail to it comes back to its sender" in said
+    assert "mail to it goes back to its sender" in said
     yes(world)
     assert written(world) == [["ah@corp.test"]]
     world.does("mei", aliases.remove_address, "ah@")
