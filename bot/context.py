@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bot.directory import Directory
@@ -76,10 +77,10 @@ class Context:
         """The moment of the decision, the same throughout."""
         return self.tx.now
 
-    @property
+    @cached_property
     def directory(self) -> Directory:
-        """People and addresses."""
-        return Directory(self.tx, self.settings.exmail_domain)
+        """People and addresses, as the sender calls them."""
+        return Directory(self.tx, self.settings.exmail_domain, self.sender)
 
     def may(self, *roles: Role) -> bool:
         """Whether the sender has one of the roles."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bot import delivery, messages
 from bot.context import Choose, Context, Missing
-from bot.directory import Ambiguous
+from bot.directory import Ambiguous, phrase_of
 from bot.errors import UserError
 from bot.grammar import NotUnderstood
 from bot.jobs import Start
@@ -28,8 +28,9 @@ from bot.policy import Policy, Role, Roles
 from bot.replies import Button, Card, CardUpdate, Choice, Reply, Text
 from bot.router import Match, Router
 from bot.settings import Settings
-from bot.words import Language, Words, say
+from bot.words import Language, Words, lines, say
 from storage.models import InboxMessage, InboxState, PendingQuestion
+from storage.names import PHRASE_MAX
 
 if TYPE_CHECKING:
     from storage.store import Store, Transaction
@@ -53,6 +54,7 @@ TELL_ADMINS_EVERY = timedelta(hours=1)
 ATTEMPTS_MAX = 5  # workflows of one message that met the database away or busy; then it counts as a bug
 CHOOSE = "choose"  # the button of a card with a choice
 CHOICE = "choice"  # what such a card is about
+IN_LIST = "#"  # between an argument that is a list and the place in it that is asked about
 
 
 def interesting(router: Router, message: Message, tx: Transaction) -> bool:
@@ -219,14 +221,21 @@ class Dispatcher:
         for number, choice in enumerate(question.choices, 1):
             if typed in (str(number), str(choice["value"]).casefold(), str(choice["label"]).casefold()):
                 return str(choice["value"])
-        return None
+        named = [each for each in question.choices if typed == str(each["label"]).rpartition(" (")[0].casefold() != ""]
+        return str(named[0]["value"]) if len(named) == 1 else None
 
     def resume(self, ctx: Context, question: PendingQuestion, answer: str) -> list[Reply]:
         """Go on with a command whose missing word is there now."""
         settled = self.settled(ctx)
         command = self._router.get(question.command)
-        args = {name: revived(value) for name, value in question.args.items()} | {question.missing: answer}
-        return settled + self.run(ctx, Match(command.handler, args, ctx.language, command.role, command))
+        args = {name: revived(value) for name, value in question.args.items()}
+        name, _, position = question.missing.partition(IN_LIST)
+        args[name] = [*args[name][: int(position)], answer, *args[name][int(position) + 1 :]] if position else answer
+        replies = self.run(ctx, Match(command.handler, args, ctx.language, command.role, command))
+        if question.typed is not None and ctx.tx.names.choose(ctx.sender, phrase_of(question.typed), answer):
+            label = next((each["label"] for each in question.choices if each["value"] == answer), answer)
+            replies = led_by(say("directory.chosen", typed=phrase_of(question.typed), who=label), replies, ctx.sender)
+        return settled + replies
 
     def run(self, ctx: Context, match: Match) -> list[Reply]:
         """Call the handler; what it misses is asked for."""
@@ -238,7 +247,7 @@ class Dispatcher:
         ctx.args = match.args
         name = match.command.name if match.command is not None else None
         try:
-            return list(match.call(ctx))
+            return self.naming(ctx, match, list(match.call(ctx)))
         except Missing as missing:
             goes_on, args = (missing.command, missing.known) if missing.command is not None else (name, match.args)
             if goes_on is None:
@@ -246,17 +255,31 @@ class Dispatcher:
             ctx.tx.questions.ask(ctx.sender, goes_on, stored(args), missing.parameter)
             return [Text(ctx.sender, missing.words)]
         except Ambiguous as ambiguous:
-            parameter = next((each for each, value in match.args.items() if value == ambiguous.typed), None)
+            parameter = place_of(ambiguous.typed, match.args)
             if name is None or parameter is None:
                 raise
             labels = [(each.value, each.label) for each in ambiguous.candidates]
             which = say("dispatcher.which", typed=ambiguous.typed)
-            return self.ask_choice(ctx, name, match.args, parameter, which, labels)
+            return self.ask_choice(ctx, name, match.args, parameter, which, labels, typed=ambiguous.typed)
         except Choose as choose:
             goes_on, args = (choose.command, choose.known) if choose.command is not None else (name, match.args)
             if goes_on is None:
                 raise UserError(choose.words) from None
             return self.ask_choice(ctx, goes_on, args, choose.parameter, choose.words, choose.choices)
+
+    def naming(self, ctx: Context, match: Match, replies: list[Reply]) -> list[Reply]:
+        """What an admin's command does, it says for whom: one who was only guessed, or chosen once, is named."""
+        if Role(match.role) not in (Role.ADMIN, Role.SUPER_ADMIN):
+            return replies  # who only looks sees whom he looks at
+        said = "\n".join(
+            each.words.text(ctx.language) if isinstance(each.words, Words) else each.words
+            for each in replies
+            if isinstance(each, Text) and each.to == ctx.sender
+        )
+        unsaid = [
+            each for each in dict.fromkeys(ctx.directory.taken) if not any(name in said for name in each.known_by)
+        ]
+        return led_by(lines(*(each.words() for each in unsaid)), replies, ctx.sender) if unsaid else replies
 
     def ask_choice(
         self,
@@ -266,10 +289,13 @@ class Dispatcher:
         parameter: str,
         words: Words,
         labels: list[tuple[str, str]],
+        *,
+        typed: str | None = None,
     ) -> list[Reply]:
-        """A card with a selector, and the same as words: a number does, too."""
+        """A card with a selector, and the same as words: a number does, too. What is `typed` fits them all."""
         choices = [{"value": value, "label": label} for value, label in labels[:CHOICES_MAX]]
-        ctx.tx.questions.ask(ctx.sender, command, stored(args), parameter, choices)
+        kept = typed if typed is None or len(typed) <= PHRASE_MAX else None
+        ctx.tx.questions.ask(ctx.sender, command, stored(args), parameter, choices, typed=kept)
         numbered = "\n".join(f"{number}. {each['label']}" for number, each in enumerate(choices, 1))
         card = Card(
             ctx.sender,
@@ -301,6 +327,24 @@ class Dispatcher:
                 if admin != row.sender:
                     told.append(Text(admin, say("dispatcher.bug_for_admins", reference=reference)))
         return told
+
+
+def led_by(words: Words, replies: list[Reply], sender: str) -> list[Reply]:
+    """The replies, with something said first: at the head of the first text, which saves a message."""
+    first = next((each for each in replies if isinstance(each, Text) and each.to == sender), None)
+    if first is None or first is not replies[0]:
+        return [Text(sender, words), *replies]
+    return [replace(first, words=lines(words, first.words)), *replies[1:]]
+
+
+def place_of(typed: str, args: Mapping[str, Any]) -> str | None:
+    """The argument that was typed so; `people#1` in a list of them."""
+    for name, value in args.items():
+        if value == typed:
+            return name
+        if isinstance(value, list) and typed in (each.strip() for each in value):
+            return f"{name}{IN_LIST}{[each.strip() for each in value].index(typed)}"
+    return None
 
 
 def roles(tx: Transaction, settings: Settings) -> Roles:

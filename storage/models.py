@@ -331,6 +331,7 @@ class PendingQuestion(Base):
     args: Mapped[Json] = mapped_column(JSON)
     missing: Mapped[str] = mapped_column(String(40))  # the parameter the next message gives
     choices: Mapped[list[Json]] = mapped_column(JSON, default=list)  # value and label; empty: free text
+    typed: Mapped[str | None] = mapped_column(String(64))  # fits several: what is chosen is remembered for the member
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

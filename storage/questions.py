@@ -16,13 +16,22 @@ ANSWER_WITHIN = timedelta(minutes=15)
 class Questions(Asking):
     """Questions asked of `pending_questions`: one a member, the latest counts."""
 
-    def ask(self, member: str, command: str, args: Json, missing: str, choices: Sequence[Json] = ()) -> None:
-        """Wait for `missing` of a command: one of the choices, or free text."""
+    def ask(
+        self,
+        member: str,
+        command: str,
+        args: Json,
+        missing: str,
+        choices: Sequence[Json] = (),
+        *,
+        typed: str | None = None,
+    ) -> None:
+        """Wait for `missing` of a command: one of the choices, or free text; what was `typed` fits them all."""
         self.drop(member)
         self.session.add(
             PendingQuestion(
                 member=member, command=command, args=args, missing=missing, choices=list(choices),
-                expires_at=self.now + ANSWER_WITHIN,
+                typed=typed, expires_at=self.now + ANSWER_WITHIN,
             )
         )  # fmt: skip
         self.session.flush()

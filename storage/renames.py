@@ -29,6 +29,7 @@ from storage.models import (
     SentCard,
     TagMember,
 )
+from storage.name_tables import ChosenName, Nickname
 from storage.public_tables import ClientPassword, Freeze
 
 COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
@@ -37,8 +38,11 @@ COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     Approval.owner, Override.made_by, Override.stopped_by, Override.reviewed_by, OneTimeLink.member, Secret.given_by,
     BinItem.owner, BinItem.manager, BinItem.added_by, BinItem.date_from, BinItem.closed_by,
     ClientPassword.made_by, Freeze.userid, Freeze.frozen_by, Freeze.ended_by,
+    Nickname.userid, Nickname.added_by, ChosenName.meant,
 )  # fmt: skip
-ONE_EACH = ((TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.member))  # the new one's give way
+ONE_EACH = (  # the new one's give way
+    (TagMember, TagMember.userid), (PendingQuestion, PendingQuestion.member), (ChosenName, ChosenName.member),
+)  # fmt: skip
 # Under these names JSON holds userids (one, a list, or one for each side of a copy); elsewhere the same letters may
 # be a folder, a name or a reason.
 USERIDS = frozenset({

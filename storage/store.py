@@ -26,6 +26,7 @@ from storage.links import Links
 from storage.mailboxes import Mailboxes
 from storage.members import Members
 from storage.moments import Moments
+from storage.names import Names
 from storage.overrides import Overrides
 from storage.passwords import Passwords
 from storage.questions import Questions
@@ -61,6 +62,10 @@ class Transaction:
     @cached_property
     def members(self) -> Members:
         return Members(self.session, self.now)
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.session, self.now)
 
     @cached_property
     def mailboxes(self) -> Mailboxes:

@@ -2,10 +2,10 @@
 
 from alembic import context
 
-from storage import ledger_tables, models, public_tables
+from storage import ledger_tables, models, name_tables, public_tables
 from storage.base import Base
 
-TABLES = (ledger_tables, models, public_tables)  # imported so that they are known
+TABLES = (ledger_tables, models, name_tables, public_tables)  # imported so that they are known
 
 
 def run() -> None:

@@ -95,7 +95,7 @@ def test_at_most_three_are_the_nearest(store: Store) -> None:
         directory = seed(tx)
         for number in range(6):
             tx.members.saw(f"wang{number}", name=f"王小{number}", departments=[1], status=1)
-        assert len(directory.nearest("王小", tx.members.all())) == 3
+        assert len(directory.nearest("王小")) == 3
 
 
 def test_a_name_before_the_directory_was_read(store: Store) -> None:
