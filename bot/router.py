@@ -254,6 +254,8 @@ class Router:
 
 
 def _share_first_word(one: Pattern, other: Pattern) -> bool:
+    if not one.lead or not other.lead:
+        return not one.lead and not other.lead
     return not set(one.lead[0].alternatives).isdisjoint(other.lead[0].alternatives)
 
 

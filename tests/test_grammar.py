@@ -498,7 +498,9 @@ def test_more_fixed_words_win_and_words_too_many_give_way():
     "source",
     [
         "",
-        "{source} backup",
+        "{source} {target} backup",
+        "{source}",
+        "{source} [is also] {target}",
         "[backup]",
         "backup {a} {a}",
         "backup {a} [to {a}]",

@@ -24,6 +24,7 @@ Which reading wins, in words:
   quoted). "because he goes to sales since monday" is all reason; "… since 2024-01-01" is a date. Groups after that
   one need no separator.
 - A command with more fixed words at its start wins over one with fewer: `bin add …` is never `bin {address}`.
+- A pattern that begins with a value (`{member} is also {nickname}`) is tried when no other one understands the line.
 """
 
 from bot.grammar.attempt import clash

@@ -133,7 +133,10 @@ class Grammar:
             _Entry(command, compile_pattern(pattern)) for command in commands for pattern in command.patterns
         ]
         self._by_first: dict[str, list[_Entry]] = {}
+        self._leadless = [entry for entry in self._entries if not entry.pattern.lead]
         for entry in self._entries:
+            if not entry.pattern.lead:
+                continue
             for first in dict.fromkeys(word[0] for word in entry.pattern.lead[0].alternatives):
                 self._by_first.setdefault(first, []).append(entry)
         self._leads = [(lead, entry) for entry in self._entries for lead in entry.pattern.leads]
@@ -170,6 +173,8 @@ class Grammar:
                         break
                     line.start = polite
         attempts = [(entry, Attempt(line, entry.pattern)) for entry in entries]
+        if not any(attempt.best for _, attempt in attempts) and (parsed := self._leaderless(line)) is not None:
+            return _Outcome(line, parsed)
         if not attempts:
             return _Outcome(line)
         understood = [(attempt.lead_end, attempt.best.score, number) for number, (_, attempt) in enumerate(attempts)
@@ -197,6 +202,17 @@ class Grammar:
             for want in attempt.wants
         ]
         return _Outcome(line, None, entry, furthest.stop, tuple(dict.fromkeys(wants)), furthest.lead_end)
+
+    def _leaderless(self, line: Line) -> Parsed | None:
+        """The line as one that begins with a value, perhaps with somebody who is mentioned."""
+        start = line.start
+        for begins in dict.fromkeys((line.first, start)):
+            line.start = begins
+            for entry in self._leadless if line.start < line.end else ():
+                if (best := Attempt(line, entry.pattern).best) is not None:
+                    return Parsed(entry.command.name, dict(best.args), entry.pattern.language)
+        line.start = start
+        return None
 
     def _beginning(self, line: Line) -> list[_Entry]:
         """The patterns whose first word the line begins with."""

@@ -16,6 +16,7 @@ _MAPPED = {"、": ",", "。": ";", "｡": ";", "–": "-", "—": "-", "−": "-
 SEPARATORS = ",;:"
 BALLAST = " ,;:，；：。、"  # what a piece of a line should not end with when it is shown
 _MENTION = re.compile(r"@(?:[a-z0-9_.-]+(?: +|(?=[\u3400-\u9fff]))|[^ ]+ +)")
+_PICKED = re.compile('@([^@\\n\u2005"“”「」]{1,64})\u2005')  # as WeCom writes whom one picks: the space is its own
 POLITE = ("请帮我", "麻烦你", "请", "帮我", "麻烦", "please", "pls")
 
 
@@ -62,9 +63,19 @@ class Line:
         self.shown: list[str] = []
         self.raw: list[str] = []
         self.quoted: list[str] = []
+        self.picked = set[int]()  # where somebody with a name of several words is mentioned
         at, unclosed = 0, set[str]()
         while at < len(typed):
             char = typed[at]
+            picked = _PICKED.match(typed, at) if char == "@" and (at == 0 or not is_latin(typed[at - 1])) else None
+            if picked is not None and " " in picked[1].strip() and len(self.quoted) < 60_000:
+                self.picked.add(len(norm))
+                norm += (chr(_PLACE + len(self.quoted)), " ")  # a name of several words is one
+                self.quoted.append(f"@{picked[1].strip()}")
+                self.shown += (self.quoted[-1], " ")
+                self.raw += (f'"@{picked[1].strip()}"', " ")
+                at = picked.end()
+                continue
             close = -1 if char in unclosed else _closing(typed, at)
             if close > at + 1 and len(self.quoted) < 60_000:
                 norm.append(chr(_PLACE + len(self.quoted)))
@@ -86,6 +97,7 @@ class Line:
             self.shown.append(half)
             self.raw.append(char)
         self.norm = "".join(norm)
+        self.first = len(self.norm) - len(self.norm.lstrip(" /,;:"))
         self.start = self._after_greeting()
         self.end = self._trimmed(" ,;:.!?")
         self.text_end = self._trimmed(" ,;:.!")
@@ -97,6 +109,8 @@ class Line:
                 at += 1
             elif mention := _MENTION.match(self.norm, at):
                 at = mention.end()
+            elif at in self.picked:
+                at += 1
             else:
                 break
         return at

@@ -82,7 +82,7 @@ class Pattern:
 
     @cached_property
     def lead(self) -> tuple[Keyword, ...]:
-        """The fixed words it starts with."""
+        """The fixed words it starts with; none for one that starts with a value: `{member} is also {nickname}`."""
         return tuple(
             element
             for element in itertools.takewhile(lambda each: isinstance(each, Keyword), self.elements)
@@ -92,6 +92,8 @@ class Pattern:
     @cached_property
     def leads(self) -> tuple[str, ...]:
         """Every spelling of the lead, as one would type it."""
+        if not self.lead:
+            return ()
         space = "" if self.language == "zh" else " "
         spellings = itertools.product(*(keyword.alternatives for keyword in self.lead))
         return tuple(space.join(words) for words in itertools.islice(spellings, 32))
@@ -215,8 +217,8 @@ def compile_pattern(source: str) -> Pattern:
         else:
             elements.append(Block((part,)))
     pattern = Pattern(source, tuple(elements))
-    if not pattern.lead:
-        raise PatternError(f"{source!r} must begin with a fixed word")
+    if not pattern.lead and not (len(elements) > 1 and isinstance(elements[1], Keyword)):
+        raise PatternError(f"{source!r} must begin with a fixed word, or have one as its second")
     names = [item.name for item, _ in pattern.items() if isinstance(item, Field)]
     if len(names) != len(set(names)):
         raise PatternError(f"{source!r} names a field twice")
