@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bot.router import Router
 from bot.work import Services, Work
-from handlers import addresses, audit, changes, doctor, help, jobs, lookup, mail_clients
+from handlers import addresses, audit, changes, doctor, jobs, lookup, mail_clients
 from handlers.address import aliases, old_address, rename
 from handlers.approvals import approval_reminders, approval_talk, approvals, override
 from handlers.backup import backup, backup_receipt
 from handlers.bin import bin_check, convert, deletion, recycle_bin
 from handlers.copying import access, backup_access, verification
 from handlers.domain import domain, domain_drift, domain_imap, domain_list, domain_proof, domain_setup, domain_write
+from handlers.guide import help, nicknames
 from handlers.handovers import handovers
 from handlers.organisation import freeze, groups, seats, who_can_open
 from handlers.public import client_passwords, public_changes, public_mailbox, public_shown, smtp_test
@@ -62,6 +63,7 @@ FEATURES = (
     domain_proof,
     domain_imap,
     domain_drift,
+    nicknames,
     help,
     audit,
     doctor,

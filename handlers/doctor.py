@@ -15,7 +15,7 @@ from bot.router import Router
 from bot.wecom.limits import TEXT_BYTES
 from bot.words import Language, Words, say
 from bot.work import JobContext, JobStep, Work
-from handlers.help import packed
+from handlers.guide.help import packed
 from storage.links import TEST_SIDE
 from storage.models import JobState
 

@@ -14,9 +14,10 @@ from bot.grammar import Field
 from bot.replies import Text
 from bot.wecom.limits import SHOWN_CHARACTERS, TEXT_BYTES
 from bot.words import LANGUAGES, Words, catalogue
-from handlers import audit, help
+from handlers import audit
 from handlers.bin import recycle_bin
 from handlers.copying.backup_card import preview_card
+from handlers.guide import help
 from storage.models import Job
 from storage.store import Store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.sandbox.player import text_of
 from bot.wecom.limits import TEXT_BYTES
 from tests.journeys.conftest import Bot
-from tests.journeys.people_steps import answer, check, enter, menu, read_all
+from tests.journeys.people_steps import answer, check, enter, member, menu, read_all
 
 
 def test_an_admin_asks_in_english(bot: Bot) -> None:
@@ -112,7 +112,11 @@ def test_an_admin_asks_in_chinese(bot: Bot) -> None:
 
 
 def test_two_of_a_name_are_a_choice(bot: Bot) -> None:
-    """A card with a selector: answered by a click, by a number, by the label, by the userid; anything else goes on."""
+    """
+    A card with a selector: answered by a click, by a number, by the label, by the userid; anything else goes on.
+
+    What was chosen is remembered for that admin and that word until he has it forgotten.
+    """
     bot.console("add_member", member="ahing2", name="阿兴", department=3)
     bot.wait("the directory knows both", lambda: knows(bot, "ahing2"))
     first, second = "ahing@corp.test is the mailbox", "ahing2@corp.test is the mailbox"
@@ -124,12 +128,17 @@ def test_two_of_a_name_are_a_choice(bot: Bot) -> None:
         assert [each["text"] for each in card["card"]["choices"][0]["options"]] == ["阿兴 (ahing)", "阿兴 (ahing2)"]
         assert "1. 阿兴 (ahing)\n2. 阿兴 (ahing2)" in text_of(bot.hear("mei", "Or type the number"))
         bot.say("mei", typed)
+        assert "for you from now on; `forget 阿兴`" in text_of(bot.hear("mei", "“阿兴” is 阿兴 (ahing"))
         assert wanted in text_of(bot.hear("mei", "is the mailbox"))
+        assert wanted in answer(bot, "mei", "mailbox @阿兴\u2005", "is the mailbox"), "asked once"
+        assert "I ask you again" in answer(bot, "mei", "forget 阿兴")
+        bot.advance(60)  # 30 messages a minute for a member
 
     bot.say("mei", "mailbox 阿兴")
     bot.hear("mei", "Or type the number")
     bot.press("mei", "choose", {"choice": ["ahing2"]})
     bot.hear("mei", second)
+    assert "我会再问您" in answer(bot, "mei", "忘记阿兴")
 
     bot.say("mei", "mailbox 阿兴")
     bot.hear("mei", "Or type the number")
@@ -144,6 +153,47 @@ def test_two_of_a_name_are_a_choice(bot: Bot) -> None:
     assert "I do not know `1`" in answer(bot, "mei", "1")
     bot.press("mei", "choose", {"choice": ["ahing"]})
     bot.hear("mei", "This choice has run out. Please type the command again.")
+
+    # the one who is meant counts, whatever is typed for him; whom a word only fits is named before anything is done
+    bot.advance(60)
+    answer(bot, "mei", "mailbox 阿兴", "Or type the number")
+    answer(bot, "mei", "ahing", first)
+    names_in_both_languages(bot)
+
+
+def names_in_both_languages(bot: Bot) -> None:
+    """Pinyin, initials, nicknames, whom one mentions; a nickname that is taken is refused, one that is over is gone."""
+    lan = "lan@corp.test"
+    check(
+        bot,
+        "mei",
+        ("mailbox wanglan", f"{lan} is the mailbox of 王兰 (lan)."),
+        ("邮箱wl", f"{lan} 是 王兰（lan）的邮箱。"),
+        ("邮箱 @王兰\u2005", f"{lan} 是 王兰（lan）的邮箱。"),
+        ("mailbox wanglna", "I know nobody called “wanglna”. Nearest: 王兰 (lan)"),
+        ("lan is also 兰姐", "From now on “兰姐” is 王兰 (lan), for everybody here."),
+        ("@凌\u2005也叫 Big Boss", "以后“Big Boss”就是指 凌 (ling)，对所有人有效。"),
+        ("lan is also 阿兴", "“阿兴” is what 阿兴 (ahing) is called"),
+        ("tao 也叫 support", "“support”是邮箱 support@corp.test 的名称"),
+        ("邮箱 兰姐", f"{lan} 是 王兰（lan）的邮箱。"),
+        ("昵称", "王兰 (lan)：兰姐\n凌 (ling)：Big Boss"),
+    )
+    bot.advance(60)
+    assert "I take “chentao” for 陈涛 (tao)." in answer(bot, "mei", "freeze chentao because x", "I take")
+    assert "tao@corp.test" in text_of(bot.hear("mei", "confirm"))
+    bot.console("delete_member", member="lan")
+    bot.wait("she has left", lambda: (gone := member(bot, "lan")) is not None and gone.left_at is not None)
+    check(
+        bot,
+        "mei",
+        ("mailbox 兰姐", "I know nobody called “兰姐”"),
+        ("nicknames", "凌 (ling): Big Boss"),
+        ("忘记Big Boss", "凌 (ling) 不再叫“Big Boss”。"),
+    )
+    check(bot, "tao", ("tao is also 老陈", "Only an admin can do that. Admins: 美玲."))
+    audited = answer(bot, "mei", "audit 5", "the nickname")
+    assert "gave 王兰 the nickname “兰姐”" in audited
+    assert "took the nickname “Big Boss” from 凌" in audited
 
 
 def knows(bot: Bot, userid: str) -> bool:
