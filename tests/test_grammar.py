@@ -426,7 +426,7 @@ def test_a_suggestion_can_be_typed():
 REPLIES = [
     (
         "backup ahing to",
-        "After `backup ahing to` I expected an address. Example: backup ahing to support@ because he leaves",
+        "After `backup ahing to` I expected an address. For example: `backup ahing to support@ because he leaves`",
     ),
     (
         "backup ahing support@",
@@ -436,14 +436,14 @@ REPLIES = [
         "backup ahing becuase he leaves",
         "After `backup ahing` I did not expect `becuase`. Did you mean `backup ahing because he leaves`?",
     ),
-    ("approve 42 now", "`approve 42` is all I need; I do not know what to do with `now`. Example: approve APPROVAL_ID"),
-    ("language fr", "`fr` is not one of these: en, zh. Example: language en|zh"),
+    ("approve 42 now", "`approve 42` is all I need; I do not understand `now`. For example: `approve APPROVAL_ID`"),
+    ("language fr", "`fr` is not one of these: en, zh. For example: `language en|zh`"),
     ("备份阿兴到", "“备份阿兴到”之后应该是邮箱地址。例如：备份 阿兴 到 support@ 原因 离职"),
     (
         "回收站登记ahing@删除于明天",
         "“明天”不是日期（如 2024-01-31 或 2024年1月31日）。例如：回收站 登记 ADDRESS 删除于 DELETED",
     ),
-    ("good morning", "I do not know `good morning`. Type help to see what I can do."),
+    ("good morning", "I do not understand `good morning`. Type `help` to see what I can do."),
     ("备分阿兴", "我不明白“备分阿兴”。您是指“备份 阿兴”吗？"),
 ]  # fmt: skip
 
@@ -464,7 +464,7 @@ def test_several_things_were_possible():
     caught.value.suggestion = None
     assert str(caught.value.words()) == (
         "After `backup ahing` I expected `to` and an address, or `because` and a reason. "
-        "Example: backup SOURCE [to TARGET] [because REASON]"
+        "For example: `backup SOURCE [to TARGET] [because REASON]`"
     )
 
 
@@ -485,7 +485,7 @@ def test_chinese_verbs_that_look_alike_are_listed():
         grammar.parse("备分阿兴")
     assert set(caught.value.close) == {"备份", "备案"}
     assert caught.value.suggestion is None
-    assert caught.value.words().text("zh") == "我不明白“备分阿兴”。相近的命令：备份、备案。"
+    assert caught.value.words().text("zh") == "我不明白“备分阿兴”。相近的指令：备份、备案。"
 
 
 def test_more_fixed_words_win_and_words_too_many_give_way():

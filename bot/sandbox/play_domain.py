@@ -36,7 +36,7 @@ def domain(player: Player) -> None:
     must(others(now) == others(before), "another record was touched")
 
     print("\n--- watched: its own servers first, the world when the old TTL is over ---")
-    player.hear("mei", "its own name servers have it now")
+    player.hear("mei", "its own name servers have the new records")
     player.advance(11 * 60)
     player.hear("mei", f"{NEW}: green")
 

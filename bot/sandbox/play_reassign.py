@@ -32,7 +32,7 @@ def reassign(player: Player) -> None:
     player.say("mei", "转移 ahing@ 给 calvin 原因 阿兴换岗，卡尔文接手客户")
     player.hear("mei", "被永久删除")
     player.press("mei", "reassign_ask:")
-    player.hear("mei", "已就邮箱转移")
+    player.hear("mei", "审批邮箱转移")
     player.press("ling", "approve:")
     player.hear("calvin", "acknowledge ")
     player.press("calvin", "reassign_ack:")

@@ -35,7 +35,7 @@ def reminders(player: Player) -> None:
     print("\n--- 14 days: Sunday the 27th is a holiday, so on Thursday the 24th, to both admins; one puts it off ---")
     reminded(player, "2026-09-24 09:00", AHING, "mei", "wei")
     player.press("mei", "bin_later:")
-    player.hear("mei", f"again of {AHING} at 2026-09-28 09:00")
+    player.hear("mei", f"remind you of {AHING} again at 2026-09-28 09:00")
     reminded(player, "2026-09-28 09:00", AHING, "mei")  # Friday to Sunday nobody works
 
     print("\n--- Monday, the 28th: Calvin's mailbox lies in the bin, too; mei looks after it ---")
@@ -70,7 +70,7 @@ def reminders(player: Player) -> None:
     print("\n--- Calvin's, 7 days: Saturday the 17th is a weekend, so on Friday; then it is assigned ---")
     reminded(player, "2026-10-16 09:00", CALVIN, "mei")
     player.say("mei", "bin done calvin@ assigned")
-    player.hear("mei", f"WeCom shows nobody with {CALVIN}")  # it is not believed
+    player.hear("mei", f"I find nobody in WeCom with {CALVIN}")  # it is not believed
     player.console("assign", address=CALVIN, member="tao")
     player.advance(61)  # an answer that young is not asked for again
     player.say("mei", "bin done calvin@ assigned")

@@ -152,7 +152,7 @@ def hand_over(job: JobContext) -> None:
                 how=[
                     say("domain_watch.verify_path"),
                     say("domain_watch.verify_press", domain=name_of(step.job)),
-                    say("domain_watch.verify_trap"),
+                    say("domain_watch.verify_trap", domain=name_of(step.job)),
                 ],
                 values=[name_of(step.job)],
                 check=Check("domain_accepted", {"domain": name, "userid": step.job.asked_by}),

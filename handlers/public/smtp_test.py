@@ -120,7 +120,7 @@ def send_it(job: JobContext) -> None:
         secret = tx.passwords.find(job.job_id, "source")
         sent_at = tx.now.isoformat()
     if secret is None:  # given back meanwhile, before anything was sent
-        end(job, say("smtp_test.interrupted"))
+        end(job, say("smtp_test.interrupted", source=box.address, target=job.params["target"]))
         return
     with job.begin() as step:
         step.put(sent_at=sent_at)

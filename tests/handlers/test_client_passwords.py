@@ -59,7 +59,7 @@ def test_made_shown_once_and_forgotten(place: Place) -> None:
     assert place.ending(job) == "done"
     for member in ("mei", "yan"):
         assert shown not in "\n".join(place.heard(member))
-    assert f"`password revoke support@ {password.id}` ends it" in place.last()
+    assert f"To end it: `password revoke support@ {password.id}`." in place.last()
     with pytest.raises(UserError):
         looks(place, job)
     place.does("mei", client_passwords.password_show, job)
@@ -171,7 +171,7 @@ def test_revoked(place: Place) -> None:
     assert f"Client password {number} of support@corp.test is revoked" in place.last()
     assert [each.id for each in place.public().passwords] == [own]
     place.does("mei", client_passwords.password_revoke, SUPPORT, own)
-    assert "is one that a job of mine uses" in place.last()
+    assert "One of my jobs is using" in place.last()
     place.does("mei", client_passwords.password_revoke, SUPPORT, 99)
     assert f"has no client password 99. It has: {own}" in place.last()
 

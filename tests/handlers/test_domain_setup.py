@@ -359,11 +359,11 @@ def test_watched_until_the_world_sees_it(world: DomainWorld) -> None:
     world.key_given(job)
     world.old = list(BEFORE)
     world.run(job)
-    assert any("its own name servers have it now" in each for each in world.told("mei"))
+    assert any("its own name servers have the new records" in each for each in world.told("mei"))
     for _ in range(5):
         world.clock.advance(seconds=61)
         world.run(job)
-    assert sum("its own name servers have it now" in each for each in world.told("mei")) == 1
+    assert sum("its own name servers have the new records" in each for each in world.told("mei")) == 1
     world.old = None
     world.clock.advance(seconds=61)
     world.run(job)

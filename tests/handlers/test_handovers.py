@@ -244,9 +244,9 @@ def test_nobody_is_believed(world: World, says: Callable[..., None]) -> None:
     row = world.handover()
     assert (row.state, row.said_by) == (HandoverState.CONTRADICTED, "yan")
     assert "ahing@corp.test belongs to 阿兴" in world.heard("yan")[-1]
-    assert "but I cannot see that it is done" in world.heard("yan")[-1]
+    assert "but I cannot see it yet" in world.heard("yan")[-1]
     says(lambda ctx, _: handovers.handovers_list(ctx))
-    assert "`done` was typed, but I cannot see it" in world.heard("mei")[-1]
+    assert "said to be done, but I cannot see it" in world.heard("mei")[-1]
     world.owners.pop(AHING)
     world.clock.advance(minutes=15)
     world.poll()

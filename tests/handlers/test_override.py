@@ -240,7 +240,7 @@ def test_it_stays_on_the_list_until_another_admin_has_looked_at_it(
         assert "No override is under way" in texts(overrides_list(speak(tx, "yan")), "yan")[0]
         begun(tx, settings, speak)
         (listed,) = texts(overrides_list(speak(tx, "yan")), "yan")
-        assert listed.endswith("Stop it with `stop override 1`.")
+        assert listed.endswith("To stop it: `stop override 1`.")
         with pytest.raises(UserError, match="running"):
             reviewed(speak(tx, "yan"), 1)
         assert "takes effect at 2026-03-02 17:30" in texts(approvals.approvals_list(speak(tx, "ling")), "ling")[0]

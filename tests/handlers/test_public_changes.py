@@ -210,8 +210,8 @@ def test_a_no_or_work_on_it(place: Place) -> None:
 def test_adopted_by_number(place: Place) -> None:
     """Hidden by the rule: said plainly; without the rule it is known from then on."""
     place.does("mei", public_changes.public_adopt, 2)
-    assert "WeCom shows me no public mailbox with id 2" in place.last()
-    assert "I see only those that I made myself" in place.last()
+    assert "WeCom shows me no public mailbox with the number 2" in place.last()
+    assert "I see only those that I made" in place.last()
     place.org.troubles.set("own_public_mailboxes_only", False)
     place.does("mei", public_changes.public_adopt, 2)
     assert "sales@corp.test “销售”: I know it from now on" in place.last()
@@ -231,7 +231,7 @@ def test_told_of_by_hand(place: Place) -> None:
     place.does("mei", public_changes.public_note, "support@", "x", ["ling"])
     assert "support@corp.test is taken: it is the public mailbox" in place.last()
     place.does("mei", public_changes.public_note, "x@", "x", ["tag:客服值班"])
-    assert "Name members or departments" in place.last()
+    assert "Please name members or departments" in place.last()
     place.org.troubles.set("own_public_mailboxes_only", False)
     place.does("mei", public_changes.public_adopt, 2)
     place.does("mei", public_shown.public, "sales@")
@@ -246,7 +246,7 @@ def test_frozen_and_unfrozen(place: Place) -> None:
     place.confirmed("mei", freeze.freeze, "ahing@", "his phone was stolen")
     assert member(place, "ahing").frozen
     place.does("yan", freeze.freeze, "ahing", "again")
-    assert "is frozen already: 美玲 did it, because: his phone was stolen" in place.last("yan")
+    assert "is frozen already, by 美玲, because: his phone was stolen" in place.last("yan")
     place.does("mei", freeze.frozen)
     assert "ahing@corp.test: frozen by 美玲 on 2026-03-02, because: his phone was stolen" in place.last()
     place.does("mei", lookup.mailbox, "ahing")
@@ -254,7 +254,7 @@ def test_frozen_and_unfrozen(place: Place) -> None:
     place.confirmed("yan", freeze.unfreeze, "ahing@")
     assert not member(place, "ahing").frozen
     place.does("mei", freeze.frozen)
-    assert "No mailbox was frozen through me" in place.last()
+    assert "I have frozen no mailbox" in place.last()
     assert {"freeze.frozen", "freeze.unfrozen"} <= set(place.audited())
 
 
@@ -388,4 +388,4 @@ def test_mail_switches(place: Place) -> None:
     place.confirmed("mei", freeze.secure_login, "ahing@", "on")
     assert member(place, "ahing").secure_login_forced
     place.does("mei", freeze.imap, "support@", "on")
-    assert "is a public mailbox: WeCom has no such switch" in place.last()
+    assert "is a public mailbox, which has no such switch" in place.last()

@@ -266,7 +266,7 @@ def test_asked_for_twice(place: Place) -> None:
     """The same line again while the first waits."""
     creates(place)
     creates(place, by="yan")
-    assert "is under way already" in place.last("yan")
+    assert "is being made already" in place.last("yan")
 
 
 # --- who can open it -------------------------------------------------------------------------------------------------

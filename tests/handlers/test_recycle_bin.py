@@ -162,7 +162,7 @@ def test_who_vanished_between_two_readings_may_have_left_right_after_the_first(d
 @on_both
 def test_an_address_never_learnt_is_asked_for(desk: Desk) -> None:
     said = desk.leaves("ahing")
-    assert "Whose address was it? Please type `bin address 1 x@`" in words_of(said, "mei")
+    assert "Please tell me: `bin address 1 x@`" in words_of(said, "mei")
     assert "回收站 地址 1 x@" in words_of(said, "mei", "zh")
     told = desk.does("mei", bin_.bin_address, 1, "a.xing@")
     assert "number 1 is a.xing@corp.test" in words_of(told, "mei")
@@ -253,7 +253,7 @@ def test_what_the_help_says_is_shown_and_not_relied_on(desk: Desk) -> None:
         bin_.enter(tx, desk.settings, source=BinSource.REPLACED, known_from="reassign", box=box, added_by="mei")
     shown = words_of(desk.does("mei", bin_.recycle_bin, "ahing@"), "mei")
     assert "I count 30 days" in shown
-    assert "says 60 days for these. Do not count on it" in shown
+    assert "says 60 days for these. Please do not count on it" in shown
     assert "at 2026-12-24 00:00" in shown
 
 
@@ -427,7 +427,7 @@ def test_tomorrow_tells_only_who_asked_for_it(desk: Desk) -> None:
     desk.leaves("ahing", "ahing@corp.test")
     desk.at("2026-12-18 09:00").sweep()
     said = presses(desk, "mei", "later", 1)
-    assert "again of ahing@corp.test at 2026-12-21 09:00" in words_of(said, "mei")
+    assert "remind you of ahing@corp.test again at 2026-12-21 09:00" in words_of(said, "mei")
     heard = desk.until("2026-12-22 12:00")
     assert heard == {
         "mei": ["12-21 09:00", "12-22 09:00"],
@@ -559,7 +559,7 @@ def test_an_owner_that_a_look_up_saw_ends_it(desk: Desk) -> None:
     [
         ("calvin", "it belongs to 卡尔文 now", BinState.ASSIGNED),
         ("ahing", "shows ahing@corp.test as 阿兴's, who had it before", BinState.WAITING),
-        (None, "WeCom shows nobody with ahing@corp.test", BinState.WAITING),
+        (None, "I find nobody in WeCom with ahing@corp.test", BinState.WAITING),
     ],
 )
 def test_assigned_is_believed_only_when_seen(desk: Desk, owner: str | None, said: str, state: BinState) -> None:
@@ -601,7 +601,7 @@ def test_who_had_left_and_is_back_is_looked_up(
     for admin in ("mei", "yan"):
         last = world.told(admin)[-1]
         assert "阿兴 had left and is in the directory again" in last
-        assert ("shows nobody with" if owner is None else "is safe: it belongs to") in last
+        assert ("I find nobody in WeCom with" if owner is None else "is safe: it belongs to") in last
 
 
 # In several replicas, and at scale

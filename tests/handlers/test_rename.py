@@ -74,7 +74,7 @@ def test_by_the_api_once_and_read_back(world: World) -> None:
     assert f"{JUN} is {NEW} now (李军): a look-up confirms it" in said
     assert f"undo {job.id}" in said
     told = world.heard("jun")[-1]
-    for part in ("In WeCom, on the phone and on the computer, you need to do nothing", f"user name to {NEW}"):
+    for part in ("In WeCom, on the phone and on the computer, you need not do anything", f"user name to {NEW}"):
         assert part in told
     now = box(world)
     assert (now.id, now.address, now.aliases, now.address_fixed) == (was.id, NEW, [JUN], True)

@@ -48,8 +48,8 @@ def test_the_consoles_copy_counts_when_no_more_mails_come(place: Place) -> None:
     assert place.item().state is BinState.WAITING
     place.nothing_left(job)
     second = place.rescue()
-    assert "probably used up" in place.told("mei")[-1]
-    assert "probably used up" in place.does("mei", rescue_choice.choose_way, second, "console")[0], (
+    assert "was probably used in job" in place.told("mei")[-1]
+    assert "was probably used in job" in place.does("mei", rescue_choice.choose_way, second, "console")[0], (
         "the console decides"
     )
 

@@ -58,7 +58,7 @@ def test_a_hundred_a_call_and_who_is_refused_is_named(world: World) -> None:
     said = yes(world)
     assert [len(body["userid_list"]) for body in world.client.made(ADD)] == [100, 100, 52]
     assert "These have the advanced functions now (251)" in said
-    assert "WeCom refused these (1), without a reason: u120" in said
+    assert "WeCom refused these (1) without a reason: u120" in said
     assert len(world.org.vip) == 251
     world.does("mei", seats.seats_show)
     assert world.files("mei") == ["advanced-seats-20260302.xlsx"]

@@ -156,7 +156,7 @@ def test_what_cannot_be_sent_from(office: Office) -> None:
         office.does("mei", smtp_test.smtp_test, "mei@", "support@")
     with pytest.raises(UserError, match=r"directory\.foreign_domain"):
         office.does("mei", smtp_test.smtp_test, "support@", "somebody@elsewhere.example")
-    assert "WeCom lets me make no password for sales@" in office.does("mei", smtp_test.smtp_test, "sales@", "mei@")
+    assert "I cannot make a password for sales@" in office.does("mei", smtp_test.smtp_test, "sales@", "mei@")
     assert office.came == []
 
 

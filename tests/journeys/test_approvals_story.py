@@ -99,7 +99,7 @@ def test_from_the_first_question_back_to_an_override_that_took_effect(office: Bo
     check(bot, "mei", ("override 2 because it is urgent", "super admin"))
     read_all(bot, "fang")
     bot.say("wei", "override 2")
-    bot.hear("wei", "Your next message is the reason for overriding approval 2")
+    bot.hear("wei", "Your next message is taken as the reason for overriding approval 2")
     bot.say("wei", "fang is on a plane")
     bot.hear("wei", "Noted. Approval 2 counts as a yes at 2026-11-30 14:")
     bot.hear("fang", "魏强, a super admin, answers approval 2 in your place")

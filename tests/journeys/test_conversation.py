@@ -32,7 +32,7 @@ def test_an_admin_asks_in_english(bot: Bot) -> None:
     support = answer(bot, "mei", "mailbox support@")
     assert "support@corp.test is the public mailbox “客户支持”.\nIt can be opened by: 阿兴, 美玲.\n" in support
     assert "I can make client passwords for it" in support
-    assert "WeCom shows sales@corp.test to nobody." in answer(bot, "mei", "mailbox sales@")
+    assert "I find nobody in WeCom who has sales@corp.test." in answer(bot, "mei", "mailbox sales@")
 
     bot.advance(60)  # WeCom takes 30 messages a minute for a member; the bot would wait for the next minute
 
@@ -59,13 +59,13 @@ def test_an_admin_asks_in_english(bot: Bot) -> None:
         ("mailbox zzzzzz", "I know nobody called “zzzzzz”. Type a userid, a name, or a whole address"),
         ("mailbox x@gmail.com", "x@gmail.com is not in corp.test"),
         ("mailbox 阿兴@", "“阿兴@” cannot be a mail address"),
-        ("mailbox", "I expected a mailbox. Example: mailbox ahing"),
+        ("mailbox", "I expected a mailbox. For example: `mailbox ahing`"),
         ("mailbx ahing", "Did you mean `mailbox ahing`?"),
-        ("approve", "the number of a request"),
-        ("approve soon", "`soon` is not the number of a request"),
+        ("approve", "the number of an approval"),
+        ("approve soon", "`soon` is not the number of an approval"),
         ("approve 42", "There is no approval 42 for you. Type `approvals`"),
         ("job 99", "99"),
-        ("sing a song", "I do not know `sing a song`. Type help"),
+        ("sing a song", "I do not understand `sing a song`. Type `help`"),
     )
 
 
@@ -103,7 +103,7 @@ def test_an_admin_asks_in_chinese(bot: Bot) -> None:
         ("邮箱sales@", "企业微信中查不到 sales@corp.test。"),
         ("邮箱 卡而文", "没有找到“卡而文”。最接近的是：卡尔文 (calvin)。"),
         ("邮箱", "邮箱"),
-        ("同意", "申请编号"),
+        ("同意", "审批编号"),
         ("审批", "没有待您处理的审批"),
         ("唱首歌", "我不明白“唱首歌”。"),
         ("审计", "还没有任何操作记录。\n审计记录完整。"),
@@ -144,13 +144,13 @@ def test_two_of_a_name_are_a_choice(bot: Bot) -> None:
     bot.hear("mei", "Or type the number")
     bot.say("mei", "mailbox calvin")  # something else: the question is dropped
     bot.hear("mei", "calvin@corp.test is the mailbox")
-    assert "I do not know `2`" in answer(bot, "mei", "2")
+    assert "I do not understand `2`" in answer(bot, "mei", "2")
 
     # the question runs out
     bot.say("mei", "mailbox 阿兴")
     bot.hear("mei", "Or type the number")
     bot.advance(16 * 60)
-    assert "I do not know `1`" in answer(bot, "mei", "1")
+    assert "I do not understand `1`" in answer(bot, "mei", "1")
     bot.press("mei", "choose", {"choice": ["ahing"]})
     bot.hear("mei", "This choice has run out. Please type the command again.")
 

@@ -24,7 +24,7 @@ def test_the_language_is_taken_from_what_is_typed(tmp_path: Path) -> None:
             ("hello there", "`hello` is all I need"),
             ("你好", "您好。我负责管理企业邮箱"),
             ("language en", "From now on I speak English with you."),
-            ("7", "I do not know `7`."),
+            ("7", "I do not understand `7`."),
             ("语言 中文", "从现在起我用中文和您交流。"),
             ("language zh", "从现在起我用中文和您交流。"),
             ("7", "我不明白“7”。"),

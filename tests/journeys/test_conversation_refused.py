@@ -17,7 +17,7 @@ def test_while_wecom_refuses(bot: Bot) -> None:
     assert "企业可信IP" in heard
     read_all(bot, "mei")
     heard = answer(bot, "calvin", "my mailbox", "the admins")
-    assert "I have told them" in heard
+    assert "and they know" in heard
     assert "203.0.113.9" not in heard
     assert "203.0.113.9" in text_of(bot.hear("mei", "I could not answer 卡尔文"))
     bot.trouble("ip_not_trusted", False)
@@ -38,6 +38,6 @@ def test_while_wecom_refuses(bot: Bot) -> None:
     assert "IMAP is switched" in answer(bot, "mei", "mailbox ahing", "ahing@corp.test is the mailbox")
 
     bot.trouble("rate_limited", path=LOOK_UP, times=1)
-    assert "I keep trying" in answer(bot, "mei", "mailbox ahing", "busy or cannot be reached")
+    assert "I will keep trying" in answer(bot, "mei", "mailbox ahing", "busy or cannot be reached")
     bot.advance(70)
     bot.hear("mei", "ahing@corp.test is the mailbox")

@@ -142,7 +142,7 @@ def test_ahing_becomes_calvins_while_the_bot_restarts(bot: Bot) -> None:
     restart(bot)
     bot.advance(LOOK_AGAIN)
     bot.say("mei", f"done {reclaim.id}")
-    bot.hear("mei", "but I cannot see that it is done")
+    bot.hear("mei", "but I cannot see it yet")
     assert f"{AHING} belongs to 阿兴" in said_to(bot, "mei")[-1]
     assert step_of(bot, job, "reclaim").state is HandoverState.CONTRADICTED
     bot.say("mei", "handovers")
@@ -203,7 +203,7 @@ def test_what_cannot_be_is_refused_at_once(bot: Bot) -> None:
     bot.hear("mei", "is deleted for ever on")
     open_one = newest(bot)
     bot.say("mei", "reassign ahing@ to tao because x")
-    bot.hear("mei", f"Job {open_one} changes the owner of the same mailbox")
+    bot.hear("mei", f"Job {open_one} is giving away the same mailbox")
     bot.say("mei", f"submit {open_one}")
     bot.hear("ling", "because: he takes over")
     bot.say("mei", f"cancel {open_one}")

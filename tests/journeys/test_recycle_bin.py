@@ -83,7 +83,7 @@ def test_two_leave_and_one_is_let_go_the_other_assigned(starting: Starting) -> N
         assert "ahing@corp.test is in the recycle bin" in told
         assert "at 2026-10-08 00:00 (Shanghai); the last day is 2026-10-07" in told
         bot.console("delete_member", member="calvin")  # nobody ever looked his address up
-        bot.hear("mei", "Whose address was it? Please type `bin address 2 x@`")
+        bot.hear("mei", "Please tell me: `bin address 2 x@`")
         bot.say("mei", "bin address 2 calvin@")
         bot.hear("mei", "number 2 is calvin@corp.test")
         bot.say("mei", "bin")
@@ -104,7 +104,7 @@ def test_two_leave_and_one_is_let_go_the_other_assigned(starting: Starting) -> N
         bot.hear("mei", "calvin@corp.test is let go")
         bot.wait("the card is redrawn", lambda: "calvin@" not in text_of(bot.card_with("mei", "bin_let_go:")))
         bot.press("mei", "bin_later:", {"choice": ["1"]})
-        bot.hear("mei", "again of ahing@corp.test at 2026-09-24 09:00")
+        bot.hear("mei", "remind you of ahing@corp.test again at 2026-09-24 09:00")
         until(bot, "2026-09-24 09:00")
         bot.hear("mei", "Soon deleted: ahing@corp.test")
 
@@ -116,7 +116,7 @@ def test_two_leave_and_one_is_let_go_the_other_assigned(starting: Starting) -> N
         quiet(bot, "2026-10-02 10:00")
 
         bot.say("mei", "bin done ahing@ assigned")
-        bot.hear("mei", "WeCom shows nobody with ahing@corp.test")
+        bot.hear("mei", "I find nobody in WeCom with ahing@corp.test")
         until(bot, "2026-10-06 09:00")  # a holiday, but the day before the last
         bot.hear("mei", "Soon deleted: ahing@corp.test")
         bot.hear("ling", "ahing@corp.test: last day 2026-10-07, tomorrow")
