@@ -47,7 +47,7 @@ def test_a_job_that_waits_for_a_page_names_who_has_it(world: World) -> None:
     """The owner is told that it is he; the page that has run out is not said to be open; only admins read `manager`."""
     job = world.backup("ahing")
     told = details(world, "mei", job)
-    assert f"It waits for 阿兴, who has a page for ahing@corp.test until 17:15. After that 阿兴 can type `link {job}`" in told
+    assert f"who has a page for ahing@corp.test until 17:15. After that 阿兴 can type `link {job}`" in told
     assert f"`manager {job}`" in told
     assert f"`cancel {job}`" in told
     told = details(world, "ahing", job)
