@@ -62,7 +62,7 @@ def reminders(player: Player) -> None:
     must(not any(news(player, each) for each in EVERYBODY), "somebody was told at midnight")
     player.walk("next_reminder")
     stands(player, "2026-10-12 09:00")
-    last = text_of(player.hear("mei", f"{AHING} was deleted for ever at 2026-10-12 00:00, as far as I know"))
+    last = text_of(player.hear("mei", f"{AHING} was deleted for ever at 2026-10-12 00:00. Nobody let it go"))
     must("I am sorry" in last, last)
     player.hear("wei", f"据我所知，{AHING} 已于 2026-10-12 00:00 被永久删除")
     player.hear("ling", f"{AHING} was deleted for ever")

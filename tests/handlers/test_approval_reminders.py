@@ -150,7 +150,7 @@ def test_after_the_second_reminder_who_asked_may_choose_the_next_in_line(
         ctx = speaking(tx, "mei", task_id="t", selected={"choice": ("fang",)})
         replies = send(tx, approval_reminders.ask_someone_else(ctx, 1), settings)
         assert sorted(marks(replies)) == [("ling", "Passed on"), ("mei", "Passed on")]
-        assert "asks 方敏 instead of you about approval 1" in texts(replies, "ling")[0]
+        assert "has asked 方敏 instead of you about approval 1" in texts(replies, "ling")[0]
         assert texts(replies, "fang")[0] == "美玲 asks you instead of 凌 about approval 1:"
         assert cards(replies, "fang")[0].buttons[0].key == "approve:1"
         assert "I asked 方敏 instead of 凌" in texts(replies, "mei")[0]

@@ -25,7 +25,7 @@ def test_a_question_goes_to_who_asked_and_the_answer_back(
         replies = approval_talk.ask_back(speaking(tx, "ling"), 1, " why now? ")
         (heard,) = texts(replies, "mei")
         assert "凌 asks about your approval 1 (Your manager is 凌.): “why now?” Your next message" in heard
-        assert texts(replies, "ling") == ["I carried that to 美玲. The answer comes here; approval 1 stays open."]
+        assert texts(replies, "ling") == ["I passed that on to 美玲. The answer comes here; approval 1 stays open."]
         waiting = tx.questions.find("mei")
         assert waiting is not None
         assert (waiting.command, waiting.args, waiting.missing) == ("answer", {"approval_id": 1}, "words")

@@ -167,7 +167,7 @@ def test_a_yes_in_words(
         assert tx.approvals.get(1).decided_by == "ling"
         with pytest.raises(UserError, match="already_approved") as caught:
             approvals.approve(speaking(tx, "fang"), 1)
-        assert "already given by 凌" in str(caught.value.words)
+        assert "凌 has said yes to approval" in str(caught.value.words)
         assert [(entry.who, entry.what) for entry in tx.audit.latest(9)] == [
             ("mei", "approval.asked"), ("ling", "approval.approved"),
         ]  # fmt: skip
@@ -290,10 +290,10 @@ def test_of_two_at_once_one_wins_and_the_other_is_told_who(
             approval = tx.approvals.get(number)
             if approval.decided_by == "ling":
                 assert said["ling"][position] == f"Approval {number}: approved by 凌."
-                assert "already given by 凌" in said["fang"][position]
+                assert "凌 has said yes to approval" in said["fang"][position]
             else:
                 assert said["fang"][position] == f"Approval {number}: rejected by 方敏. Reason: no"
-                assert "already rejected by 方敏" in said["ling"][position]
+                assert "方敏 has said no to approval" in said["ling"][position]
         assert len(action) == rounds
         assert tx.audit.broken_at() is None
 
@@ -310,7 +310,7 @@ def test_who_decided_is_asked_again_when_the_statement_finds_nothing(
         seen.status = ApprovalStatus.PENDING  # as it was read before
         tx.session.expunge(seen)
         assert tx.approvals.decide(1, ApprovalStatus.REJECTED, by="fang") is None
-        assert "already given by 凌" in str(approvals.told(ctx, tx.approvals.get(1)))
+        assert "凌 has said yes to approval" in str(approvals.told(ctx, tx.approvals.get(1)))
 
 
 # What runs out

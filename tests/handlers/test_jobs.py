@@ -208,7 +208,7 @@ def test_a_change_of_owner_names_its_console_step_and_what_comes_before(world: W
         job_id, copied_id = job.id, copied.id
     told = details(world, "mei", job_id)
     assert f"It waits for job {copied_id}, the backup of calvin@corp.test: copying." in told
-    assert f"It waits for 卡尔文 to acknowledge: `acknowledge {job_id}`" in told
+    assert f"It waits for 卡尔文 to say that they know: `acknowledge {job_id}`" in told
     assert f"It waits for you to say that you know: `acknowledge {job_id}`." in details(world, "calvin", job_id)
     assert f"{job_id}: change of owner" in listed(world, "calvin")
     with world.store.begin() as tx:

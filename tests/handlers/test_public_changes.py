@@ -183,7 +183,7 @@ def test_deleted_a_moment_after_wecom_said_so(place: Place) -> None:
     place.approves("yan", job)
     asked_at = place.clock.now()
     place.later(job, minutes=1)
-    assert "is deleted and lies in the recycle bin" in place.last()
+    assert "is deleted and in the recycle bin" in place.last()
     with place.store.begin() as tx:
         item = tx.recycle_bin.waiting_at(SUPPORT)
         assert item is not None
@@ -250,7 +250,7 @@ def test_frozen_and_unfrozen(place: Place) -> None:
     place.does("mei", freeze.frozen)
     assert "ahing@corp.test: frozen by 美玲 on 2026-03-02, because: his phone was stolen" in place.last()
     place.does("mei", lookup.mailbox, "ahing")
-    assert "switched off by 美玲 since 2026-03-02" in place.last()
+    assert "美玲 switched it off on 2026-03-02" in place.last()
     place.confirmed("yan", freeze.unfreeze, "ahing@")
     assert not member(place, "ahing").frozen
     place.does("mei", freeze.frozen)
@@ -361,7 +361,7 @@ def test_a_public_one(place: Place) -> None:
     place.confirmed("mei", freeze.public_disable, SUPPORT)
     assert place.public().frozen
     place.does("mei", public_shown.public, SUPPORT)
-    assert "switched off by 美玲" in place.last()
+    assert "美玲 switched it off" in place.last()
     place.confirmed("mei", freeze.public_enable, SUPPORT)
     assert not place.public().frozen
 

@@ -242,7 +242,7 @@ def test_by_hand(desk: Desk) -> None:
     assert "other@corp.test" in words_of(told, "mei")
     assert [item.deletes_at for item in desk.items()] == [local("2026-12-15 00:00")] * 2
     shown = words_of(desk.does("mei", bin_.recycle_bin, "old@"), "mei")
-    assert "The day is the one that the console showed to 美玲" in shown
+    assert "美玲 told me the day, as the console shows it" in shown
     assert "I know of no backup" in shown
     assert "Entered by hand; in the bin since" in shown, "nobody knows whose it was"
 
@@ -532,7 +532,7 @@ def test_lost_is_said_honestly_and_once_in_working_hours(desk: Desk) -> None:
         "ling": ["12-28 09:00"],
     }
     last = words_of([desk.said[-1][1]], "yan")
-    assert "ahing@corp.test was deleted for ever at 2026-12-26 00:00, as far as I know" in last
+    assert "ahing@corp.test was deleted for ever at 2026-12-26 00:00. Nobody let it go" in last
     assert "bin done" in last
     hers = words_of([each for _, each in desk.said], "ling")  # she is no admin: nothing that she may not type
     assert "please tell an admin" in hers.splitlines()[-1]

@@ -78,7 +78,7 @@ def test_the_manager_says_no(bot: Bot, by: str) -> None:
     heard = text_of(bot.hear("mei", "凌 said no: "))
     assert heard.endswith("Reason: he is on holiday, ask him next week")
     bot.wait("the card is greyed", lambda: greyed(bot, "ling") == ["Rejected"])
-    check(bot, "ling", ("approve 1", "Approval 1 was already rejected by 凌."))
+    check(bot, "ling", ("approve 1", "凌 has said no to approval 1 already."))
 
 
 def test_nobody_answers_for_a_week(bot: Bot) -> None:

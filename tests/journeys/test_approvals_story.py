@@ -62,7 +62,7 @@ def test_from_the_first_question_back_to_an_override_that_took_effect(office: Bo
     bot.press("ling", "ask_back:1")
     bot.hear("ling", "What would you like to know?")
     bot.say("ling", "why now, is he ill?")
-    bot.hear("ling", "I carried that to 美玲")
+    bot.hear("ling", "I passed that on to 美玲")
     heard = text_of(bot.hear("mei", "凌 asks about your approval 1"))
     assert "“why now, is he ill?” Your next message" in heard
     bot.say("mei", "no, his last day is Friday")
@@ -73,7 +73,7 @@ def test_from_the_first_question_back_to_an_override_that_took_effect(office: Bo
 
     # withdrawn, and asked again
     bot.say("mei", "withdraw 1")
-    bot.hear("mei", f"Job {job} itself still waits for 阿兴")
+    bot.hear("mei", f"Job {job} still waits for 阿兴")
     bot.hear("ling", "美玲 withdrew approval 1")
     bot.wait("greyed", lambda: marks(bot, "ling", 1) == ["See below", "Withdrawn"])
     check(bot, "ling", ("approve 1", "美玲 withdrew it"))
@@ -89,7 +89,7 @@ def test_from_the_first_question_back_to_an_override_that_took_effect(office: Bo
     bot.hear("ling", "Approval 2 still waits for you")
     bot.hear("mei", "No answer yet from 凌 to approval 2")
     bot.press("mei", "ask_else:2", {"choice": ["fang"]})
-    bot.hear("ling", "美玲 asks 方敏 instead of you about approval 2")
+    bot.hear("ling", "美玲 has asked 方敏 instead of you about approval 2")
     bot.hear("fang", "美玲 asks you instead of 凌 about approval 2")
     bot.hear("mei", "I asked 方敏 instead of 凌")
     bot.wait("both cards are put away", lambda: marks(bot, "ling", 2) == marks(bot, "mei", 2) == ["Passed on"])

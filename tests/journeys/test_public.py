@@ -59,7 +59,7 @@ CHINESE = {
     "usage": "公共邮箱 添加成员 〈邮箱〉", "people": "帮助 成员与邮箱", "freezes": "冻结 ahing@", "list": "公共邮箱",
     "one_seen": "我能看到的公共邮箱：1 个", "only_own": "只向我显示由我创建的公共邮箱",
     "create": "公共邮箱 创建 help@ “帮助台” 成员 ahing、部门：客服、标签：客服值班", "asked": "将创建公共邮箱",
-    "places": "已知 1 个；免费版共 3 个名额", "busy": "企业微信暂时没有响应",
+    "places": "已知 1 个；免费版有 3 个名额", "busy": "企业微信暂时没有响应",
     "created": "help@corp.test“帮助台”已创建（编号 3），3 人可以打开", "twice": "不在等待确认",
     "full": "公共邮箱 新建 more@ “更多” 成员 ahing", "no_place": "680046", "retry": "重试",
     "more_created": "more@corp.test“更多”已创建", "add": "公共邮箱 添加成员 help@ calvin",

@@ -148,7 +148,7 @@ def test_one_is_lost_and_it_is_said_in_chinese(starting: Starting) -> None:
         bot.say("mei", "回收站 日期 ahing@ 2026-11-28")
         bot.hear("mei", "ahing@corp.test 现在以管理后台的日期为准")
         bot.say("mei", "回收站 ahing@")
-        shown = text_of(bot.hear("mei", "日期来自 美玲 在管理后台看到的日期"))
+        shown = text_of(bot.hear("mei", "日期由 美玲 提供，以管理后台显示的为准"))
         assert "下次提醒：2026-11-13 09:00" in shown
         assert "我没有它的备份记录" in shown
 

@@ -84,7 +84,7 @@ def test_as_a_public_mailbox_to_the_end(starting: Starting) -> None:
             assert wanted in told, told
         rescue = newest(bot)
         bot.press("mei", "rescue_way:")
-        bot.hear("ling", "which was 阿兴's, lies in the recycle bin")
+        bot.hear("ling", "which was 阿兴's, is in the recycle bin")
         bot.say("mei", f"way {rescue} public")
         bot.hear("mei", "offers no choice now")  # it waits for the manager
         bot.say("mei", f"cancel {rescue}")
