@@ -24,7 +24,7 @@ def test_a_question_goes_to_who_asked_and_the_answer_back(
         ask(tx, settings)
         replies = approval_talk.ask_back(speaking(tx, "ling"), 1, " why now? ")
         (heard,) = texts(replies, "mei")
-        assert "凌 asks about your approval 1 (Your manager is 凌.): “why now?” Your next message" in heard
+        assert "凌 asks about your approval 1 (Your manager is 凌.): “why now?” I pass your next message back" in heard
         assert texts(replies, "ling") == ["I passed that on to 美玲. The answer comes here; approval 1 stays open."]
         waiting = tx.questions.find("mei")
         assert waiting is not None
