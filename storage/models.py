@@ -448,6 +448,20 @@ class Moment(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class LiveAnswer(Base):
+    """What was seen of a question that only a real organisation answers, by `doctor --live` or in use."""
+
+    __tablename__ = "live_answers"
+
+    question: Mapped[str] = mapped_column(String(60), primary_key=True)
+    answer: Mapped[str] = mapped_column(String(10))  # yes, no
+    detail: Mapped[str] = mapped_column(String(400))
+    seen_by: Mapped[str] = mapped_column(String(10))  # doctor, use
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    before: Mapped[str | None] = mapped_column(String(10))  # the other answer, if it was ever seen
+    changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class AuditEntry(Base):
     """One decision or effect; each row's hash covers the row before, so nothing can be changed unseen."""
 

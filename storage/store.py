@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from storage.answers import Answers
 from storage.approvals import Approvals
 from storage.audit import Audit
 from storage.cards import Cards
@@ -46,6 +47,10 @@ class Transaction:
     @cached_property
     def inbox(self) -> Inbox:
         return Inbox(self.session, self.now)
+
+    @cached_property
+    def answers(self) -> Answers:
+        return Answers(self.session, self.now)
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -240,6 +240,8 @@ def items(pairs: list[Value]) -> Fetched:
                 result.internal_date = value.decode("latin-1")
             case b"BODY[]" | b"BODY[HEADER]" if isinstance(value, (bytes, Big)):
                 result.body = value
+            case part if part.startswith(b"BODY[HEADER.FIELDS") and isinstance(value, bytes):
+                result.body = value
             case _:
                 pass
     return result

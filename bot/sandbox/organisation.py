@@ -307,7 +307,7 @@ class Organisation:
         self._next_public += 1
         self.public[mailbox.id] = mailbox
         if self.mail.mailbox(mailbox.address) is None:
-            self.mail.add(mailbox.address)
+            self.mail.add(mailbox.address).imap_on = not self.troubles.is_on("public_imap_off")
         self.sync(mailbox.address)
         return mailbox
 

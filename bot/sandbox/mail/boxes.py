@@ -206,6 +206,12 @@ class Mailbox:
         self.folders[name] = folder
         return folder
 
+    def remove_folder(self, folder: Folder) -> None:
+        """A folder is gone with its mails; who has it open finds it renumbered, and is let go."""
+        del self.folders[folder.name]
+        for watcher in list(folder.watchers):
+            watcher.renumbered()
+
     def put(self, folder: str, raw: bytes, when: datetime, flags: Iterable[str] = ()) -> int:
         """The UID of a mail put into a folder (made if need be), past quota and window; `raw` is kept as it is."""
         return self.add_folder(folder).add(raw, when, flags).uid

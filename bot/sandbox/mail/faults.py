@@ -30,6 +30,7 @@ FAULTS: dict[str, str] = {
     "literal_plus_lie": "LITERAL+ is announced, and BAD is the answer to whoever uses it",
     # folders
     "top_level_refused": "CREATE outside of the root of the custom folders is refused (Exmail: on)",
+    "delete_refused": "DELETE of a folder is refused: only webmail can (on)",
     "no_namespace": "NAMESPACE is BAD Command!",
     "names_strict": "CREATE of a name with . * % # quote or backslash, or a space at an end, is refused",
     "names_fold_case": "CREATE of a name that differs only in case from another is refused",
@@ -99,7 +100,7 @@ NUMBERS = {
 }
 """Faults whose number is a size and not a count, and the size when they are merely switched on."""
 
-FACE = ("top_level_refused", "bad_uid_parameters", "search_ignores_keys")
+FACE = ("top_level_refused", "delete_refused", "bad_uid_parameters", "search_ignores_keys")
 """What Exmail does every day: on unless a server or a mailbox switches it off."""
 
 

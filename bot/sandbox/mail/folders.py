@@ -171,9 +171,18 @@ def check_name(session: Session, name: str) -> None:
 
 
 async def delete(session: Session, arguments: Arguments) -> str:
-    arguments.name()
+    """`DELETE name` of a folder that people made, with all it holds; refused while `delete_refused` is on."""
+    wire = arguments.name()
     arguments.end()
-    raise No("Folders can only be deleted in webmail")
+    if session.trips("delete_refused"):
+        raise No("Folders can only be deleted in webmail")
+    folder = session.folder(wire)
+    if folder.is_system:
+        raise No("System folder can not be deleted")
+    if any(name.startswith(f"{folder.name}/") for name in session.box.folders):
+        raise No("Folder has children")
+    session.box.remove_folder(folder)
+    return "DELETE completed"
 
 
 async def rename(session: Session, arguments: Arguments) -> str:

@@ -42,6 +42,8 @@ def profile(call: Call, member: Member) -> dict[str, Any]:
         shown |= {"mobile": member.mobile, "gender": member.gender, "email": member.email, "avatar": "", "address": ""}
         if member.address:
             shown["biz_mail"] = member.address
+    if org.troubles.is_on("aliases_shown") and member.aliases:
+        shown["biz_mail_alias"] = {"item": list(member.aliases)}
     return shown
 
 
@@ -62,9 +64,11 @@ def department_asked(call: Call, name: str) -> Department:
 
 
 def members_asked(call: Call) -> list[Member]:
-    """Members of a department; `fetch_child` is gone from the current text and not honoured."""
+    """Members of a department; `fetch_child` is gone from the current text, and honoured at the turn of a switch."""
     department = department_asked(call, "department_id")
-    return [each for each in call.org.members.values() if department.id in each.departments and call.seen(each)]
+    below = call.query.get("fetch_child") == "1" and call.org.troubles.is_on("fetch_child_works")
+    wanted = call.org.department_and_below(department.id) if below else {department.id}
+    return [each for each in call.org.members.values() if wanted & set(each.departments) and call.seen(each)]
 
 
 @endpoint("GET", "user/simplelist", otherwise=48009)
@@ -84,9 +88,11 @@ def user_list(call: Call) -> dict[str, Any]:
     return {"userlist": [profile(call, each) for each in members_asked(call)]}
 
 
-@endpoint("POST", "user/list_id", "contacts")
+@endpoint("POST", "user/list_id", "app", "contacts")
 def user_list_id(call: Call) -> dict[str, Any]:
-    """All userids, once per department (96067)."""
+    """All userids, once per department (96067); the app's own secret may at the turn of a switch only."""
+    if call.caller == "app" and not call.org.troubles.is_on("app_lists_ids"):
+        raise Refused(48002, "api forbidden")
     limit = call.number("limit", default=10_000)
     if not 1 <= limit <= 10_000:
         raise Refused(40058, "invalid limit")
