@@ -40,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     doctor = commands.add_parser("doctor", help="check the settings and what they lead to, and say what to mend")
     doctor.add_argument("--report", action="store_true", help="as text for a ticket, with versions and without secrets")
-    doctor.add_argument("--live", action="store_true", help="also ask what only a real organisation tells; harmless")
+    doctor.add_argument(
+        "--live",
+        action="store_true",
+        help="also ask what only a real organisation tells; harmless",
+    )
     doctor.add_argument("--json", action="store_true", help="for programs")
     commands.add_parser("copy", help="copy a mailbox into a folder of another, verified", add_help=False)
     audit = commands.add_parser("audit", help="the chain of decisions and effects")

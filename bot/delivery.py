@@ -214,6 +214,9 @@ class Sender:
             unreachable(receiver, *cards.send_text(self._client, receiver, in_words(body["card"])))
             return
         unreachable(receiver, sent)
+        if sent.already_sent:
+            with self._store.begin() as tx:
+                tx.answers.saw("resent_card", "yes")
         if sent.response_code:
             with self._store.begin() as tx:
                 tx.cards.keep(body["task_id"], receiver, sent.response_code, clicked=False)

@@ -53,7 +53,10 @@ def looked_at(given: Settings, *, live: bool) -> list[Finding]:
         return found
     try:
         found = checkup.examine(bot.services)
-        return [*found, *checkup.safely("live", lambda: questions.ask(bot.services))] if live else found
+        if live:
+            found += checkup.safely("mailbox", lambda: questions.tried(bot.services))
+            found += checkup.safely("live", lambda: questions.ask(bot.services))
+        return found
     finally:
         closed(bot)
 

@@ -30,7 +30,7 @@ from bot.replies import Reply, Text
 from bot.settings import Settings
 from bot.vault import Vault
 from bot.wecom.client import WeComClient
-from bot.wecom.errcodes import Retry, WeComError
+from bot.wecom.errcodes import UNKNOWN, Retry, WeComError
 from bot.words import Words, say
 from storage.leases import Leases
 from storage.models import Job, JobState
@@ -282,6 +282,7 @@ class Runner:
         """Upstream refused: later again if that can help, else it is over."""
         wait = wait_after(error)
         with self._services.store.begin() as tx:
+            learnt(tx, error)
             job = tx.jobs.get(ctx.job_id)
             if job.state is not JobState.DUE or job.wakes != ctx.wakes:
                 return
@@ -318,6 +319,16 @@ class Runner:
             log.exception("sweep_failed", sweep=name, slot=slot)
             return []
         return step.starts
+
+
+def learnt(tx: Transaction, error: UpstreamError) -> None:
+    """What a refusal says of WeCom: a code nobody told us of, or the mail API's limits."""
+    if not isinstance(error, WeComError):
+        return
+    if error.meaning is UNKNOWN:
+        tx.answers.saw("errcodes", "yes", f"{error.errcode} {error.errmsg} ({error.path})")
+    if error.retry is Retry.AFTER_WINDOW and error.path.startswith("/cgi-bin/exmail/"):
+        tx.answers.saw("rate_limits", "yes", f"{error.errcode} ({error.path})")
 
 
 def end_failed(step: JobStep, words: Words) -> None:

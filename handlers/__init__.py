@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bot.router import Router
 from bot.work import Services, Work
-from handlers import addresses, audit, changes, doctor, jobs, lookup, mail_clients
+from handlers import addresses, audit, changes, jobs, lookup, mail_clients
 from handlers.address import aliases, old_address, rename
 from handlers.approvals import approval_reminders, approval_talk, approvals, override
 from handlers.backup import backup, backup_receipt
 from handlers.bin import bin_check, convert, deletion, recycle_bin
 from handlers.copying import access, backup_access, verification
+from handlers.doctor import doctor, live
 from handlers.domain import domain, domain_drift, domain_imap, domain_list, domain_proof, domain_setup, domain_write
 from handlers.guide import help, nicknames
 from handlers.handovers import handovers
@@ -67,6 +68,7 @@ FEATURES = (
     help,
     audit,
     doctor,
+    live,
 )
 
 

@@ -27,6 +27,7 @@ from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import exports
+from storage.mailboxes import made_in_console
 from storage.models import Job, JobState, Mailbox, Member
 
 if TYPE_CHECKING:
@@ -164,6 +165,9 @@ def keep_public(tx: Transaction, box: exmail.PublicMailbox) -> Mailbox:
     One the app sees is one it may manage, until minting says otherwise; then it is tried again after a day.
     """
     readers = {"userids": list(box.userids), "departments": list(box.departments), "tags": list(box.tags)}
+    before = tx.mailboxes.at(box.address)
+    if before is not None and made_in_console(before):
+        tx.answers.saw("foreign_public", "yes", box.address)
     shown = tx.mailboxes.public_is(box.id, box.address, name=box.name, readers=readers, aliases=box.aliases)
     tx.moments.first_within(f"{PUBLIC_SEEN}{box.id}", FOR_EVER)
     if not shown.managed:
@@ -226,6 +230,8 @@ def joined(ctx: Context, message: MemberJoined) -> list[Reply]:
 @router.event(MemberChanged)
 def changed(ctx: Context, message: MemberChanged) -> list[Reply]:
     """A member was changed: a hint to read again. A new userid is the same member."""
+    if message.address is not None:
+        ctx.tx.answers.saw("address_told", "yes")
     if message.new_userid is not None and ctx.tx.members.renamed(message.userid, message.new_userid) is not None:
         ctx.tx.audit.add("wecom", "member.renamed", message.new_userid, before=message.userid)
     refresh(ctx.tx, ctx)

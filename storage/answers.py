@@ -28,9 +28,9 @@ class Answers(Asking):
         """
         detail = detail[:DETAIL_CHARS_MAX]
         known = self.session.get(LiveAnswer, question, populate_existing=True)
-        if known is not None and (known.answer, known.detail, known.seen_by) == (answer, detail, by):
-            if known.seen_at > self.now - WRITTEN_EVERY:
-                return False
+        same = known is not None and (known.answer, known.detail, known.seen_by) == (answer, detail, by)
+        if same and known is not None and known.seen_at > self.now - WRITTEN_EVERY:
+            return False
         values = {"answer": answer, "detail": detail, "seen_by": by, "seen_at": self.now}
         insert = insert_into(self.session, LiveAnswer).values(question=question, **values)
         self.session.execute(insert.on_conflict_do_nothing(index_elements=["question"]))

@@ -65,6 +65,10 @@ class Audit(Asking):
         with closing(rows):  # a cursor of the server's, also when the reader has seen enough
             yield from rows
 
+    def subjects(self, what: str) -> set[str]:
+        """The addresses to which something ever happened."""
+        return set(self.session.scalars(select(AuditEntry.subject).where(AuditEntry.what == what)))
+
     def renames(self) -> dict[str, str]:
         """The userid that somebody has now, by each that he had before."""
         rows = self.session.scalars(

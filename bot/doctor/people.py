@@ -12,7 +12,7 @@ from bot.errors import NetworkError, UpstreamError
 from bot.policy import Role
 from bot.wecom import contacts
 from bot.wecom.contacts import MemberStatus
-from bot.wecom.errcodes import WeComError
+from bot.wecom.errcodes import APP, CONTACTS, Secret, WeComError
 from bot.work import Services
 
 NAMED_MAX = 100  # look-ups in one run
@@ -112,10 +112,11 @@ def managers(services: Services) -> Iterator[Finding]:
 
 def outside(services: Services, departments: list[int]) -> Iterator[Finding]:
     """Members whom only contacts sync knows: they hear nothing, and a manager among them cannot be asked."""
-    if not services.settings.wecom_contacts_secret.get_secret_value() or len(departments) > DEPARTMENTS_MAX:
+    secret = may_list(services)
+    if secret is None or len(departments) > DEPARTMENTS_MAX:
         return
     try:
-        everybody = {each.userid.casefold() for each in contacts.list_ids(services.client)}
+        everybody = {each.userid.casefold() for each in contacts.list_ids(services.client, secret=secret)}
         seen = {each.userid.casefold() for one in departments for each in contacts.names(services.client, one)}
     except UpstreamError:
         return  # said by the checks of the directory
@@ -125,6 +126,16 @@ def outside(services: Services, departments: list[int]) -> Iterator[Finding]:
         yield warning("doctor.members_outside", count=len(unseen), everybody=len(everybody), userids=shown)
     else:
         yield ok("doctor.members_inside", everybody=len(everybody))
+
+
+def may_list(services: Services) -> Secret | None:
+    """The secret that lists everybody: contacts sync's, or the app's own where WeCom was seen to let it."""
+    if services.settings.wecom_contacts_secret.get_secret_value():
+        return CONTACTS
+    if not machine.up_to_date(services):
+        return None
+    with services.store.begin() as tx:
+        return APP if tx.answers.of("listed_by_app") == "yes" else None
 
 
 def unanswered(services: Services) -> Iterator[Finding]:

@@ -237,6 +237,12 @@ def checked_address(address: str) -> str:
     return address
 
 
+def aliases_of(client: WeComClient, userid: str) -> tuple[str, ...] | None:
+    """The mail aliases of a member, if WeCom shows them: no page says so. None: it does not, or there are none."""
+    shown = client.call("GET", "/cgi-bin/user/get", query={"userid": userid}).get("biz_mail_alias")
+    return texts(shown.get("item")) if isinstance(shown, Mapping) else None
+
+
 def _member(told: Mapping[str, Any]) -> MemberInfo:
     departments = numbers(told.get("department"))
     flags = numbers(told.get("is_leader_in_dept"))

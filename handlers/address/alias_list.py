@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from bot.context import Context, Missing
 from bot.errors import UserError
 from bot.wecom import contacts, limits
+from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, lines, say
 from bot.work import JobContext
 from handlers import changes
 from handlers.address import clash
 from storage.models import Mailbox
+
+if TYPE_CHECKING:
+    from storage.store import Transaction
+
+log = structlog.get_logger()
 
 NONE = frozenset({"none", "no", "nothing", "无", "没有", "没有别名"})
 BETWEEN = re.compile(r"[\s,;，；、]+")
@@ -27,6 +35,36 @@ BETWEEN = re.compile(r"[\s,;，；、]+")
 def known(box: Mailbox | None) -> bool:
     """Whether somebody has said which aliases it has."""
     return box is not None and box.aliases_known_at is not None
+
+
+def shown_by_wecom(tx: Transaction) -> bool:
+    """Whether WeCom was seen to show aliases, which no page says: then nobody need be asked."""
+    return tx.answers.of("aliases_shown") == "yes"
+
+
+def shown(job: JobContext, userid: str) -> tuple[str, ...] | None:
+    """The aliases as WeCom shows them now; None where it does not, or shows none, which may mean either."""
+    with job.services.store.begin() as tx:
+        if not shown_by_wecom(tx):
+            return None
+    try:
+        return contacts.aliases_of(job.client, userid)
+    except WeComError as error:
+        if error.retry is not Retry.NEVER:
+            raise
+        log.warning("aliases_refused", errcode=error.errcode)
+        return None
+
+
+def learn(job: JobContext, box: Mailbox) -> Mailbox:
+    """The mailbox with the aliases that WeCom shows, where it does; else as somebody told."""
+    seen = shown(job, box.owner) if box.owner is not None else None
+    if seen is None:
+        return box
+    with job.begin() as step:
+        box = step.tx.mailboxes.get(box.id)
+        step.tx.mailboxes.aliases_are(box, [each for each in seen if each.casefold() != box.address])
+        return box
 
 
 def must_be_known(box: Mailbox | None, mailbox: str) -> Mailbox:
@@ -66,12 +104,15 @@ def write(job: JobContext, userid: str, changed: Callable[[Sequence[str]], Seque
     mailbox is another since the question; WeComError, NetworkError.
     """
     with changes.alone(job, f"aliases:{userid}") as in_time:
+        seen = shown(job, userid)  # what somebody added in the console meanwhile is kept
         with job.services.store.begin() as tx:
-            whole = list(changed(must_be_known(tx.mailboxes.of(userid), userid).aliases))
+            box = must_be_known(tx.mailboxes.of(userid), userid)
+            known = box.aliases if seen is None else [each for each in seen if each.casefold() != box.address]
+            whole = list(changed(known))
         in_time()
         contacts.update_member(job.client, userid, aliases=whole)
         with job.begin() as step:
-            box = step.tx.mailboxes.of(userid)
-            if box is not None:
-                step.tx.mailboxes.aliases_are(box, whole)
+            his = step.tx.mailboxes.of(userid)
+            if his is not None:
+                step.tx.mailboxes.aliases_are(his, whole)
     return whole

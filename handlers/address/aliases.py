@@ -127,7 +127,7 @@ def change(
     **params: Any,
 ) -> list[Reply]:
     """A change of a list; which aliases there are is asked first when nobody has said so yet."""
-    if others is None and not alias_list.known(meant.mailbox):
+    if others is None and not alias_list.known(meant.mailbox) and not alias_list.shown_by_wecom(ctx.tx):
         raise alias_list.ask_which(str(meant), command, args)
     listed = alias_list.named(ctx, others) if others is not None else None
     changes.ask_for(ctx, KIND, str(meant), title, userid=meant.userid, others=listed, **params)
@@ -145,6 +145,7 @@ def look(job: JobContext) -> Question | Words:
         with job.begin() as step:
             box = step.tx.mailboxes.get(box.id)
             note(step, box, params["others"])
+    box = alias_list.learn(job, box)
     if params["what"] == "are":
         if not box.aliases:
             return say("aliases.noted_none", mailbox=box.address)

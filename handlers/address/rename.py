@@ -63,7 +63,7 @@ def request_rename(ctx: Context, source: str, target: str, others: list[str] | N
         raise UserError(say("rename.same", address=old))
     if (other := under_way(ctx.tx, old)) is not None:
         raise UserError(say("rename.under_way", address=old, number=other.id))
-    if others is None and not alias_list.known(meant.mailbox):
+    if others is None and not alias_list.known(meant.mailbox) and not alias_list.shown_by_wecom(ctx.tx):
         raise alias_list.ask_which(old, "request_rename", {"source": source, "target": target})
     listed = alias_list.named(ctx, others) if others is not None else None
     title = say("rename.title", old=old, new=new)
@@ -118,6 +118,7 @@ def look(job: JobContext) -> Question:
     if job.params["others"] is not None:  # kept, whatever becomes of this job: nobody is asked twice
         with job.begin() as step:
             aliases.note(step, step.tx.mailboxes.get(box.id), job.params["others"])
+    alias_list.learn(job, box)
     if box.address == new:
         raise Refused(say("rename.same", address=new))
     with job.services.store.begin() as tx:
@@ -272,6 +273,8 @@ def to_console(job: JobContext, why: Words, *, fixed: bool = False) -> None:
     with job.begin() as step:
         box = step.tx.mailboxes.get(int(step.job.data["box"]))
         box.address_fixed = box.address_fixed or fixed
+        if fixed:
+            step.tx.answers.saw("rename_api", "no", f"{FIXED}: {box.address}")
         old, new, _ = parts(step.job)
         step.tx.audit.add("bot", "rename.by_hand", old, job=job.job_id, to=new, why=why.text("en"))
         step.put(why_console=as_json(why))
@@ -348,6 +351,7 @@ def became(job: JobContext, look: Look) -> None:
     """The call was carried out: our rows follow, and the alias list is written, so that the old address receives."""
     with job.begin() as step:
         noted(step, evidence(step.now, look), "api")
+        step.tx.answers.saw("rename_api", "yes", parts(step.job)[0])
         step.go("alias")
 
 

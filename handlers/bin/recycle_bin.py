@@ -34,6 +34,7 @@ from bot.workdays import (
 )
 from handlers import addresses
 from handlers.tables import table
+from storage.answers import Seen
 from storage.models import BinItem, BinSource, BinState, Job, Mailbox, Member
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def enter(
         address=address, mailbox_id=box.id if box is not None else None,
         owner=owner.userid if owner is not None else None, owner_name=owner.name if owner is not None else None,
         manager=next(iter(managers), None), source=source, known_from=known_from, added_by=added_by,
-        entered_at=entered_at, deletes_at=deletes_at or deletion_of(entered_at, settings.bot_bin_days),
+        entered_at=entered_at, deletes_at=deletes_at or deletion_of(entered_at, days_kept(tx, source, settings)),
     )  # fmt: skip
     if item is None:
         return None
@@ -94,6 +95,34 @@ def enter(
         known_from=known_from, deletes_at=item.deletes_at.isoformat(),
     )  # fmt: skip
     return item
+
+
+def days_kept(tx: Transaction, source: BinSource, settings: Settings) -> int:
+    """How many days an entry lies there: fewer than assumed, where the console was seen to show fewer; never more."""
+    seen = tx.answers.find(retention(source))
+    days = int(seen.detail) if seen is not None and seen.detail.isdecimal() else settings.bot_bin_days
+    return min(settings.bot_bin_days, max(1, days))
+
+
+def retention(source: BinSource) -> str:
+    """The question of how long the console keeps what came there in this way."""
+    return f"retention:{source}"
+
+
+def console_says(ctx: Context, item: BinItem) -> None:
+    """
+    The console's date for an entry whose moment of coming is known is an answer for all that come in that way.
+
+    One by hand says nothing: nobody saw when it came.
+    """
+    if item.source is BinSource.BY_HAND:
+        return
+    days = days_in_bin(item)
+    enough: Seen = "yes" if days >= ctx.settings.bot_bin_days else "no"
+    ctx.tx.answers.saw(retention(item.source), enough, str(days))
+    ctx.tx.answers.saw("retention", enough, f"{item.source}: {days}")
+    if item.source is BinSource.PUBLIC:
+        ctx.tx.answers.saw("public_bin", "yes", named(item))
 
 
 def deletion_of(entered_at: datetime, days: int) -> datetime:
@@ -323,7 +352,11 @@ def about(ctx: Context, item: BinItem) -> list[Words]:
                 days=days_in_bin(item),
             )
         )
-        if item.source in HELP_SOURCES:
+        seen = ctx.tx.answers.find(retention(item.source))
+        if seen is not None:
+            at = f"{seen.seen_at.astimezone(zone):%Y-%m-%d}"
+            found.append(say("recycle_bin.console_showed", days=seen.detail, at=at))
+        elif item.source in HELP_SOURCES:
             found.append(say("recycle_bin.help_says", days=HELP_DAYS))
     found.append(backup_words(ctx.tx, item))
     if (rescued := ctx.tx.recycle_bin.rescues().get(item.id)) is not None:
@@ -416,6 +449,7 @@ def bin_date(ctx: Context, address: str, until: date) -> list[Reply]:
         raise UserError(closed_words(item, ctx.directory))
     before = item.deletes_at
     item.deletes_at, item.date_from, item.told_at = deletes_at, admin, ctx.now
+    console_says(ctx, item)
     schedule(item, ctx.now, ctx.settings)
     ctx.tx.audit.add(
         admin, "bin.date", named(item), item=item.id, before=before.isoformat(), after=deletes_at.isoformat()

@@ -29,6 +29,7 @@ from bot.wecom.errcodes import Retry, WeComError
 from bot.wecom.exmail import Option
 from bot.words import Words, lines, say
 from bot.work import JobContext, JobStep, Services, SweepStep, Work
+from storage.answers import Seen
 from storage.links import LINK_LIFE
 from storage.models import ImapSwitch, Job, JobState, Mailbox, MailboxKind, MintedPassword, OneTimeLink
 
@@ -105,6 +106,7 @@ def mint(job: JobContext, side: Side, box: Mailbox) -> bool:
                 tx.passwords.deleted(row.id)  # there is none
             if never:
                 tx.mailboxes.get(box.id).managed = False
+                foreign(tx, box, "no", str(error))
         if not never:
             raise
         log.warning("minting_refused", job_id=job.job_id, error=str(error))
@@ -113,7 +115,14 @@ def mint(job: JobContext, side: Side, box: Mailbox) -> bool:
         step.tx.passwords.minted(row.id, code.id)
         step.tx.passwords.keep(job.job_id, side, given_by="bot", ciphertext=job.services.vault.lock(code.code))
         step.tx.audit.add("bot", "password.minted", box.address, job=job.job_id)
+        foreign(step.tx, box, "yes", box.address)
     return True
+
+
+def foreign(tx: Transaction, box: Mailbox, answer: Seen, detail: str) -> None:
+    """What minting says of public mailboxes that the bot did not make, where such are seen at all."""
+    if tx.answers.of("foreign_public") == "yes" and box.address not in tx.audit.subjects("public.created"):
+        tx.answers.saw("foreign_changed", answer, detail)
 
 
 def delete_by_remark(services: Services, row: MintedPassword) -> None:

@@ -31,7 +31,7 @@ from handlers.copying.connections import WANTED, Connections
 from storage.ledger import SqlLedger
 from storage.ledger_tables import EngineDatabase
 from storage.mailboxes import made_in_console
-from storage.models import Job, JobState, Mailbox, MailboxKind
+from storage.models import Job, JobState, LiveAnswer, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -276,11 +276,15 @@ def logged_in(
     on_refusal: Callable[[JobContext, LoginRefused, Mapping[Side, Mailbox]], None] | None = None,
 ) -> Result | None:
     """What comes of logging in to these sides; None when the job has to wait, as its row says then."""
+    with job.services.store.begin() as tx:
+        most = min(most, one_mailbox_takes(tx.answers.find("connections"), most) + len(sides) - 1)
     try:
         accounts = [access.account(job, side, boxes[side]) for side in sides]
         with Connections(job, least=len(sides), most=most, beside=beside) as connections:
             if connections.count:
-                return act(accounts, connections.count)
+                came = act(accounts, connections.count)
+                let_in(job, boxes)
+                return came
         wait_for_connections(job)
     except NoPassword:
         ask_again(job)
@@ -290,6 +294,21 @@ def logged_in(
         if job.services.stopping.is_set():
             later(job, LET_IN)
     return None
+
+
+def one_mailbox_takes(seen: LiveAnswer | None, most: int) -> int:
+    """How many connections a mailbox takes, as `doctor --live` saw it (`3: why the fourth was refused`)."""
+    number = seen.detail.partition(":")[0] if seen is not None and seen.answer == "no" else ""
+    return max(1, int(number)) if number.isdecimal() else most
+
+
+def let_in(job: JobContext, boxes: Mapping[Side, Mailbox]) -> None:
+    """A member's mailbox was entered after the bot had switched its IMAP on by the mail API."""
+    owners = {each.owner for each in boxes.values() if each.owner is not None}
+    with job.services.store.begin() as tx:
+        switched = {each.userid for each in tx.passwords.switches_of(job.job_id) if each.before == "0"}
+        if owners & switched:
+            tx.answers.saw("imap_by_api", "yes", ", ".join(sorted(owners & switched)))
 
 
 class Unwanted:

@@ -180,7 +180,9 @@ def create(job: JobContext) -> Written:
         local = f"{address.partition('@')[0]}@"
         done = say("public.created", address=address, name=name, number=public_id, count=count)
         unseen = [] if box is not None else [say("public.created_unseen", address=address)]
-        return lines(done, *unseen, say("public.after_create", local=local))
+        off = step.tx.answers.of("minted_login") == "no"
+        switch_on = [say("public.switch_on_first")] if off else []
+        return lines(done, *unseen, say("public.after_create", local=local), *switch_on)
 
     return written
 

@@ -301,6 +301,17 @@ def by_hand(job: JobContext, box: Mailbox) -> list[Reply]:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
+def only_own(tx: Transaction) -> list[Words]:
+    """That those made in the console are missing: certain, supposed, or known not to be so."""
+    match tx.answers.of("foreign_public"):
+        case "yes":
+            return []
+        case "no":
+            return [say("public.only_own")]
+        case _:
+            return [say("public.only_own_perhaps")]
+
+
 def read_all(job: JobContext) -> list[exmail.PublicMailbox]:
     """Every public mailbox as WeCom shows it now; our rows and the tags they use are brought up to date."""
     found = exmail.publicmail_search(job.client)
@@ -321,6 +332,8 @@ def everything(job: JobContext) -> list[Reply]:
     with job.begin() as step:
         asker, zone = step.job.asked_by, step.services.settings.zone
         hidden = [each for each in step.tx.mailboxes.public() if made_in_console(each)]
+        if hidden:
+            step.tx.answers.saw("foreign_public", "no", ", ".join(each.address for each in hidden))
         told: list[Words] = [say("public.heading", count=len(seen)) if seen else say("public.none_seen"), room.words()]
         long = len(seen) > LISTED_MAX or form is not None
         if not long:
@@ -330,7 +343,7 @@ def everything(job: JobContext) -> list[Reply]:
         idle = [each.address for each in seen if each.id in uses and uses[each.id].unused(step.now)]
         if idle:
             told.append(say("public.look_unused", addresses=idle, days=UNUSED_AFTER.days))
-        told.append(say("public.only_own"))
+        told += only_own(step.tx)
         replies: list[Reply] = [Text(asker, lines(*told))]
         if long:
             rows = [row_of(step.tx, each, uses, zone) for each in seen]

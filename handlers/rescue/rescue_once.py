@@ -143,6 +143,9 @@ def copied_once(job: JobContext, rescue: int, target: int) -> Look:
         same_since = since if each is looks[-1] and each["detail"]["mails"] == count else same_since
     settled = now - max(same_since, said_at) >= SETTLED_AFTER
     steady = now - max(since, said_at) >= STEADY_AFTER
+    if settled or steady:
+        with job.services.store.begin() as tx:
+            tx.answers.saw("console_backup", "yes", folders[0])
     key = "rescue.saw_mails" if settled else "rescue.saw_mails_steady" if steady else "rescue.saw_mails_coming"
     return Look(True if settled or steady else None, say(key, **values), {"mails": count})
 

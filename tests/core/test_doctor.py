@@ -28,7 +28,7 @@ from bot import cli, doctor_command
 from bot.clock import SystemClock
 from bot.dns.lookup import RESOLVERS
 from bot.dns.wire import Answer, Outcome, Server, Wire
-from bot.doctor import callbacks, checkup, hosts, live, machine, people, report, wecom
+from bot.doctor import callbacks, checkup, hosts, machine, people, report, wecom
 from bot.doctor import settings as settings_checks
 from bot.doctor.findings import Finding, Level, ok, warning, wrong
 from bot.policy import Policy
@@ -522,45 +522,3 @@ def test_the_install_guide_names_every_setting_that_must_be_there() -> None:
     named = set(re.findall(r"\b(?:WECOM|EXMAIL|BOT)_[A-Z_]+", guide))
     ours = {each.upper() for each in Settings.model_fields}
     assert {each.upper() for each in settings_checks.REQUIRED} <= named <= ours
-
-
-# What only a real organisation tells
-
-
-def test_live_questions_are_asked_without_harm_and_remembered(tmp_path: Path) -> None:
-    """Only calls that read; each answer is kept, the latest counts; what cannot be asked is named."""
-    services = services_of(tmp_path)
-    services.store.migrate()
-    asked: list[str] = []
-
-    def answered(path: str, answer: Any) -> Callable[[Any], Any]:
-        def call(given: Any) -> Any:
-            asked.append(path)
-            return answer(given) if callable(answer) else answer
-
-        return call
-
-    told = {
-        "/cgi-bin/exmail/publicmail/search": {"list": [{"id": 7, "email": "support@corp.test", "name": "x"}]},
-        "/cgi-bin/exmail/publicmail/get_auth_code_list": WeComError(680035),
-        "/cgi-bin/user/list_id": WeComError(48002),
-        "/cgi-bin/department/list": {"department": [{"id": 1, "parentid": 0}]},
-        "/cgi-bin/user/simplelist": lambda given: {
-            "userlist": [{"userid": "a"}] * (1 + ("fetch_child" in given["query"]))
-        },
-        "/cgi-bin/security/admin_oper_log/list": WeComError(48002),
-    }
-    services.client.answers.update({path: answered(path, answer) for path, answer in told.items()})  # type: ignore[attr-defined]
-    services.client.clock = services.clock
-    found = list(live.ask(services))
-    assert [each.check for each in found] == [*(f"live_{each}" for each in live.PROBES), "live_not_asked"]
-    answers = {each: live.last_answer(services, each) for each in live.PROBES}
-    assert answers == {"foreign_public": "no", "listed_by_app": "no", "fetch_child": "yes", "admin_log": "no"}
-    assert {path.rpartition("/")[2] for path in asked} <= {
-        "search", "get_auth_code_list", "list_id", "list", "simplelist",
-    }  # fmt: skip
-    services.clock.advance(days=1)  # type: ignore[attr-defined]
-    services.client.answers["/cgi-bin/user/list_id"] = {"dept_user": []}  # type: ignore[attr-defined]
-    assert [each.check for each in live.ask(services) if each.level is Level.WARNING] == ["live_changed"]
-    assert live.last_answer(services, "listed_by_app") == "yes"
-    services.store.close()

@@ -23,8 +23,6 @@ QUIRKS = tomllib.loads((HERE / "quirks.toml").read_text("utf-8"))
 NOT_OF_A_COPY = {
     "login_throttled": "a login that is refused is never tried again: login_wants_code shows the same",
     "login_limit": "the same",
-    "delete_refused": "a copy deletes no folder; doctor --live, which makes one to try, turns it",
-    "top_level_refused": "on every day: every copy to the simulated server meets it",
 }
 """Switches of the simulated server that no test of the copy turns, and why."""
 

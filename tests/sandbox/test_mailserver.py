@@ -209,6 +209,14 @@ def test_custom_folders_live_under_the_root(served: Served, independent: IMAPCli
     assert name not in [folder for _, _, folder in independent.list_sub_folders()]
     independent.subscribe_folder(name)
     assert name in [folder for _, _, folder in independent.list_sub_folders()]
+    served.server.faults["delete_refused"] = False
+    with pytest.raises(IMAPClientError, match="children"):
+        independent.delete_folder(f"{ROOT}/备份&测试")
+    with pytest.raises(IMAPClientError, match="System folder"):
+        independent.delete_folder("Junk")
+    independent.create_folder(f"{ROOT}/for a moment")
+    independent.delete_folder(f"{ROOT}/for a moment")
+    assert f"{ROOT}/for a moment" not in served.box.folders
     served.server.faults["top_level_refused"] = False
     independent.create_folder("Archive")
     assert independent.folder_exists("Archive")

@@ -1,0 +1,1 @@
+"""The bot's own set-up, looked at from the chat, and what only a real organisation tells."""
