@@ -8,13 +8,12 @@ the folder and the mail that it takes are the bot's own and are removed again (`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 
 from bot.context import Context
 from bot.delivery import language_of
 from bot.doctor import checkup, live
-from bot.doctor.findings import Finding
 from bot.mail.errors import MailError
 from bot.mail.probe import Tried, probe
 from bot.replies import Reply, Text
@@ -24,7 +23,7 @@ from bot.work import JobContext, JobStep, Work
 from handlers import addresses
 from handlers.copying import access
 from handlers.copying.connections import Connections
-from handlers.help import packed
+from handlers.guide.help import packed
 from storage.models import JobState, Mailbox
 
 router = Router()
@@ -35,6 +34,7 @@ SIDE: access.Side = "target"
 PROBE_NAME = "probe@"
 TRIES_MAX = 6  # for a connection
 AGAIN = timedelta(seconds=5)
+NOT_ASKED = ("live.watched", "live.left")
 ON_THE_MACHINE = live.ASKED_BY
 
 
@@ -64,7 +64,7 @@ def look(job: JobContext) -> None:
         if told and step.job.asked_by != ON_THE_MACHINE:
             asker = step.job.asked_by
             language = language_of(step.tx, asker, step.services.settings)
-            step.say(*(Text(asker, each) for each in packed([each.words.text(language) for each in told])))
+            step.say(*(Text(asker, each) for each in packed([each.text(language) for each in told])))
         step.tx.jobs.end(step.job, JobState.DONE)
 
 
@@ -127,9 +127,11 @@ def note(job: JobContext, **why: object) -> None:
         step.go("tell")
 
 
-def findings(job: JobContext) -> Iterable[Finding]:
-    """Everything that is told: what came of trying, then every question."""
-    return [*live.outcome(dict(job.data)), *checkup.safely("live", lambda: live.ask(job.services))]
+def findings(job: JobContext) -> Sequence[Words]:
+    """What came of trying, then every question that has an answer, or might have; of the others how many there are."""
+    found = [*live.outcome(dict(job.data)), *checkup.safely("live", lambda: live.ask(job.services))]
+    told = [each.words for each in found if each.words.key not in NOT_ASKED]
+    return [*told, say("live.not_asked", count=len(found) - len(told))]
 
 
 @work.failed(KIND)

@@ -251,7 +251,7 @@ def written(job: JobContext, plan: Plan) -> None:
     with job.begin() as step:
         data, domain = step.job.data, str(step.job.params["domain"])
         step.tx.audit.add("bot", "domain.written", domain, job=step.job.id, provider=data["provider"])
-        if data["provider"] == "godaddy":
+        if data["provider"] == Provider.GODADDY:
             step.tx.answers.saw("godaddy_api", "yes", domain)
         forget_key(step.tx, step.job.id, domain, keep=bool(data.get("keep_key")))
         provider = provider_words(data["provider"])
@@ -283,7 +283,8 @@ def refused(job: JobContext, error: ProviderError) -> None:
         log.warning("dns_provider_refused", job_id=step.job.id, code=error.code)
         drop_key(step)
         if error.refusal is Refusal.NOT_ELIGIBLE:
-            step.tx.answers.saw("godaddy_api", "no", str(error.code))
+            if data["provider"] == Provider.GODADDY:
+                step.tx.answers.saw("godaddy_api", "no", str(error.code))
             step.say(Text(step.job.asked_by, error.words()))
             step.go("domain_hand")
         elif error.refusal in ANOTHER_KEY:

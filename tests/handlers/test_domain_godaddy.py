@@ -91,6 +91,8 @@ def test_written_from_the_chat_and_undone(
     assert len({each.split("/")[0] for each in writes} & {"PUT v3"}) == 0
     assert world.keys() == 0
     assert any("written at GoDaddy and read back" in each for each in world.told("mei"))
+    with world.store.begin() as tx:
+        assert tx.answers.of("godaddy_api") == "yes"
 
     world.does("mei", domain_setup.domain_undo, job)
     undo = world.run_newest()

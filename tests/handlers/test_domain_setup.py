@@ -300,6 +300,8 @@ def test_each_refusal_has_its_way(world: DomainWorld, refusal: Refusal, stage: t
     assert world.keys() == (1 if refusal is Refusal.BUSY else 0)
     if refusal is Refusal.NOT_ELIGIBLE:
         assert any("mxbiz1.qq.com" in each for each in world.told("mei"))
+        with world.store.begin() as tx:
+            assert tx.answers.of("godaddy_api") is None, "it is Aliyun that said so"
 
 
 def test_a_provider_that_stays_busy_is_given_up(world: DomainWorld) -> None:

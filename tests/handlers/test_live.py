@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +23,7 @@ from bot.work import learnt
 from handlers import addresses, changes
 from handlers.address import aliases
 from handlers.bin import recycle_bin
-from handlers.copying import copying
+from handlers.copying import access, copying
 from handlers.doctor import live
 from handlers.public import public_mailbox, public_shown
 from storage.models import BinSource, JobState, LiveAnswer, MintedPassword
@@ -252,6 +253,33 @@ def test_what_is_seen_at_every_message_is_written_once_an_hour(world: World) -> 
         assert row.seen_at == first
     saw(world, "resent_card", "no")
     assert answer(world, "resent_card") == "no"
+
+
+def test_minting_elsewhere_is_an_answer(world: World) -> None:
+    """Of mailboxes that the bot did not make, where such are seen; of its own nothing is concluded."""
+    with world.store.begin() as tx:
+        mine = tx.mailboxes.public_is(1, "support@corp.test", name="x", readers={}, aliases=[])
+        access.foreign(tx, mine, "yes", "")
+        assert tx.answers.of("foreign_changed") is None
+        tx.answers.saw("foreign_public", "yes")
+        access.foreign(tx, mine, "no", "680035")
+        assert tx.answers.of("foreign_changed") == "no"
+        tx.audit.add("mei", "public.created", "made@corp.test")
+    with world.store.begin() as tx:
+        access.foreign(tx, tx.mailboxes.public_is(9, "made@corp.test", name="y", readers={}, aliases=[]), "yes", "")
+        assert tx.answers.of("foreign_changed") == "no"
+
+
+@pytest.mark.parametrize(("before", "known"), [("0", "yes"), ("1", None)])
+def test_a_members_mailbox_that_was_let_in(world: World, before: str, known: str | None) -> None:
+    """After the bot had switched its IMAP on; one that was on says nothing."""
+    with world.store.begin() as tx:
+        job = tx.jobs.add("backup", asked_by="mei", params={}, state=JobState.WAITING)
+        tx.passwords.switch(job.id, "ahing", before)
+        box = tx.mailboxes.of("ahing")
+        assert box is not None
+    copying.let_in(cast(Any, SimpleNamespace(services=world.services, job_id=job.id)), {"source": box})
+    assert answer(world, "imap_by_api") == known
 
 
 # --- used ------------------------------------------------------------------------------------------------------------

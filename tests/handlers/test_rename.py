@@ -81,6 +81,8 @@ def test_by_the_api_once_and_read_back(world: World) -> None:
     assert now.aliases_known_at is not None
     assert world.job(job.id).state is JobState.DONE
     assert world.audited("rename.", "alias.") == ["rename.asked", "rename.agreed", "rename.done", "alias.added"]
+    with world.store.begin() as tx:
+        assert tx.answers.of("rename_api") == "yes"
 
 
 def test_which_aliases_there_are_is_asked_before_anything(world: World) -> None:
@@ -204,6 +206,8 @@ def test_what_no_program_may_is_done_in_the_console(world: World) -> None:
     assert step_of(world, job).state is HandoverState.DONE
     assert [each for each in world.client.made(UPDATE) if "biz_mail_alias" in each] == [], "the console keeps them"
     assert (box(world).aliases, box(world).address_fixed) == (["it@corp.test", JUN], True)
+    with world.store.begin() as tx:
+        assert tx.answers.of("rename_api") == "no"
 
 
 def test_a_step_that_is_done_is_seen_though_it_was_cancelled(world: World) -> None:

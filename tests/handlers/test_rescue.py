@@ -43,6 +43,10 @@ def test_the_consoles_copy_counts_when_no_more_mails_come(place: Place) -> None:
     assert place.poll(job, later=timedelta(minutes=9)).state is HandoverState.CONTRADICTED, "too early to say"
     assert place.poll(job).state is HandoverState.DONE
     assert place.data(job)["seen_once"] == 7
+    with place.store.begin() as tx:
+        seen = tx.answers.find("console_backup")
+        assert seen is not None
+        assert seen.detail == "其他文件夹/邮件备份"
     assert place.data(job)["ending"] == "partial"
     assert place.data(job)["outcome"]["complete"] is False
     assert place.item().state is BinState.WAITING

@@ -24,7 +24,7 @@ from bot.doctor import callbacks, checkup, hosts, machine, people
 from bot.doctor.findings import Finding, Level
 from bot.http import Http
 from bot.policy import Policy
-from bot.sandbox.player import Player
+from bot.sandbox.player import Player, text_of
 from bot.sandbox.run import Sandbox, SandboxSettings, running
 from bot.settings import Settings
 from bot.vault import Vault, new_key
@@ -33,6 +33,7 @@ from bot.work import Services
 from storage.leases import Leases
 from storage.links import CAME_BACK
 from storage.store import Store
+from tests.journeys.conftest import Bot
 
 EGRESS = "203.0.113.9"
 Look = Callable[[Services], Any]
@@ -275,3 +276,41 @@ def opened(hospital: Hospital) -> None:
         return []
 
     hospital.seen(note)
+
+
+def test_live_against_the_sandbox(tmp_path: Path) -> None:
+    """
+    From the chat to the mail server and back: the questions are answered as the sandbox is, and nothing stays.
+
+    IMAP of a fresh public mailbox is off first; then on, with folders that can be deleted.
+    """
+    with running(tmp_path / "data") as sandbox, closing(Bot(sandbox)) as bot:
+        bot.wait_ready()
+        bot.say("mei", "doctor live")
+        bot.hear("mei", "Type `public create probe@ Probe for mei`")
+        bot.trouble("public_imap_off")
+        bot.say("mei", "public create probe@ Probe for mei")
+        bot.press("mei", "confirm:")
+        bot.hear("mei", "probe@corp.test “Probe” is there")
+        bot.say("mei", "doctor live")
+        bot.hear("mei", "log in at once: no (asked at")
+        box = sandbox.organisation.box("probe@corp.test")
+        box.imap_on, box.faults["delete_refused"] = True, False
+        bot.say("mei", "体检 实测")
+        bot.hear("mei", "已在 probe@corp.test 中尝试：使用自建的文件夹，之后已删除")
+        bot.wait("all of it is said", lambda: "EXMAIL_IMAP_CONNECTIONS_MAX 个连接：是" in all_told(bot, "mei"))
+        told = all_told(bot, "mei")
+        for words in (
+            "立即登录：是", "与上次不同", "能否在顶层创建文件夹：否", "（APPENDUID）：是", "问题因会造成影响而未查询",
+        ):  # fmt: skip
+            assert words in told
+        assert sandbox.organisation.public_of_address("probe@corp.test").passwords == []
+        assert "其他文件夹/exmail-bot-probe" not in box.folders
+        with bot.store.begin() as tx:
+            assert tx.answers.of("minted_login") == "yes"
+            assert tx.answers.find("connections").detail == "4"
+
+
+def all_told(bot: Bot, member: str) -> str:
+    """Everything that a member was told."""
+    return "\n".join(text_of(each) for each in bot.entries(member))
