@@ -9,11 +9,11 @@ this machine is "not measured" (scripts/bench-peers installs what Debian has; IM
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import shutil
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.bench.copiers import versions
 from tests.bench.sections import ON_DEMAND, ROUND_TRIP_MS, SECTIONS, Bench
 from tests.bench.tables import write_markdown
 from tests.servers.dovecot import Dovecot
+from tests.servers.running import running
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # a file system in memory, where Linux has one
 MEMORY_BYTES_MIN = 3_000_000_000
@@ -69,23 +70,16 @@ def main() -> int:
     ]
     print("\n".join(facts), flush=True)
     failed = False
-    with tempfile.TemporaryDirectory(prefix="exmail-bot-bench-", dir=place) as folder:
-        Path(folder).chmod(0o755)
-        server = Dovecot(Path(folder) / "dovecot", ("full", "exmail", "literal_plus"))
-        server.folder.mkdir()
-        try:
-            server.start()
-            bench = Bench(server, options)
-            for name, section in SECTIONS.items():
-                if name not in (options.only or SECTIONS.keys() - ON_DEMAND):
-                    continue
-                table = section(bench)
-                failed = failed or bool(table.failed)
-                print(table.text(), flush=True)
-                if options.markdown:
-                    write_markdown(options.markdown, name, table.markdown())
-        finally:
-            server.stop()
+    with running(functools.partial(Dovecot, names=("full", "exmail", "literal_plus")), place=place) as server:
+        bench = Bench(server, options)
+        for name, section in SECTIONS.items():
+            if name not in (options.only or SECTIONS.keys() - ON_DEMAND):
+                continue
+            table = section(bench)
+            failed = failed or bool(table.failed)
+            print(table.text(), flush=True)
+            if options.markdown:
+                write_markdown(options.markdown, name, table.markdown())
     facts.append(f"the whole run took {time.monotonic() - began:.0f} s, load after it {os.getloadavg()[0]:.1f}")
     print(f"\n{facts[-1]}")
     if options.markdown:

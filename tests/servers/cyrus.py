@@ -11,9 +11,7 @@ import imaplib
 import itertools
 import os
 import pwd
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ import pytest
 
 from bot.mail.session import MailAccount
 from tests.servers.dovecot import PASSWORD, die_with_the_tests, end_group, free_ports, greets
+from tests.servers.running import running
 
 INSTALL = "scripts/test-servers   (cyrus-common installed, cyrus-imapd unpacked: Debian lets in only one IMAP server)"
 PROGRAMS = (Path("/usr/lib/cyrus/bin"), Path("/usr/local/lib/exmail-bot-tests/cyrus/usr/lib/cyrus/bin"))
@@ -70,7 +69,6 @@ class Cyrus:
         """Up and greeting. Fails with what to run when Cyrus is not there."""
         master, imapd, recover = (program(name) for name in ("master", "imapd", "ctl_cyrusdb"))
         owner = pwd.getpwnam("cyrus") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-        self.folder.chmod(0o755)
         for name in ("mail", "state", "state/proc", "state/lock", "state/db", "state/socket", "state/user"):
             (self.folder / name).mkdir(exist_ok=True)
             os.chown(self.folder / name, owner.pw_uid, owner.pw_gid)
@@ -120,11 +118,5 @@ def program(name: str) -> Path:
 @pytest.fixture(scope="session")
 def cyrus() -> Iterator[Cyrus]:
     """A running Cyrus, one for the whole session."""
-    folder = Path(tempfile.mkdtemp(prefix="cyrus-"))
-    server = Cyrus(folder)
-    try:
-        server.start()
+    with running(Cyrus) as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)

@@ -21,7 +21,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from bot.mail.session import MailAccount
+from tests.servers.running import running
 
 INSTALL = "apt-get install --no-install-recommends dovecot-imapd   (with a policy-rc.d that starts no service)"
 EXMAIL_CAPABILITIES = "IMAP4 IMAP4rev1 XLIST MOVE IDLE XAPPLEPUSHSERVICE NAMESPACE CHILDREN ID UIDPLUS"
@@ -141,7 +141,6 @@ class Dovecot:
         """Both profiles up and greeting. Fails with the command to run when Dovecot is not installed."""
         if shutil.which("dovecot") is None:
             pytest.fail(f"Dovecot is not installed: {INSTALL}", pytrace=False)
-        self.folder.chmod(0o755)
         mail = self.folder / "mail"
         mail.mkdir()
         owner = self._owner()
@@ -321,11 +320,5 @@ def write_certificate(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def dovecot() -> Iterator[Dovecot]:
     """A running Dovecot, one for the whole session."""
-    folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
-    server = Dovecot(folder)
-    try:
-        server.start()
+    with running(Dovecot) as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from sqlalchemy import create_engine, text
 
 from tests import conftest
 from tests.servers.chromium import browsing, looking
+from tests.servers.running import running
 from tests.servers.tables import Kept
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,31 @@ def test_loopback_is_free() -> None:
     """What tests are for goes through."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 5):
         pass
+
+
+@pytest.mark.parametrize("fails", ["start", "use", ""])
+def test_a_server_is_stopped_and_its_folder_gone(fails: str) -> None:
+    """Also when it did not start, or what used it failed."""
+    stopped: list[Path] = []
+
+    class Server:
+        def __init__(self, folder: Path) -> None:
+            self.folder = folder
+
+        def start(self) -> None:
+            (self.folder / "mail").touch()
+            if fails == "start":
+                raise OSError(fails)
+
+        def stop(self) -> None:
+            assert (self.folder / "mail").exists(), "its processes are ended first"
+            stopped.append(self.folder)
+
+    with suppress(OSError), running(Server):
+        if fails == "use":
+            raise OSError(fails)
+    assert len(stopped) == 1
+    assert not stopped[0].exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's child subreapers")

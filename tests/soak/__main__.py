@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from tests.bench.__main__ import in_memory, machine
 from tests.servers.dovecot import Dovecot
+from tests.servers.running import running
 from tests.soak.steps import STEPS
 from tests.soak.trials import KILLS_A_TRIAL, Soak, Trial, every_combination
 
@@ -63,16 +62,9 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     print(machine(), flush=True)
-    with tempfile.TemporaryDirectory(prefix="exmail-bot-soak-", dir=in_memory()) as folder:
-        Path(folder).chmod(0o755)
-        server = Dovecot(Path(folder) / "dovecot")
-        server.folder.mkdir()
-        try:
-            server.start()
-            soak = Soak(server, Path(folder))
-            asyncio.run(work(soak, options))
-        finally:
-            server.stop()
+    with running(Dovecot, place=in_memory()) as server:
+        soak = Soak(server, server.folder)
+        asyncio.run(work(soak, options))
     print(f"\n{soak.tally.words()}.\nIt took {time.monotonic() - began:.0f} s, seed {options.seed}.")
     print("SURVIVED" if soak.tally.survived else "NOT SURVIVED")
     return 0 if soak.tally.survived else 1
