@@ -144,8 +144,9 @@ async def list_mails(
     for name, uids in sizeless.items():  # asked for once more; without a size they are mails all the same
         opening = session.open_folder(name)
         for start in range(0, len(uids), AGAIN_UIDS):
-            page = Page(name, opening, on_mail, items)
-            line = b"UID FETCH " + wire.uid_set(sorted(uids)[start : start + AGAIN_UIDS]) + b" (" + items + b")"
+            some = sorted(uids)[start : start + AGAIN_UIDS]
+            page = Page(name, opening, on_mail, items, some[0], some[-1])
+            line = b"UID FETCH " + wire.uid_set(some) + b" (" + items + b")"
             asked = session.send(line, on_fetch=page.take)
             try:
                 selected(await opening.done, session.account.user)
@@ -173,8 +174,9 @@ class Pages:
         self.sizeless: list[int] = []
         self._opening, self._mailbox = opening, session.account.user
         self._pages = []
-        for span in spans(begin, status) if status.messages else []:
-            page = Page(name, opening, on_mail, items)
+        for low, high in spans(begin, status) if status.messages else []:
+            page = Page(name, opening, on_mail, items, low, high)
+            span = b"%d:*" % low if high is None else b"%d:%d" % (low, high)
             command = session.send(b"UID FETCH " + span + b" (" + items + b")", on_fetch=page.take)
             self._pages.append((page, command))
 
@@ -190,19 +192,22 @@ class Pages:
         return told
 
 
-def spans(begin: int, status: Status) -> list[bytes]:
+def spans(begin: int, status: Status) -> list[tuple[int, int | None]]:
     """The UID ranges to ask for, ascending and bounded by UIDNEXT when it is known."""
     if status.uidnext <= 0:
-        return [b"%d:*" % begin]
+        return [(begin, None)]
     width = max(PAGE_UIDS, status.uidnext // PAGES_MAX)
-    return [b"%d:%d" % (low, min(low + width, status.uidnext) - 1) for low in range(begin, status.uidnext, width)]
+    return [(low, min(low + width, status.uidnext) - 1) for low in range(begin, status.uidnext, width)]
 
 
 class Page:
     """The mails of one listing, once the server has really opened the folder; a mail may come in several answers."""
 
-    def __init__(self, name: WireName, opening: Command, on_mail: OnMail, items: bytes) -> None:
+    def __init__(
+        self, name: WireName, opening: Command, on_mail: OnMail, items: bytes, low: int, high: int | None
+    ) -> None:
         self._name, self._opening, self._on_mail = name, opening, on_mail
+        self._low, self._high = low, high
         self._sized, self._dated, self._flagged = (
             each in items for each in (b"RFC822.SIZE", b"INTERNALDATE", b"FLAGS")
         )
@@ -214,6 +219,8 @@ class Page:
             return False
         if not self._opening.done.done() or not self._opening.done.result().ok:
             return False
+        if told.uid < self._low or (self._high is not None and told.uid > self._high):
+            return False  # of another page, or news of a mail that was told of
         if told.uid in self._told:
             return True  # news about its flags
         if (part := self._parts.pop(told.uid, None)) is not None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from bot.mail import survey
 from bot.mail.copy import CopyOutcome, Limits, copy_mail
 from bot.mail.notes import NoteKind
-from bot.mail.plan import Filter
+from bot.mail.plan import Filter, make_plan
 from bot.mail.verify import verify_copy
 from bot.sandbox.mail.boxes import Folder, Message
 from storage.ledger import SqlLedger
@@ -329,5 +330,26 @@ def test_a_mail_whose_header_the_target_has_munged_is_not_sent_again(ledger: Sql
         assert (outcome.stored, outcome.adopted) == (0, 1)
         assert sum(b"munged@corp.test" in each.raw for each in stored) == 1
         assert not await here.verified(), "its bytes are not those of the source"
+
+    tried(ledger, story)
+
+
+def test_news_of_a_mail_that_was_told_of_is_no_other_mail(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the next page is told, and would make up for the one that the folder does not show."""
+    monkeypatch.setattr(survey, "PAGE_UIDS", 3)
+
+    async def story(here: World) -> None:
+        await here.copy()
+        middle = Middle(here.server.port)
+        middle.on_answer = lambda data: data.replace(b"* 4 FETCH", b"* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n* 4 FETCH")
+        source, target = here.accounts
+        here.source.faults["exists_larger"] = 1
+        async with middle.running():
+            source = dataclasses.replace(source, port=middle.port)
+            plan = await make_plan(source, None, into=ROOT, filter=Filter(), now=NOW)
+            check = await verify_copy(source, target, ledger=here.ledger)
+        assert plan.messages == MAILS
+        assert {(each.kind, each.detail) for each in check.notes} == {(NoteKind.FEWER_SHOWN, "1")}
+        assert not check.ok
 
     tried(ledger, story)
