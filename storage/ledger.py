@@ -321,8 +321,12 @@ class SqlLedger:
         sql = f"SELECT * FROM copy_ledger WHERE {OF_TARGET} AND {condition} ORDER BY folder_id, uid"
         return self._rows(sql, {"target": target, **(values or {})})
 
-    def lines_of_size(self, target: str, size_bytes: int) -> Sequence[Any]:
-        return self._of_target(target, "size_bytes = :size_bytes", {"size_bytes": size_bytes})
+    def equal_lines(self, target: str, size_bytes: int, sha256: bytes) -> Sequence[Any]:
+        values = {"size_bytes": size_bytes, "sha256": sha256}
+        return self._of_target(target, "size_bytes = :size_bytes AND sha256 = :sha256", values)
+
+    def unread_lines(self, target: str, size_bytes: int) -> Sequence[Any]:
+        return self._of_target(target, "size_bytes = :size_bytes AND sha256 IS NULL", {"size_bytes": size_bytes})
 
     def wrapped(self, target: str) -> Sequence[Any]:
         return self._of_target(target, "wrapped")

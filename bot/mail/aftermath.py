@@ -6,10 +6,10 @@ from bot.mail import wire
 from bot.mail.digest import Digest, digest_mails
 from bot.mail.errors import MailError
 from bot.mail.ledger import Ledger, Line, LineState
+from bot.mail.likeness import open_source
 from bot.mail.notes import Note, NoteKind
 from bot.mail.outcome import FolderOutcome, Progress, Refusal, RefusalReason
 from bot.mail.quirks import header_of, parse_internaldate
-from bot.mail.reconcile import open_source
 from bot.mail.session import Session, selected
 from bot.mail.work import Job
 

@@ -11,7 +11,7 @@ from bot.mail.flow import Item, Key, Trouble
 from bot.mail.ledger import Ledger, Line, LineState
 from bot.mail.outcome import RefusalReason
 from bot.mail.quirks import BUSY_PAUSES_SECONDS, Refused, flag_set, header_of, why_refused
-from bot.mail.reconcile import open_source
+from bot.mail.likeness import open_source
 from bot.mail.session import Done, Session
 from bot.mail.work import Job, Renumbered
 

@@ -152,8 +152,11 @@ class Ledger(Protocol):
     ) -> Sequence[Line]:
         """Lines with UIDs over `after`, ascending."""
 
-    def lines_of_size(self, target: str, size_bytes: int) -> Sequence[Line]:
-        """Every line of that size whose folder goes to `target`."""
+    def equal_lines(self, target: str, size_bytes: int, sha256: bytes) -> Sequence[Line]:
+        """The lines of these very bytes whose folder goes to `target`."""
+
+    def unread_lines(self, target: str, size_bytes: int) -> Sequence[Line]:
+        """The lines of that size of whose bytes nothing is known."""
 
     def unplaced(self, target: str) -> Sequence[Line]:
         """Stored lines of which the target never told the UID."""

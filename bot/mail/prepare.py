@@ -62,6 +62,7 @@ class Survey:
         if records:  # what is known of a folder may have to be matched anew first
             jobs = await making
             opened = await self._list(meant, gathered)
+            await self._rematch(jobs, opened)
         else:
             opened, jobs = await both(self._list(meant, gathered), making)
         self.notes += tree.notes + self._judge(jobs, meant, opened, gathered)
@@ -132,12 +133,17 @@ class Survey:
             seen.permanent_flags,
             fresh,
         )
-        if record.target_uidvalidity != seen.uidvalidity:
-            await self.reconciler.rematch_target(job, seen.uidvalidity, seen.uidnext)
-            job.record = self._record(branch.source.wire)
+        job.target_uidvalidity, job.target_uidnext = seen.uidvalidity, seen.uidnext
         if record.source_uidvalidity != status.uidvalidity:
             job.record = await self.reconciler.renumber_source(job, status.uidvalidity, status.uidnext)
         return job
+
+    async def _rematch(self, jobs: list[Job], opened: dict[WireName, Selected | str]) -> None:
+        """Folders that the target has renumbered; of those that the source does not open another call sees to."""
+        for job in jobs:
+            if job.record.target_uidvalidity != job.target_uidvalidity and not isinstance(opened[job.source], str):
+                await self.reconciler.rematch_target(job, job.target_uidvalidity, job.target_uidnext)
+                job.record = self._record(job.source)
 
     def _record(self, source: str) -> FolderRecord:
         return next(each for each in self.ledger.folders() if each.current and each.source == source)

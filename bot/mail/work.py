@@ -59,6 +59,8 @@ class Job:
     permanent_flags: frozenset[str] | None
     fresh: bool  # the ledger has never seen it: nothing of ours can be in the target
     skipped: bool = False  # the source would not open it
+    target_uidvalidity: int = 0  # as the target tells it now
+    target_uidnext: int | None = None
     strangers: set[int] = field(default_factory=set)  # target UIDs looked at and found not to be ours
     deleted_flags: int = 0
     keywords_dropped: int = 0

@@ -23,9 +23,11 @@ LINE_BYTES = 57  # 76 characters of base64
 class Wrapping:
     """The mail around a mail of `size_bytes`: `head`, the encoded original, `tail`."""
 
-    def __init__(self, line: Line, size_bytes: int) -> None:
+    def __init__(self, line: Line, size_bytes: int, *, numbered: bool = False) -> None:
+        """`numbered` is how it was done once: it cannot be done again when the folder got other numbers."""
         self._line = line
         self._size_bytes = size_bytes
+        self._numbered = numbered
         self._rest = b""
 
     @cached_property
@@ -60,9 +62,14 @@ class Wrapping:
     def tail(self) -> bytes:
         return f"--{self._boundary}--\r\n".encode("ascii")
 
-    @property
+    @cached_property
     def _boundary(self) -> str:
-        return f"=_exmail-bot-{self._line.folder_id}-{self._line.uid}"  # "=_" never stands in base64
+        line = self._line
+        mark = f"{line.folder_id}-{line.uid}"
+        if not self._numbered:
+            facts = (line.internal_date, line.subject, line.detail, self._size_bytes)
+            mark = hashlib.sha256(repr(facts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        return f"=_exmail-bot-{mark}"  # "=_" never stands in base64
 
     @property
     def size(self) -> int:
@@ -100,8 +107,8 @@ def encoded(text: str) -> str:
 class Wrapped:
     """What the target holds of a mail, by its bytes."""
 
-    def __init__(self, line: Line, size_bytes: int) -> None:
-        self._wrapping = Wrapping(line, size_bytes)
+    def __init__(self, line: Line, size_bytes: int, *, numbered: bool = False) -> None:
+        self._wrapping = Wrapping(line, size_bytes, numbered=numbered)
         self._hash = hashlib.sha256(self._wrapping.head)
 
     def update(self, chunk: bytes) -> None:

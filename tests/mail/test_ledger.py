@@ -79,7 +79,10 @@ def test_lines_are_kept_by_another_of_the_same_key(database: Database) -> None:
     assert [line.uid for line in again.unplaced("b/INBOX")] == [2]
     assert again.has_unplaced("b/INBOX")
     assert not again.has_unplaced("b/Sent")
-    assert [line.uid for line in again.lines_of_size("b/INBOX", 600)] == [6]
+    assert [line.uid for line in again.unread_lines("b/INBOX", 600)] == [6]
+    assert not again.unread_lines("b/INBOX", 100)
+    assert [line.uid for line in again.equal_lines("b/INBOX", 100, HASH)] == [1]
+    assert not again.equal_lines("b/INBOX", 100, HASH[:-1])
     assert again.known(folder, 2, 4) == {2, 3, 4}
     assert [(line.uid, line.subject, line.attempts) for line in again.refusals()] == [(3, "s", 1)]
     assert again.retry_refused(attempts_max=1) == 0
