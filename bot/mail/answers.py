@@ -60,6 +60,9 @@ class Answers:
                 self.ledger.wrap(
                     item.job.record.id, item.line.uid, **described(item.line, reason, done.text, item.opening)
                 )
+                if self.ledger.unclean:  # a dead session may have sent it so; now it can be known by that
+                    course.doubtful.add(item.job.record.id)
+                    item.job.strangers.clear()
                 return
             self.refuse(item.job, item.line, reason, done.text, item.opening)
             course.refused_in_a_row += 1

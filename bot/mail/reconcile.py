@@ -52,7 +52,7 @@ class Reconciler:
             raise Renumbered(error.text, mailbox=self.target.account.user) from None
         if told.uidvalidity != job.record.target_uidvalidity:
             raise Renumbered("the target folder has a new UIDVALIDITY", mailbox=self.target.account.user)
-        mark = job.record.target_mark
+        mark = min(job.record.target_mark, job.look_from or job.record.target_mark)
         end = told.uidnext or await uidnext_of(self.target, job.target)
         likeness = Likeness(self.source, self.target, self.ledger, job)
         try:
@@ -173,6 +173,7 @@ class Reconciler:
         mark = uidnext or max(mails, default=0) + 1
         self.ledger.rematched(job.target, target_uidvalidity=uidvalidity, target_mark=mark, owned=owned)
         self.ledger.flush(durable=True)
+        job.look_from = 1
 
     async def renumber_source(self, job: Job, uidvalidity: int, uidnext: int) -> FolderRecord:
         """The source folder has a new UIDVALIDITY: recognise by date and every byte what was stored already."""

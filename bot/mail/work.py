@@ -61,6 +61,7 @@ class Job:
     skipped: bool = False  # the source would not open it
     target_uidvalidity: int = 0  # as the target tells it now
     target_uidnext: int | None = None
+    look_from: int | None = None  # also below the mark: the target has given new numbers in this call
     strangers: set[int] = field(default_factory=set)  # target UIDs looked at and found not to be ours
     deleted_flags: int = 0
     keywords_dropped: int = 0
