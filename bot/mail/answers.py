@@ -9,9 +9,9 @@ from bot.mail.course import Course
 from bot.mail.errors import QuotaFull, TargetRefusesAll
 from bot.mail.flow import Item, Key, Trouble
 from bot.mail.ledger import Ledger, Line, LineState
+from bot.mail.likeness import open_source
 from bot.mail.outcome import RefusalReason
 from bot.mail.quirks import BUSY_PAUSES_SECONDS, Refused, flag_set, header_of, why_refused
-from bot.mail.likeness import open_source
 from bot.mail.session import Done, Session
 from bot.mail.work import Job, Renumbered
 

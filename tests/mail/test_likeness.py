@@ -102,9 +102,7 @@ def test_matching_takes_no_work_squared(
 
 
 @pytest.mark.parametrize("sides", [["source", "source"], ["target", "target"], ["both"], ["source", "both", "target"]])
-def test_an_attached_mail_is_known_however_often_its_folder_is_renumbered(
-    ledger: SqlLedger, sides: list[str]
-) -> None:
+def test_an_attached_mail_is_known_however_often_its_folder_is_renumbered(ledger: SqlLedger, sides: list[str]) -> None:
     async def story(here: World) -> None:
         here.target.faults["nul_refused"] = True
         here.source.put("INBOX", ODD, NOW)
