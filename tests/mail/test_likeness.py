@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.mail import copy, likeness
+from bot.mail import likeness, settling
 from bot.mail.notes import NoteKind
 from bot.sandbox.mail.boxes import Folder, Message
 from storage.ledger import SqlLedger
@@ -26,8 +26,8 @@ MUNGED = b"Message-ID: <munged@corp.test>\r\nSubject: \xbf\xcd\xbb\xa7\r\n\r\n\x
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is this process: what a dead session left is stored at once."""
-    monkeypatch.setattr(copy, "LAST_LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(copy, "SETTLED_SECONDS", 0.1)
+    monkeypatch.setattr(settling, "LAST_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(settling, "SETTLED_SECONDS", 0.1)
 
 
 def forgotten(here: World, uid: int) -> None:
