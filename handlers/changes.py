@@ -9,9 +9,9 @@ Each may run twice. A list that WeCom replaces as a whole is changed by one job 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -39,7 +39,10 @@ work = Work()
 
 CONFIRM_WITHIN = timedelta(days=1)
 BUSY_AGAIN = timedelta(seconds=5)
-LEASE_SECONDS = 120.0  # longer than a read and a write may take, each with its time-out
+BUSY_TOLD_AFTER = timedelta(seconds=10)
+# Longer than a read and a write may take, each with its time-out; and longer than a request that was given up can be
+# under way: the kernel drops what an orphaned connection has not delivered after 100 s, servers in between sooner.
+LEASE_SECONDS = 120.0
 
 
 class Refused(BotError):
@@ -77,6 +80,7 @@ Look = Callable[[JobContext], "Question | Words | Written"]
 Act = Callable[[JobContext], "Written | None"]  # None: the job waits for somebody, or goes on elsewhere
 Last = Callable[[JobContext], "Callable[[JobStep], tuple[Words, str] | None] | None"]  # and the ending it has
 Stage = Callable[[JobContext], None]
+Writing = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def turn(job: JobContext) -> None:
             end_with(step, "refused")
     except Busy:
         with job.begin() as step:
-            step.go(step.job.stage, due_at=step.now + BUSY_AGAIN)
+            wait_for_turn(step)
     except UpstreamError as error:
         if wait_after(error) is not None and not job.data.get("waiting_told"):
             with job.begin() as step:
@@ -173,6 +177,17 @@ def turn(job: JobContext) -> None:
                 words = say("changes.takes_time", title=title_of(step.job), number=step.job.id)
                 step.say(Text(step.job.asked_by, words))
         raise
+
+
+def wait_for_turn(step: JobStep) -> None:
+    """Another job changes the same thing: soon again; the asker hears once why it takes so long."""
+    since = datetime.fromisoformat(step.job.data.get("busy_since") or step.now.isoformat())
+    if step.now - since >= BUSY_TOLD_AFTER and not step.job.data.get("busy_told"):
+        step.put(busy_told=True)
+        words = say("changes.waits_its_turn", title=title_of(step.job), number=step.job.id)
+        step.say(Text(step.job.asked_by, words))
+    step.put(busy_since=since.isoformat())
+    step.go(step.job.stage, due_at=step.now + BUSY_AGAIN)
 
 
 def cancelled(job: JobContext) -> bool:
@@ -376,38 +391,57 @@ def not_done(error: WeComError) -> bool:
 
 
 @contextmanager
-def alone(job: JobContext, subject: str) -> Iterator[Callable[[], None]]:
+def alone(job: JobContext, subject: str) -> Iterator[Writing]:
     """
     No other job changes `subject` meanwhile, and those asked for earlier go first; Busy when it is not our turn.
 
-    Gives a function to call right before WeCom is asked to write: Busy when too much time has passed. After an answer
-    that was lost nobody else goes on before the request cannot arrive any more.
+    Gives what WeCom is asked to write within: Busy when too much time has passed. A request whose answer was lost may
+    still arrive and replace what others wrote since: so nobody else goes on before it cannot any more, or was seen to
+    have arrived, because nothing is left to be written.
     """
     with job.begin() as step:
         step.put(subject=subject)
         waiting = step.tx.jobs.at_work(kinds())
         if any(each.id < job.job_id and is_next(each, subject) and each.due_at <= step.now for each in waiting):
             raise Busy(subject)
-    name, holder = f"change:{subject}", f"{job.services.replica}:{job.job_id}"
-    fence = job.services.leases.acquire(name, holder, LEASE_SECONDS)
+    leases, name, holder = job.services.leases, f"change:{subject}", f"{job.services.replica}:{job.job_id}"
+    fence = leases.acquire(name, holder, LEASE_SECONDS)
     if fence is None:
         raise Busy(subject)
+    wrote = False
 
-    def in_time() -> None:
-        if not job.services.leases.holds(name, holder, fence):
+    @contextmanager
+    def writing() -> Iterator[None]:
+        nonlocal wrote
+        if not leases.holds(name, holder, fence):
             raise Busy(subject)
+        sending(job)
+        wrote = True
+        try:
+            yield
+        except NetworkError:
+            with job.begin() as step:
+                step.put(lost_at=step.now.isoformat())
+            raise
 
-    lost = bool(job.data.get("answer_lost"))
     try:
-        yield in_time
-    except NetworkError:
-        lost = True
-        with job.begin() as step:
-            step.put(answer_lost=True)
-        raise
+        yield writing
+        if not wrote and job.data.get("lost_at"):
+            with job.begin() as step:
+                step.put(lost_at=None)
     finally:
-        if not lost:
-            job.services.leases.release(name, holder)
+        if (left := may_still_arrive(job)) > 0:
+            leases.acquire(name, holder, left)
+        else:
+            leases.release(name, holder)
+
+
+def may_still_arrive(job: JobContext) -> float:
+    """For how many seconds a request of ours whose answer was lost may still reach WeCom."""
+    lost_at = job.data.get("lost_at")
+    if lost_at is None:
+        return 0.0
+    return LEASE_SECONDS - (job.services.clock.now() - datetime.fromisoformat(lost_at)).total_seconds()
 
 
 def is_next(job: Job, subject: str) -> bool:
@@ -432,7 +466,7 @@ def failed(step: JobStep, words: Words) -> None:
         step.tx.jobs.end(job, JobState.FAILED, error=words.text("en"))
         return
     said = say("changes.failed", title=title_of(job), number=job.id, why=words)
-    unknown = [say("changes.perhaps_done")] if job.data.get("answer_lost") else []
+    unknown = [say("changes.perhaps_done")] if job.data.get("lost_at") else []
     step.say(Text(job.asked_by, lines(said, *unknown)))
     end_with(step, "failed")
     job.error = words.text("en")

@@ -103,14 +103,15 @@ def write(job: JobContext, userid: str, changed: Callable[[Sequence[str]], Seque
     May run twice. Raises Busy when another job is at it, Refused when the list is not known (any more), because the
     mailbox is another since the question; WeComError, NetworkError.
     """
-    with changes.alone(job, f"aliases:{userid}") as in_time:
+    with changes.alone(job, f"aliases:{userid}") as writing:
         seen = shown(job, userid)  # what somebody added in the console meanwhile is kept
         with job.services.store.begin() as tx:
             box = must_be_known(tx.mailboxes.of(userid), userid)
             known = box.aliases if seen is None else [each for each in seen if each.casefold() != box.address]
             whole = list(changed(known))
-        in_time()
-        contacts.update_member(job.client, userid, aliases=whole)
+        if seen is None or whole != known:
+            with writing():
+                contacts.update_member(job.client, userid, aliases=whole)
         with job.begin() as step:
             his = step.tx.mailboxes.of(userid)
             if his is not None:

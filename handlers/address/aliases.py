@@ -231,7 +231,6 @@ def act(job: JobContext) -> Written:
         now = owner  # WeCom itself knows whose list it is asked to write
     if now is not None:  # nobody in sight is no evidence
         changes.still_agreed(job, {"mailbox": mailbox, "owner": now})
-    changes.sending(job)
     alias, what = str(job.params["alias"]), str(job.params["what"])
     try:
         whole = alias_list.write(job, owner, lambda aliases: changed(mailbox, aliases, job.params))

@@ -371,11 +371,16 @@ def look_senders(job: JobContext) -> Question | Words:
     with job.begin() as step:
         now = senders_words(step, group, tags)
         then = who_words(kind, named(step, people, tags) if kind is AllowType.CUSTOM else [])
-        if (group.allow_type or AllowType.CORP) == kind and Members.senders(group).as_json() == people.as_json():
+        if may_send_already(group, kind, people):
             return say("groups.senders_already", address=group.address, who=now)
         hints = [say("groups.anyone_warning")] if kind is AllowType.ANYONE else []
         words = say("groups.ask_senders", address=group.address, now=now, then=then)
         return Question(words, CHANGE, facts_of(job, senders=[int(kind), people.as_json()]), hints=hints)
+
+
+def may_send_already(group: Group, kind: AllowType, people: Members) -> bool:
+    """Whether just these may send to it."""
+    return (group.allow_type or AllowType.CORP) == kind and Members.senders(group).as_json() == people.as_json()
 
 
 def look_delete(job: JobContext) -> Question:
@@ -399,15 +404,14 @@ def create(job: JobContext) -> Written:
     """
     address, name, members = str(job.params["address"]), str(job.params["name"]), wish(job)
     wanted = Group(address, name, members.addresses, members.tags, members.departments, members.groups)
-    with changes.alone(job, f"group {address}") as in_time:
+    with changes.alone(job, f"group {address}") as writing:
         found = seen(job, address)
         if found is not None and not (job.data.get("sent") and found.name == name):
             raise Refused(say("clash.group", address=address, name=found.name))
         if found is None:
-            in_time()
-            changes.sending(job)
             try:
-                exmail.group_create(job.client, wanted)
+                with writing():
+                    exmail.group_create(job.client, wanted)
             except WeComError as error:
                 found = seen(job, address) if error.errcode == TAKEN else None
                 if found is None or found.name != name:
@@ -423,17 +427,16 @@ def create(job: JobContext) -> Written:
 def change_members(job: JobContext, do: str) -> Written:
     """The wish, carried out on the lists as WeCom has them at that moment; then they are read back."""
     address, members = str(job.params["address"]), wish(job)
-    with changes.alone(job, f"group {address}") as in_time:
+    with changes.alone(job, f"group {address}") as writing:
         before = Members.of(must_be_seen(job))
         after = before + members if do == "add" else before - members
         if not after:
             raise Refused(say("groups.nobody_left", address=address))
         if parts := after.changed_from(before):
-            in_time()
-            changes.sending(job)
             if "addresses" in parts:
                 parts["members"] = parts.pop("addresses")
-            exmail.group_update(job.client, address, **parts)
+            with writing():
+                exmail.group_update(job.client, address, **parts)
         now = Members.of(must_be_seen(job))
         if (now & members) != (members if do == "add" else Members()):
             raise Refused(say("groups.not_kept", address=address))
@@ -449,14 +452,14 @@ def change_members(job: JobContext, do: str) -> Written:
 def set_senders(job: JobContext) -> Written:
     """Who may send, replaced as a whole."""
     address, kind, people = str(job.params["address"]), AllowType(job.params["who"]), wish(job)
-    with changes.alone(job, f"group {address}") as in_time:
-        must_be_seen(job)
-        in_time()
-        changes.sending(job)
-        exmail.group_update(
-            job.client, address, allow_type=kind, allow_addresses=people.addresses,
-            allow_departments=people.departments, allow_tags=people.tags,
-        )  # fmt: skip
+    with changes.alone(job, f"group {address}") as writing:
+        group = must_be_seen(job)
+        if not may_send_already(group, kind, people):
+            with writing():
+                exmail.group_update(
+                    job.client, address, allow_type=kind, allow_addresses=people.addresses,
+                    allow_departments=people.departments, allow_tags=people.tags,
+                )  # fmt: skip
 
     def written(step: JobStep) -> Words:
         step.tx.audit.add(step.job.asked_by, "group.senders", address, job=job.job_id, senders=kind.name.lower())
@@ -468,16 +471,14 @@ def set_senders(job: JobContext) -> Written:
 def delete(job: JobContext) -> Written:
     """Gone; if the answer was lost, a group that is not there any more was deleted by us."""
     address = str(job.params["address"])
-    with changes.alone(job, f"group {address}") as in_time:
-        if not job.data.get("sent"):
-            must_be_seen(job)
-        in_time()
-        changes.sending(job)
-        try:
-            exmail.group_delete(job.client, address)
-        except WeComError as error:
-            if error.errcode != clash.GROUP_UNKNOWN:  # it was there: a busy WeCom did it when it was asked first
-                raise
+    with changes.alone(job, f"group {address}") as writing:
+        if (seen(job, address) if job.data.get("sent") else must_be_seen(job)) is not None:
+            try:
+                with writing():
+                    exmail.group_delete(job.client, address)
+            except WeComError as error:
+                if error.errcode != clash.GROUP_UNKNOWN:  # it was there: a busy WeCom did it when it was asked first
+                    raise
 
     def written(step: JobStep) -> Words:
         step.tx.audit.add(step.job.asked_by, "group.deleted", address, job=job.job_id)

@@ -140,12 +140,11 @@ def act(job: JobContext) -> Written:
     done: list[str] = []
     failed: list[str] = []
     left, why = list(userids), None
-    with changes.alone(job, "seats") as in_time:
+    with changes.alone(job, "seats") as writing:
         while left:
-            in_time()
-            changes.sending(job)
             try:
-                outcome = call(job.client, left[: limits.VIP_BATCH_MAX])
+                with writing():
+                    outcome = call(job.client, left[: limits.VIP_BATCH_MAX])
             except WeComError as error:
                 if error.retry is not Retry.NEVER or not (done or failed):
                     raise

@@ -146,13 +146,12 @@ def act(job: JobContext) -> Written:
     box, seen = public_shown.must_be_shown(job, str(job.params["address"]))
     changes.still_agreed(job, facts_of(job, box, seen))
     do = str(job.params["do"])
-    with changes.alone(job, f"public {seen.id}") as in_time:
+    with changes.alone(job, f"public {seen.id}") as writing:
         before = one(job, seen.id, box.address)
         parts, words = wanted(job, before, box.address)
         if parts:
-            in_time()
-            changes.sending(job)
-            exmail.publicmail_update(job.client, seen.id, **parts)
+            with writing():
+                exmail.publicmail_update(job.client, seen.id, **parts)
         now = one(job, seen.id, box.address)
         if wanted(job, now, box.address)[0]:
             raise Refused(say("public.not_kept", address=box.address))

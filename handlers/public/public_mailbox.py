@@ -149,15 +149,15 @@ def create(job: JobContext) -> Written:
     """
     address, name = str(job.params["address"]), str(job.params["name"])
     lists = kept(job)
-    with changes.alone(job, f"address {address}") as in_time:
+    with changes.alone(job, f"address {address}") as writing:
         found = exmail.find_public_mailbox(job.client, address)
         if found is None:
-            in_time()
-            changes.sending(job)
             try:
-                made = exmail.publicmail_create(
-                    job.client, address, name, userids=lists.userids, departments=lists.departments, tags=lists.tags
-                )
+                with writing():
+                    made = exmail.publicmail_create(
+                        job.client, address, name, userids=lists.userids, departments=lists.departments,
+                        tags=lists.tags,
+                    )  # fmt: skip
             except WeComError as error:
                 late = exmail.find_public_mailbox(job.client, address) if error.errcode == TAKEN else None
                 if late is None or late.name != name:
@@ -276,15 +276,14 @@ def change_readers(job: JobContext, do: str, changed: Callable[[Lists, Lists], L
     with job.services.store.begin() as tx:
         reads = tx.mailboxes.backups_in(box) if do == "add" else []
     changes.still_agreed(job, facts_of(box, seen, do, wish, reads))
-    with changes.alone(job, f"public {seen.id}") as in_time:
+    with changes.alone(job, f"public {seen.id}") as writing:
         before = Lists.of(one(job, seen.id, box.address))
         after = changed(before, wish)
         if not after:
             raise Refused(say("public.nobody_left", address=box.address))
         if parts := after.changed_from(before):
-            in_time()
-            changes.sending(job)
-            exmail.publicmail_update(job.client, seen.id, **parts)
+            with writing():
+                exmail.publicmail_update(job.client, seen.id, **parts)
         found = one(job, seen.id, box.address)
         now = Lists.of(found)
         if (now & wish) != (wish if do == "add" else Lists()):

@@ -297,15 +297,46 @@ def test_one_waits_while_another_is_at_work(place: Place) -> None:
 
 
 def test_a_lost_answer_is_not_overtaken(place: Place) -> None:
-    """The request may still be on its way: nobody else goes on; the job itself reads again, and sees it done."""
+    """The request may still be on its way: nobody else goes on; once it is seen to have arrived the next does."""
     place.wire.lost["update"] = 1
     first = place.confirmed("mei", public_mailbox.public_add, SUPPORT, ["calvin"])
     second = place.confirmed("yan", public_mailbox.public_add, SUPPORT, ["lan"])
-    place.later(second, seconds=6)
+    for _ in range(3):
+        place.later(second, seconds=6)
     assert place.stands(second) == (JobState.DUE, "act")
+    (told,) = [each for each in place.heard("yan") if "waits its turn" in each]
+    assert f"`cancel {second}`" in told
     place.later(first, seconds=10)
     assert "Done: 卡尔文 can open" in place.last()
     assert place.wire.asked("update") == 1
+    place.later(second, seconds=6)
+    assert place.ending(second) == "done"
+    assert set(place.public().members) == {"ahing", "mei", "calvin", "lan"}
+
+
+def test_a_request_that_may_still_come_keeps_others_out(place: Place) -> None:
+    """It was not there, so it was made again; the first may still arrive, and would wipe what others wrote since."""
+    place.wire.never_sent["update"] = 1
+    first = place.confirmed("mei", public_mailbox.public_add, SUPPORT, ["calvin"])
+    second = place.confirmed("yan", public_mailbox.public_add, SUPPORT, ["lan"])
+    place.later(first, seconds=10)
+    assert place.ending(first) == "done"
+    place.later(second, seconds=6)
+    assert place.stands(second) == (JobState.DUE, "act"), "two minutes have not passed since"
+    place.does("yan", jobs.cancel, second)
+    place.run(second)
+    assert place.ending(second) == "cancelled", "who waits for another can still change his mind"
+
+
+def test_a_read_that_was_lost_keeps_nobody_out(place: Place) -> None:
+    """Nothing is on its way that could change anything."""
+    first = place.does("mei", public_mailbox.public_add, SUPPORT, ["calvin"])
+    second = place.does("yan", public_mailbox.public_add, SUPPORT, ["lan"])
+    place.wire.just_before["get"] += [lambda: None, lambda: place.wire.never_sent.update(get=1)]
+    place.does("mei", changes.confirm, first)
+    assert place.stands(first) == (JobState.DUE, "act")
+    place.does("yan", changes.confirm, second)
+    assert place.ending(second) == "done"
 
 
 def test_backups_in_it_want_a_second_admin(place: Place) -> None:
