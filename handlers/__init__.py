@@ -14,7 +14,7 @@ from handlers.doctor import doctor, live
 from handlers.domain import domain, domain_drift, domain_imap, domain_list, domain_proof, domain_setup, domain_write
 from handlers.guide import help, nicknames
 from handlers.handovers import handovers
-from handlers.organisation import freeze, groups, seats, who_can_open
+from handlers.organisation import freeze, groups, moved_address, seats, who_can_open
 from handlers.public import client_passwords, public_changes, public_mailbox, public_shown, smtp_test
 from handlers.reassign import kept_alias, reassign, reassign_steps
 from handlers.rescue import aftermath, bin_digest, rescue, rescue_choice
@@ -33,6 +33,7 @@ FEATURES = (
     rename,
     aliases,
     old_address,
+    moved_address,
     approvals,
     approval_talk,
     approval_reminders,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.context import Context
+from bot.context import Context, job_start
 from bot.directory import Directory
 from bot.errors import BotError, UserError
 from bot.messages import DirectoryChanged, FileMessage, MemberChanged, MemberJoined, MemberLeft
@@ -104,7 +104,7 @@ def read_directory(job: JobContext) -> None:
                 status=int(each.status) if each.status is not None else None,
             )  # fmt: skip
             if each.address:
-                step.tx.mailboxes.member_has(each.userid, each.address, "directory")
+                member_has(step.tx, step.start, each.userid, each.address, "directory")
         seen = {userid.casefold() for userid in people}
         gone = [each for each in members.all() if each.userid not in seen and each.departments]
         for member in gone:
@@ -217,6 +217,25 @@ def told_back(tx: Transaction, start: Callable[[Job], None], back: Sequence[Memb
         listener(tx, start, back)
 
 
+MovedListener = Callable[["Transaction", Callable[[Job], None], Mailbox, Mailbox], None]
+_moved_listeners: list[MovedListener] = []
+
+
+def when_moved(listener: MovedListener) -> MovedListener:
+    """The function hears of members who have another mailbox than before, as it seems: the old one and the new."""
+    _moved_listeners.append(listener)
+    return listener
+
+
+def member_has(tx: Transaction, start: Callable[[Job], None], userid: str, address: str, source: str) -> None:
+    """An address was seen to be a member's; whoever wants to know hears when he had another one."""
+    before = tx.mailboxes.of(userid)
+    box = tx.mailboxes.member_has(userid, address, source)
+    if before is not None and before.id != box.id:
+        for listener in _moved_listeners:
+            listener(tx, start, before, box)
+
+
 @router.event(MemberJoined)
 def joined(ctx: Context, message: MemberJoined) -> list[Reply]:
     """A member was created, perhaps one who had left."""
@@ -300,7 +319,7 @@ def look_up(
         if userid is not None and learn:
             tx.members.saw(userid)
             if also is None:
-                tx.mailboxes.member_has(userid, address, "look-up")
+                member_has(tx, lambda row: job.starts.append(job_start(row)), userid, address, "look-up")
             else:
                 tx.mailboxes.alias_of(also, address)
     return userid and userid.casefold()

@@ -28,7 +28,7 @@ class World:
     def job(self) -> JobContext:
         settings = SimpleNamespace(exmail_domain="corp.test", bot_language="en")
         services = SimpleNamespace(store=self.store, settings=settings)
-        return cast(JobContext, SimpleNamespace(services=services, client=None, data={}, job_id=1))
+        return cast(JobContext, SimpleNamespace(services=services, client=None, data={}, job_id=1, starts=[]))
 
 
 @pytest.fixture
