@@ -57,6 +57,7 @@ def whole_state(org: Organisation) -> dict[str, Any]:
         ],
         "visible_departments": list(org.visible),
         "mailboxes": [mailbox_shown(org, each) for each in org.addresses()],
+        "public_slots": {"used": len(org.public), "all": org.places()},
         "public_mailboxes": [
             {
                 "id": each.id,

@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import bot.sandbox.wecom as calls
+from bot.sandbox.beside import beside_router
 from bot.sandbox.callbacks import RETRY_DELAYS, TIMEOUT_SECONDS, Callbacks, Deliver
 from bot.sandbox.control import control_router
 from bot.sandbox.dns import panel
@@ -59,6 +60,7 @@ def create_sandbox_app(
     app.add_middleware(LoopbackOnly)
     wecom_routes(app, organisation)
     app.include_router(control_router(organisation, callbacks, hours))
+    app.include_router(beside_router(organisation, hours))
     app.include_router(provider_routes(organisation))
     return app
 

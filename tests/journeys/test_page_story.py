@@ -24,7 +24,7 @@ def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
     """Three people's work on one page: mei asks, ahing gives access, mei starts; the mail is there."""
     page.set_default_timeout(SLOW_MS)
     page.set_viewport_size({"width": 1440, "height": 900})
-    page.goto(f"{bot.url}/")
+    page.goto(f"{bot.url}/#mei/mailboxes")
     page.get_by_role("button", name="EN").click()
     expect(page.locator(".member")).to_have_count(10)
 

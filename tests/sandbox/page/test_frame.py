@@ -104,7 +104,7 @@ def test_a_phone_is_wide_enough(seeded: Served, chromium: Browser, locale: str, 
     for small in opened(chromium, locale, PHONE, color_scheme=scheme, has_touch=True):
         visit(small, seeded, "#mei/chat")
         expect(small.locator(".card")).to_have_count(3)
-        for tab in ("chat", "mailboxes", "bin", "due", "switches", "wire"):
+        for tab in ("chat", "mailboxes", "console", "bin", "dns", "due", "switches", "wire"):
             assert small.locator(f"#tab-{tab}").evaluate("e => e.getBoundingClientRect().right") <= PHONE["width"], tab
             assert small.locator(f"#tab-{tab} .short").evaluate("e => e.offsetWidth <= e.parentElement.clientWidth"), (
                 tab
@@ -132,12 +132,12 @@ def test_a_desk_shows_chat_and_organisation(seeded: Served, chromium: Browser, l
     """The chat stays beside whatever is open, and the page itself does not scroll."""
     story(seeded, locale)
     for wide in opened(chromium, locale, DESKTOP, color_scheme=scheme):
-        visit(wide, seeded)
+        visit(wide, seeded, "")
         expect(wide.locator(".card")).to_have_count(3)
-        for tab in ("mailboxes", "bin", "due", "switches", "wire"):
+        for tab in ("mailboxes", "console", "bin", "dns", "due", "switches", "wire"):
             wide.locator(f"#tab-{tab}").click()
             expect(wide.locator(f"#panel-{tab}")).to_be_visible()
-            expect(wide.locator(".phone")).to_be_visible()
+            expect(wide.locator(".phone:visible")).to_have_count(3)
             if tab == "mailboxes":
                 wide.locator("[id='box-support@corp.test'] > summary").click()
                 wide.locator("[id='box-support@corp.test'] [data-do=mint]").click()

@@ -190,7 +190,8 @@ def opened(browser: Browser, locale: str, size: dict[str, int], **more: Any) -> 
     assert not errors, "; ".join(errors)
 
 
-def visit(page: Page, served: Served, place: str = "") -> None:
+def visit(page: Page, served: Served, place: str = "#mei/mailboxes") -> None:
+    """The page with one phone, unless `place` says more: `""` is the page as it is at first, with several."""
     page.goto(f"{served.base}/{place}")
     expect(page.locator("#members .member")).to_have_count(10)
 

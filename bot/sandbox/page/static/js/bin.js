@@ -4,7 +4,7 @@ import "./words/bin.js";
 import { consoleOrder, does, doing, sure } from "./acts.js";
 import { fill, h } from "./dom.js";
 import { dayText } from "./format.js";
-import { nameOf } from "./phone.js";
+import { nameOf } from "./faces.js";
 import { say } from "./words.js";
 import { person, world } from "./world.js";
 

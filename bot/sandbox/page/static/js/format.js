@@ -51,3 +51,13 @@ export function size(bytes) {
 export function number(value) {
   return value.toLocaleString(locale());
 }
+
+/** A day with its minute, without the year. */
+export function minuteText(moment) {
+  return new Intl.DateTimeFormat(locale(), { timeZone: ZONE, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" }).format(moment);
+}
+
+/** When a mail came. */
+export function mailTime(moment) {
+  return new Intl.DateTimeFormat(locale(), { timeZone: ZONE, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" }).format(moment);
+}

@@ -3,8 +3,8 @@
 import "./words/hint.js";
 import { does } from "./acts.js";
 import { fill, h } from "./dom.js";
-import { nameOf } from "./phone.js";
-import { phone } from "./phones.js";
+import { nameOf } from "./faces.js";
+import { heldPhone } from "./phones.js";
 import { choose, FIRST, narrow, openTab } from "./place.js";
 import { say } from "./words.js";
 import { person } from "./world.js";
@@ -31,8 +31,8 @@ export function drawHint() {
 does({
   "type-command"() {
     choose(FIRST);
-    phone.type(say("step_1_command"));
-    phone.input.focus();
+    heldPhone().type(say("step_1_command"));
+    heldPhone().input.focus();
   },
   "go-box"(button) {
     openTab("mailboxes");

@@ -4,7 +4,9 @@ import "./words/mailboxes.js";
 import { consoleOrder, does, doing, notice, sure } from "./acts.js";
 import { fill, h } from "./dom.js";
 import { number, size } from "./format.js";
-import { avatar, nameOf } from "./phone.js";
+import { avatar, nameOf } from "./faces.js";
+import { roleOf } from "./people.js";
+import { drawReader, isReading, lookAtFolder, stopReading } from "./reader.js";
 import { say } from "./words.js";
 import { person, world } from "./world.js";
 
@@ -36,11 +38,20 @@ function treeOf(counts) {
 
 const sum = (node) => [...node.children.values()].reduce((all, each) => all + sum(each), node.count ?? 0);
 
+/** A folder to open; one that only holds others has nothing to show. */
+function folderLine(name, node, address) {
+  const shown = [h("span.folder-name", {}, name),
+    h("span.count", { "data-count": `${address}/${node.path}` }, node.count === undefined ? `(${number(sum(node))})` : number(node.count))];
+  if (node.count === undefined) return h("span.folder", {}, shown);
+  return h("button.folder", {
+    type: "button", "data-do": "open-folder", "data-address": address, "data-path": node.path, "aria-label": say("open_folder", { folder: node.path, n: mailsWord(node.count) }),
+  }, shown);
+}
+
 function branch(node, address) {
   return h("ul.tree", {}, [...node.children].map(([name, child]) =>
     h("li", { "data-key": child.path, "data-folder": child.path },
-      h("span.folder", {}, h("span.folder-name", {}, name),
-        h("span.count", { "data-count": `${address}/${child.path}` }, child.count === undefined ? `(${number(sum(child))})` : number(child.count))),
+      folderLine(name, child, address),
       child.children.size ? branch(child, address) : null)));
 }
 
@@ -117,7 +128,7 @@ function mailboxNode(box) {
   ];
   return h("details.box", { "data-key": box.address, id: `box-${box.address}`, "data-address": box.address },
     h("summary", {}, owner ? avatar(owner) : h("span.avatar.of-public", { "aria-hidden": "true" }, box.kind === "public" ? "@" : "♻"),
-      h("span.box-name", {}, h("strong", {}, box.address), h("span.muted", {}, owner ? nameOf(owner) : box.owner ?? "", " ", badges)),
+      h("span.box-name", {}, h("strong", {}, box.address), h("span.muted", {}, owner ? `${nameOf(owner)} · ${roleOf(owner)}` : box.owner ?? "", " ", badges)),
       h("span.box-sum", {}, h("span.count", { "data-count": box.address }, mailsWord(total(box))),
         h("span.muted", {}, [size(box.used_bytes), box.unread ? say("unread_mails", { n: number(box.unread) }) : null].filter(Boolean).join(" · ")))),
     h("div.box-inside", {},
@@ -129,14 +140,24 @@ function mailboxNode(box) {
         box.passwords && !mailbox ? h("p.muted", {}, box.passwords === 1 ? say("password_one") : say("passwords_count", { n: box.passwords })) : null)));
 }
 
-function section(title, boxes) {
-  return boxes.length ? h("section", { "data-key": title }, h("h3", {}, say(title)), h("div.boxes", {}, boxes.map(mailboxNode))) : null;
+function section(title, boxes, beside = null) {
+  return boxes.length ? h("section", { "data-key": title }, h("h3", {}, say(title), beside ? [" ", h("span.pill", { "data-slots": true }, beside)] : null), h("div.boxes", {}, boxes.map(mailboxNode))) : null;
+}
+
+function withoutMailbox() {
+  const members = world.state.members.filter((each) => !each.address);
+  return members.length ? h("section", { "data-key": "without" }, h("h3", {}, say("without_mailbox")),
+    h("p", {}, members.map((each) => [h("span.pill", { "data-key": each.userid }, `${each.name} ${each.userid}`), " "]))) : null;
 }
 
 function draw(panel) {
   const boxes = world.state.mailboxes;
-  fill(panel, section("public_mailboxes", boxes.filter((each) => each.kind === "public")),
-    section("members_mailboxes", boxes.filter((each) => each.kind === "member")),
+  if (isReading()) {
+    fill(panel, drawReader());
+    return;
+  }
+  fill(panel, section("public_mailboxes", boxes.filter((each) => each.kind === "public"), say("slots", world.state.public_slots)),
+    section("members_mailboxes", boxes.filter((each) => each.kind === "member")), withoutMailbox(),
     section("binned_mailboxes", boxes.filter((each) => each.kind === "bin")));
   flash(panel, boxes);
 }
@@ -158,7 +179,15 @@ function flash(panel, boxes) {
   }
 }
 
-export const panel = { tab: "mailboxes", draw, forget: () => minted.clear() };
+export const panel = {
+  tab: "mailboxes",
+  draw,
+  look: lookAtFolder,
+  forget() {
+    minted.clear();
+    stopReading();
+  },
+};
 
 does({
   setting: (input) => doing(input, () => consoleOrder(input.dataset.action, { address: input.dataset.address, on: input.checked })),

@@ -7,19 +7,20 @@ import { does, doing, notice, sure } from "./acts.js";
 import { h } from "./dom.js";
 import { clockText } from "./format.js";
 import { panel as bin } from "./bin.js";
+import { panel as adminConsole } from "./console.js";
 import { panel as dns } from "./dns.js";
 import { panel as due } from "./due.js";
 import { drawHint } from "./hint.js";
 import { panel as mailboxes } from "./mailboxes.js";
 import { drawMembers, forgetSeen, loadSeen, markSeen, unreadOfAll } from "./people.js";
-import { drawPhones, forgetEntered, heldMembers } from "./phones.js";
-import { currentTab, FIRST, isShown, knowTabs, narrow, openTab, phoneWide, place, readPlace } from "./place.js";
+import { drawPhones, forgetEntered } from "./phones.js";
+import { currentTab, heldMembers, isShown, keepToMembers, knowTabs, openTab, phoneWide, readPlace, whenRoomChanges } from "./place.js";
 import { panel as switches } from "./switches.js";
 import { panel as wire } from "./wire.js";
 import { label, language, say, speak } from "./words.js";
-import { keepFresh, now, order, person, world } from "./world.js";
+import { keepFresh, now, order, world } from "./world.js";
 
-const PANELS = [mailboxes, bin, dns, due, switches, wire];
+const PANELS = [mailboxes, adminConsole, bin, dns, due, switches, wire];
 const TABS = ["chat", ...PANELS.map((each) => each.tab)];
 const byId = (id) => document.getElementById(id);
 
@@ -42,7 +43,7 @@ function drawTabs() {
     if (isCurrent && button.offsetLeft + button.offsetWidth > byId("tabs").clientWidth) byId("tabs").scrollLeft = button.offsetLeft;
     byId(`panel-${tab}`).hidden = !isShown(tab);
   }
-  byId("tab-chat").hidden = !narrow.matches;
+  byId("people").hidden = !isShown("chat");
   document.body.dataset.tab = current;
 }
 
@@ -70,10 +71,10 @@ function draw() {
   drawLink();
   drawTabs();
   if (!world.state) return;
-  if (!person(place.member)) place.member = world.state.members[0]?.userid ?? FIRST;
+  keepToMembers();
   drawClock();
   drawPhones();
-  markSeen(isShown("chat") ? heldMembers() : []);
+  markSeen(heldMembers());
   drawMembers();
   drawUnread();
   drawHint();
@@ -117,7 +118,7 @@ byId("tabs").addEventListener("keydown", (event) => {
 });
 
 // ---------------------------------------------------------------------- start
-narrow.addEventListener("change", () => draw());
+whenRoomChanges(draw);
 window.addEventListener("hashchange", () => {
   readPlace();
   draw();
@@ -129,15 +130,25 @@ label(document);
 world.draw = draw;
 draw();
 setInterval(drawClock, 1000);
-let first = true;
-world.refresh = keepFresh({
-  members: heldMembers,
-  also: () => PANELS.find((each) => each.tab === currentTab())?.look?.() ?? Promise.resolve(),
-  seen() {
-    if (world.state && first) {
-      first = false;
-      loadSeen();
-    }
-    draw();
-  },
-});
+afterPaint(start);
+
+/** The page stands before it asks for anything; one that nobody looks at is not painted, and does not wait. */
+function afterPaint(work) {
+  if (document.hidden) work();
+  else requestAnimationFrame(() => setTimeout(work));
+}
+
+function start() {
+  let first = true;
+  world.refresh = keepFresh({
+    members: heldMembers,
+    also: () => PANELS.find((each) => each.tab === currentTab())?.look?.() ?? Promise.resolve(),
+    seen() {
+      if (world.state && first) {
+        first = false;
+        loadSeen();
+      }
+      draw();
+    },
+  });
+}

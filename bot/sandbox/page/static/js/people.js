@@ -3,8 +3,8 @@
 import "./words/people.js";
 import { does } from "./acts.js";
 import { fill, h } from "./dom.js";
-import { avatar } from "./phone.js";
-import { choose, place } from "./place.js";
+import { avatar, nameOf } from "./faces.js";
+import { addPhone, choose, heldMember, heldMembers, place, PHONES_MAX } from "./place.js";
 import { language, say } from "./words.js";
 import { world } from "./world.js";
 
@@ -59,17 +59,21 @@ export function roleOf(member) {
 }
 
 export function drawMembers() {
+  const shown = heldMembers();
   fill(byId("members"), world.state.members.map((each) => {
     const unread = unreadOf(each);
+    const isShown = shown.includes(each.userid);
     return h("li", { "data-key": each.userid }, h("button.member", {
-      type: "button", "data-do": "member", "data-member": each.userid, "aria-current": each.userid === place.member ? "true" : null,
-    }, avatar(each), h("span.member-name", {}, h("span", {}, h("strong", {}, each.name), " ", h("span.userid", {}, each.userid)),
-      h("span.muted", {}, roleOf(each))),
+      type: "button", "data-do": "member", "data-member": each.userid, title: `${nameOf(each)} · ${roleOf(each)}`,
+      "aria-current": each.userid === heldMember() ? "true" : null, "data-shown": isShown,
+    }, avatar(each), h("span.member-name", {}, h("span.sr-only", {}, `${each.name} `), h("span.userid", {}, each.userid)),
+    h("span.sr-only", {}, ` · ${roleOf(each)}${isShown ? ` · ${say("has_phone")}` : ""}`),
     unread ? h("span.badge", {}, h("span", { "aria-hidden": "true" }, unread > 99 ? "99+" : String(unread)), h("span.sr-only", {}, say("unread", { n: unread }))) : null));
   }));
+  byId("add-phone").hidden = place.phones.length === PHONES_MAX || place.phones.length === world.state.members.length;
 }
 
-does({ member: (button) => choose(button.dataset.member) });
+does({ member: (button) => choose(button.dataset.member), "add-phone": addPhone });
 
 byId("members").addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];

@@ -1,154 +1,13 @@
-// A member's chat with the bot, drawn as WeCom draws it on a phone. Any number of phones can stand side by side.
+// A phone: whose it is, his chat with the bot, the bot's menu and what he types. Any number can stand side by side.
 
-import "./words/chat.js";
 import { atEnd, fill, h } from "./dom.js";
-import { chatTime, size } from "./format.js";
-import { language, say } from "./words.js";
-import { now, openedBy, person, world } from "./world.js";
+import { avatar, nameOf } from "./faces.js";
+import { lines, link } from "./lines.js";
+import { TypingHelp } from "./typing.js";
+import { say } from "./words.js";
+import { person, world } from "./world.js";
 
-const QUIET_MS = 5 * 60 * 1000; // a pause after which the time is shown again
-const LINK = /<a\s[^<>]*?href=["']([^"'<>]+)["'][^<>]*>([^<]*)<\/a>|(https?:\/\/[^\s<>"'，。；）】」]+)/gi;
-const TRAILING = /[.,;:!?)\]]+$/;
-
-export function shortName(member) {
-  return [...member.name].slice(-2).join("");
-}
-
-export function avatar(member) {
-  const hue = [...member.userid].reduce((sum, each) => sum + each.codePointAt(0), 0) % 8;
-  return h(`span.avatar.hue-${hue}`, { "aria-hidden": "true" }, shortName(member));
-}
-
-export function botAvatar() {
-  return h("span.avatar.of-bot", { "aria-hidden": "true" }, "✉");
-}
-
-/** A text with its links made to open as the member; a link to anywhere else stays text. */
-export function linked(text, member) {
-  const parts = [];
-  let end = 0;
-  for (const found of text.matchAll(LINK)) {
-    let shown = found[2] ?? found[3];
-    let url = found[1] ?? found[3];
-    let rest = "";
-    if (found[3]) {
-      rest = TRAILING.exec(url)?.[0] ?? "";
-      url = shown = url.slice(0, url.length - rest.length);
-    }
-    parts.push(text.slice(end, found.index), link(url, member, shown) ?? found[0].slice(0, found[0].length - rest.length), rest);
-    end = found.index + found[0].length;
-  }
-  parts.push(text.slice(end));
-  return parts.filter(Boolean);
-}
-
-function link(url, member, shown, classes = "") {
-  const href = openedBy(member.userid, url);
-  if (href === null) return null;
-  const title = say("opens_as", { who: nameOf(member) });
-  return h("a", { href, target: "_blank", rel: "noopener noreferrer", title, class: classes }, shown || url);
-}
-
-export function nameOf(member) {
-  return language === "en" && member.alias ? member.alias : member.name;
-}
-
-function fileLine(file) {
-  return h("a.file", { href: file.url, download: file.name, "aria-label": say("download", { name: file.name }) },
-    h("span.file-icon", { "aria-hidden": "true" }, (file.name.split(".").pop() ?? "").slice(0, 4).toUpperCase()),
-    h("span.file-name", {}, file.name), h("span.muted", {}, size(file.size_bytes)));
-}
-
-function question(choice, entry, card, greyed) {
-  const name = `choice-${entry.id}-${choice.question_key}`;
-  const mark = { "data-question": choice.question_key };
-  const chosen = choice.selected ?? [];
-  if (card.card_type === "vote_interaction") {
-    const type = choice.multiple ? "checkbox" : "radio";
-    return h("fieldset.question", { ...mark, disabled: greyed }, h("legend", {}, choice.title || card.title),
-      choice.options.map((each) => h("label.option", { "data-key": `o-${each.id}` },
-        h("input", { type, name, value: each.id, checked: chosen.includes(each.id) }), h("span", {}, each.text))));
-  }
-  return h("label.question", mark, h("span.question-title", {}, choice.title),
-    h("select", { name, disabled: greyed, "aria-label": choice.title || card.title },
-      chosen.length ? null : h("option", { value: "" }, say("choose")),
-      choice.options.map((each) => h("option", { value: each.id, selected: chosen.includes(each.id) }, each.text))));
-}
-
-const STYLES = { 1: "main", 2: "warns", 3: "plain", 4: "warns-plain" };
-
-function cardButton(button, card, member) {
-  if (button.url) return link(button.url, member, button.text, "button plain");
-  const pressed = card.clicked && card.clicked === button.key;
-  return h("button.card-button", {
-    type: "button", class: STYLES[button.style] ?? "main", disabled: card.greyed, "data-do": "click",
-    "data-task": card.task_id, "data-button": button.key, "data-key": `b-${button.key}`,
-    "data-pressed": pressed && !card.greyed,
-  }, button.text);
-}
-
-function cardNode(entry, member) {
-  const card = entry.card;
-  const title = link(card.url ?? "", member, card.title, "card-title-link");
-  const whole = card.url && title ? title : card.title;
-  const emphasis = card.emphasis;
-  return h("article.card", { class: card.greyed ? "greyed" : "", "data-task": card.task_id, "aria-label": card.title },
-    card.source ? h("p.card-source", {}, card.source) : null,
-    h("header.card-head", {},
-      h("div", {}, card.title ? h("h3.card-title", {}, whole) : null,
-        card.description ? h("p.card-note", {}, card.description) : null),
-      card.menu.length ? h("details.card-menu", { "data-key": "menu" },
-        h("summary", { "aria-label": say("more") }, "⋯"),
-        h("div", {}, card.menu.map((each) => h("button", {
-          type: "button", "data-do": "click", "data-task": card.task_id, "data-button": each.key, "data-menu": true,
-        }, each.text)))) : null),
-    emphasis?.title || emphasis?.desc ? h("p.card-emphasis", {}, h("strong", {}, emphasis.title ?? ""), h("span.muted", {}, emphasis.desc ?? "")) : null,
-    card.quote ? h("blockquote.card-quote", {}, card.quote) : null,
-    card.text ? h("p.card-text", {}, linked(card.text, member)) : null,
-    card.rows.length ? h("dl.card-rows", {}, card.rows.map((row) => [
-      h("dt", {}, row.name), h("dd", {}, (row.url && link(row.url, member, row.value)) || row.value || "—")])) : null,
-    card.vertical.map((each) => h("p.card-vertical", {}, h("strong", {}, each.title ?? ""), h("span", {}, each.desc ?? ""))),
-    card.choices.map((each) => question(each, entry, card, card.greyed)),
-    card.links.length ? h("ul.card-links", {}, card.links.map((each) =>
-      h("li", {}, (each.url && link(each.url, member, each.title)) || each.title))) : null,
-    card.greyed ? h("p.card-done", {}, card.replaced_text)
-      : card.buttons.length ? h("div.card-buttons", { class: `n${Math.min(card.buttons.length, 3)}` }, card.buttons.map((each) => cardButton(each, card, member))) : null);
-}
-
-function content(entry, member) {
-  if (entry.recalled) return h("p.bubble.quiet", {}, say("recalled"));
-  if (entry.card) return cardNode(entry, member);
-  if (entry.file) return h("div.bubble.with-file", {}, fileLine(entry.file));
-  if (entry.textcard) {
-    const { title, description, url, button } = entry.textcard;
-    return h("article.card", { "aria-label": title }, h("h3.card-title", {}, title), h("p.card-text", {}, description),
-      h("ul.card-links", {}, h("li", {}, link(url, member, button || say("details")) ?? url)));
-  }
-  return h("p.bubble", {}, linked(entry.text, member));
-}
-
-function line(entry, member) {
-  const mine = entry.from === "member";
-  const who = mine ? say("you_said", { who: nameOf(member) }) : say("bot_said");
-  return h("li.line", { class: mine ? "mine" : "theirs", "data-key": `e${entry.id}`, "data-entry": entry.id },
-    mine ? null : botAvatar(), h("span.sr-only", {}, `${who}: `), content(entry, member), mine ? avatar(member) : null);
-}
-
-function lines(chat, member) {
-  const list = [];
-  let before = 0;
-  for (const entry of chat?.entries ?? []) {
-    const at = Date.parse(entry.at);
-    if (at - before > QUIET_MS) {
-      list.push(h("li.when", { "data-key": `t${entry.id}` }, h("time", { datetime: entry.at }, chatTime(at, now()))));
-    }
-    before = at;
-    list.push(line(entry, member));
-  }
-  if (chat?.dropped) list.push(h("li.when", { "data-key": "dropped" }, say("dropped", { n: chat.dropped, who: nameOf(member) })));
-  if (!list.length) list.push(h("li.when", { "data-key": "empty" }, chat ? say("empty_chat") : "…"));
-  return list;
-}
+const drafts = new Map(); // userid to what he has typed and not sent
 
 function menuRow(menu, member) {
   const press = (each) => each.type === "view"
@@ -159,25 +18,28 @@ function menuRow(menu, member) {
     : press(top));
 }
 
-/** One phone in `place`; `draw(userid)` shows that member's chat and keeps what each member has typed. */
+/** One phone; `draw(userid)` shows that member's chat and what he has typed. */
 export class Phone {
-  constructor(place, id = "input") {
+  constructor(at) {
+    const id = at ? `input-${at + 1}` : "input";
+    this.at = at;
     this.member = null;
-    this.drafts = new Map();
     this.title = h("h2.phone-name");
-    this.role = h("p.phone-role.muted");
+    this.who = h("select.phone-role", { "data-do": "give-phone", "data-follows": true });
     this.face = h("span.phone-face");
+    this.small = h("button.icon.small-screen", { type: "button", "data-do": "small-phone" }, "⇥⇤");
+    this.away = h("button.icon", { type: "button", "data-do": "take-phone" }, "×");
     this.holder = h("div.log", { tabindex: "0", role: "region" });
     this.menu = h("div.menu-row", { role: "group" });
-    this.input = h("textarea", { id, rows: "1", autocomplete: "off", spellcheck: "false", enterkeyhint: "send" });
+    this.input = h("textarea", { id, rows: "1", autocomplete: "off", autocapitalize: "off", spellcheck: "false", enterkeyhint: "send" });
     this.file = h("input.sr-only", { type: "file", "data-do": "file", tabindex: "-1", "aria-hidden": "true" });
     this.attach = h("button.icon", { type: "button", "data-do": "attach" }, "＋");
     this.submit = h("button.send", { type: "submit" });
     this.form = h("form.compose", {}, this.attach, this.file, this.input, this.submit);
+    this.help = new TypingHelp(this, id);
     this.over = h("p.drop", { hidden: true, "aria-hidden": "true" });
-    this.element = h("article.phone", {}, h("header.phone-head", {}, this.face, h("div", {}, this.title, this.role)),
-      this.holder, this.menu, this.form, this.over);
-    place.append(this.element);
+    this.element = h("article.phone", {}, h("header.phone-head", {}, this.face, h("div", {}, this.title, this.who), this.small, this.away),
+      this.holder, this.help.element, this.menu, this.form, this.over);
     // Who was at the end stays there, also when the phone gets smaller under him.
     this.atEnd = true;
     this.height = 0;
@@ -189,7 +51,7 @@ export class Phone {
       if (this.atEnd) this.holder.scrollTop = this.holder.scrollHeight;
     }).observe(this.holder);
     this.input.addEventListener("input", () => {
-      this.drafts.set(this.member, this.input.value);
+      drafts.set(this.member, this.input.value);
       this.grow();
     });
   }
@@ -201,21 +63,19 @@ export class Phone {
 
   type(text) {
     this.input.value = text;
-    this.drafts.set(this.member, text);
+    drafts.set(this.member, text);
     this.grow();
+    this.help.shut();
   }
 
   /** What was typed, taken away once it is sent. */
   sent(member, text) {
-    if (this.drafts.get(member)?.trim() !== text) return;
-    this.drafts.delete(member);
-    if (this.member === member) {
-      this.input.value = "";
-      this.grow();
-    }
+    if (drafts.get(member)?.trim() !== text) return;
+    drafts.delete(member);
+    if (this.member === member) this.type("");
   }
 
-  draw(userid, roleOf) {
+  draw(userid, { roleOf, small, isHeld, isOnly }) {
     const member = person(userid);
     if (!member) return;
     if (this.member !== userid) {
@@ -223,22 +83,36 @@ export class Phone {
       this.member = userid;
       this.list = h("ol.lines", { role: "log", "aria-live": "polite", "aria-relevant": "additions" });
       this.holder.replaceChildren(this.list);
-      this.input.value = this.drafts.get(userid) ?? "";
+      this.input.value = drafts.get(userid) ?? "";
+      this.help.shut();
       this.grow();
       this.atEnd = true;
     }
     const chat = world.chats.get(member.userid);
+    const who = nameOf(member);
     this.element.dataset.member = member.userid;
+    this.element.classList.toggle("small", small);
+    this.element.classList.toggle("held", isHeld);
+    this.element.setAttribute("aria-label", say("phone_of", { who }));
     this.title.textContent = say("bot");
-    this.role.textContent = `${member.name} ${member.userid} · ${roleOf(member)}`;
+    fill(this.who, world.state.members.map((each) => h("option", { value: each.userid, "data-key": each.userid }, `${each.name} ${each.userid} · ${roleOf(each)}`)));
+    this.who.value = member.userid;
+    this.who.setAttribute("data-value", member.userid);
+    this.who.setAttribute("aria-label", say("whose_phone"));
     fill(this.face, avatar(member));
-    this.holder.setAttribute("aria-label", `${say("tab_chat")}: ${nameOf(member)}`);
-    this.input.setAttribute("aria-label", say("write_to", { who: nameOf(member) }));
+    this.small.setAttribute("aria-label", say("small_phone", { who }));
+    this.small.setAttribute("aria-pressed", String(small));
+    this.small.title = say("small_phone", { who });
+    this.away.hidden = isOnly;
+    this.away.setAttribute("aria-label", say("take_phone", { who }));
+    this.away.title = say("take_phone", { who });
+    this.holder.setAttribute("aria-label", `${say("short_chat")}: ${who}`);
+    this.input.setAttribute("aria-label", say("write_to", { who }));
     this.input.placeholder = say("placeholder");
     this.attach.setAttribute("aria-label", say("add_file"));
     this.attach.title = say("add_file");
     this.submit.textContent = say("send");
-    this.over.textContent = say("drop_here", { who: nameOf(member) });
+    this.over.textContent = say("drop_here", { who });
     fill(this.list, lines(chat, member));
     if (this.atEnd) this.holder.scrollTop = this.holder.scrollHeight;
     this.menu.setAttribute("aria-label", say("menu"));
@@ -246,16 +120,4 @@ export class Phone {
     this.menu.hidden = entries.length === 0;
     fill(this.menu, menuRow(entries, member));
   }
-}
-
-/** What a card's questions were answered with; empty questions are left out. */
-export function answersOf(card) {
-  const selected = {};
-  for (const each of card.querySelectorAll("[data-question]")) {
-    const chosen = each.matches("fieldset")
-      ? [...each.querySelectorAll("input:checked")].map((input) => input.value)
-      : [each.querySelector("select").value].filter(Boolean);
-    if (chosen.length || each.matches("fieldset")) selected[each.dataset.question] = chosen;
-  }
-  return selected;
 }

@@ -1,23 +1,32 @@
 // The phones that can be held, and what is done on them: writing, pressing, dropping files.
 
 import { does, doing, notice } from "./acts.js";
+import { answersOf } from "./lines.js";
 import { roleOf } from "./people.js";
-import { answersOf, Phone } from "./phone.js";
-import { place } from "./place.js";
+import { Phone } from "./phone.js";
+import { give, heldMembers, hold, makeSmall, phonesShown, PHONES_MAX, phoneWide, place, takeAway } from "./place.js";
 import { say } from "./words.js";
 import { order, person } from "./world.js";
 
 const FILE_BYTES_MAX = 20 << 20;
 
-export const phone = new Phone(document.getElementById("phones"));
-const phones = [phone];
-const phoneOf = (element) => phones.find((each) => each.element.contains(element)) ?? phone;
+const table = document.getElementById("phones");
+const phones = Array.from({ length: PHONES_MAX }, (_, at) => new Phone(at));
+const phoneOf = (element) => phones.find((each) => each.element.contains(element));
 const entered = new Set();
 
-export const heldMembers = () => [place.member];
+export const heldPhone = () => phones[place.held];
 
 export function drawPhones() {
-  phone.draw(place.member, roleOf);
+  const shown = phonesShown();
+  for (const one of phones) if (!shown.includes(one.at)) one.element.remove();
+  for (const [order, one] of shown.map((at) => phones[at]).entries()) {
+    if (table.children[order] !== one.element) table.insertBefore(one.element, table.children[order] ?? null);
+    const { member, small } = place.phones[one.at];
+    one.draw(member, { roleOf, small: Boolean(small) && !phoneWide.matches, isHeld: one.at === place.held && shown.length > 1, isOnly: place.phones.length === 1 });
+  }
+  table.classList.toggle("one", shown.length === 1);
+  document.getElementById("skip").href = `#${heldPhone().input.id}`;
   for (const each of heldMembers()) enter(each);
 }
 
@@ -47,6 +56,12 @@ does({
     button.closest("details")?.removeAttribute("open");
     return doing(button, () => order("menu", { member: phoneOf(button).member, key: button.dataset.menuKey }));
   },
+  "give-phone": (select) => give(phoneOf(select).at, select.value),
+  "small-phone": (button) => makeSmall(phoneOf(button).at),
+  "take-phone"(button) {
+    takeAway(phoneOf(button).at);
+    heldPhone().input.focus();
+  },
   attach: (button) => phoneOf(button).file.click(),
   file: (input) => sendFiles(phoneOf(input), [...input.files]).then(() => (input.value = "")),
 });
@@ -63,7 +78,6 @@ async function send(one) {
   const { member } = one;
   if (!text || !member) return;
   one.submit.setAttribute("aria-busy", "true");
-  one.drafts.set(member, one.input.value);
   one.sent(member, text);
   const answer = await doing(null, () => order("say", { member, text }));
   one.submit.removeAttribute("aria-busy");
@@ -95,9 +109,13 @@ for (const one of phones) {
     event.preventDefault();
     send(one);
   });
+  one.element.addEventListener("focusin", () => hold(one.at));
   one.input.addEventListener("keydown", (event) => {
     // Enter that ends the spelling of a Chinese word is not ours.
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) {
+    if (event.isComposing || event.keyCode === 229) return;
+    if (one.help.pressed(event)) {
+      event.preventDefault();
+    } else if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       send(one);
     }

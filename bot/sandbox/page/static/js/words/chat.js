@@ -4,7 +4,7 @@ import { teach } from "../words.js";
 
 teach({
   en: {
-    tab_chat: "Chat",
+    tab_chat: "Phones only",
     short_chat: "Chat",
     bot: "Mail assistant",
     bot_said: "Mail assistant",
@@ -26,9 +26,15 @@ teach({
     not_taken: "The bot did not take it, after {n} attempts.",
     opens_as: "opens as {who}",
     details: "Details",
+    phone_of: "{who}'s phone",
+    whose_phone: "Whose phone this is",
+    small_phone: "{who}'s phone has a small screen",
+    take_phone: "Put {who}'s phone away",
+    offers: "What can come next",
+    offers_open: "{n} ways to go on; down arrow to choose, Tab to take the first",
   },
   zh: {
-    tab_chat: "聊天",
+    tab_chat: "只看手机",
     short_chat: "聊天",
     bot: "邮箱助手",
     bot_said: "邮箱助手",
@@ -50,5 +56,11 @@ teach({
     not_taken: "机器人没有收到，已尝试 {n} 次。",
     opens_as: "以{who}的身份打开",
     details: "详情",
+    phone_of: "{who}的手机",
+    whose_phone: "这是谁的手机",
+    small_phone: "{who}的手机屏幕较小",
+    take_phone: "收起{who}的手机",
+    offers: "接下来可以输入",
+    offers_open: "有 {n} 种接法；按向下键选择，按 Tab 采用第一种",
   },
 });

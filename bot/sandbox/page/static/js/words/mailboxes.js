@@ -42,6 +42,7 @@ teach({
     by_api: "by API",
     by_hand: "on the web",
     passwords: "Client passwords",
+    without_mailbox: "Without a mailbox",
   },
   zh: {
     tab_mailboxes: "邮箱",
@@ -82,5 +83,6 @@ teach({
     by_api: "接口生成",
     by_hand: "网页生成",
     passwords: "客户端专用密码",
+    without_mailbox: "没有邮箱",
   },
 });

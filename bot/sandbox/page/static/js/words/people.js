@@ -9,6 +9,8 @@ teach({
     manager: "manager",
     approver: "approver",
     unread: "{n} new",
+    has_phone: "phone is shown",
+    add_phone: "Add a phone",
   },
   zh: {
     members: "成员",
@@ -16,5 +18,7 @@ teach({
     manager: "上级",
     approver: "审批人",
     unread: "{n} 条新消息",
+    has_phone: "手机已显示",
+    add_phone: "再加一部手机",
   },
 });

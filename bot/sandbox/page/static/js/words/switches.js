@@ -5,7 +5,7 @@ import { teach } from "../words.js";
 teach({
   en: {
     tab_switches: "Troubles",
-    short_switches: "Faults",
+    short_switches: "Troubles",
     wecom_troubles: "WeCom",
     mail_troubles: "Mail server",
     troubles_more: "Each switch makes the simulated WeCom behave badly in a way the real one can.",
@@ -23,7 +23,7 @@ teach({
     times_left: "{n} times left",
   },
   zh: {
-    tab_switches: "故障开关",
+    tab_switches: "故障",
     short_switches: "故障",
     wecom_troubles: "企业微信",
     mail_troubles: "邮件服务器",
