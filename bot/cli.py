@@ -33,8 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     sandbox = commands.add_parser("sandbox", help="try the bot against a simulated WeCom and Exmail")
     sandbox.add_argument("--port", type=int, default=8800, help="of the page, on loopback (8800)")
     sandbox.add_argument("--no-browser", action="store_true", help="do not open the page")
-    plays = ["backup", "domain", "reassign", "reminders"]
-    sandbox.add_argument("--play", choices=plays, help="run a story without a page and check it")
+    sandbox.add_argument(
+        "--play",
+        metavar="STORY",
+        help="run a story without a page and check it: backup, domain, reassign, reminders, or a file.json",
+    )
     sandbox.add_argument(
         "--begin", type=moment, metavar="MOMENT", help="what the clock shows at first, such as 2026-09-08T10:00 (now)"
     )

@@ -20,7 +20,7 @@ class SystemClock:
 
 
 class ShiftedClock:
-    """The machine's clock moved forward: the sandbox's time machine."""
+    """The machine's clock moved: the sandbox's time machine."""
 
     def __init__(self, base: Clock | None = None) -> None:
         self.base = base or SystemClock()
@@ -34,3 +34,7 @@ class ShiftedClock:
         if seconds < 0:
             raise ValueError("the clock only goes forward")
         self.shift += timedelta(seconds=seconds)
+
+    def set_to(self, moment: datetime) -> None:
+        """Begin anew at another moment, also an earlier one: nobody may hold anything of before."""
+        self.shift = moment - self.base.now()

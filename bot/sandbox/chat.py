@@ -120,6 +120,11 @@ class Chats:
         found = self.codes.get(code)
         return found if found and now < found.issued_at + timedelta(hours=CODE_HOURS) else None
 
+    def age_codes(self) -> None:
+        """Every card of now counts as older than 72 hours: no code of it can be spent."""
+        for code in self.codes.values():
+            code.issued_at -= timedelta(hours=CODE_HOURS)
+
     def keep(self, kind: str, name: str, content_type: str, content: bytes, now: datetime) -> Media:
         """Store an uploaded file."""
         media = Media(secrets.token_urlsafe(33), kind, name, content_type, content, now)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from bot.sandbox.callbacks import Callbacks
 from bot.sandbox.chat import card_shown
 from bot.sandbox.console import ACTIONS, Console, Done, Order
 from bot.sandbox.hours import Hours, NothingAhead
 from bot.sandbox.mailserver import FAULTS
-from bot.sandbox.orders import Acknowledgement, Click, Drop, Enter, MenuClick, Move, Moved, Say, Trouble
+from bot.sandbox.orders import Acknowledgement, Click, Drop, Enter, MenuClick, Move, Moved, Play, Say, Trouble
 from bot.sandbox.organisation import ConsoleError, Organisation
 from bot.sandbox.people import Member
 from bot.sandbox.shown import mail_shown, whole_state
+from bot.sandbox.stage import Busy, Stage
+from bot.sandbox.story import BadStory, read
 from bot.sandbox.trouble import SWITCHES
 from bot.sandbox.wecom.contacts import OAUTH_OUTSIDER
 
@@ -33,10 +37,11 @@ MAIL_PREFIX = "mail:"
 DUE_MAX = 200  # entries of one list
 
 
-def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> APIRouter:
+def control_router(org: Organisation, callbacks: Callbacks, hours: Hours, stage: Stage) -> APIRouter:
     """All routes of the control API."""
     router = APIRouter(prefix="/_sandbox", tags=["sandbox"])
     console = Console(org, callbacks)
+    recorder = stage.recorder
 
     def known(userid: str) -> Member:
         member = org.member(userid)
@@ -54,9 +59,10 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
     async def say(order: Say) -> Acknowledgement:
         """A member types a text; answers when the bot has acknowledged the callback or WeCom gave up."""
         member = user(order.member)
-        org.chats.add(member.userid, org.chats.entry(org.now(), "member", "text", text=order.text))
-        org.changed()
-        outcome = await callbacks.from_member(member.userid, "text", Content=order.text)
+        with recorder.doing({"do": "say", **order.model_dump()}):
+            org.chats.add(member.userid, org.chats.entry(org.now(), "member", "text", text=order.text))
+            org.changed()
+            outcome = await callbacks.from_member(member.userid, "text", Content=order.text)
         return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
 
     @router.post("/click")
@@ -84,9 +90,15 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
         }
         if button and shown["choices"]:
             fields |= answers(shown["choices"], order.selected or {})
-        view.clicked = order.key
-        org.changed()
-        outcome = await callbacks.from_member(member.userid, f"event:{event}", **fields)
+        step = {
+            "do": "press",
+            "member": member.userid,
+            "button": recorder.pressed(member.userid, order.task_id, order.key),
+        }
+        with recorder.doing(step | ({"selected": order.selected} if order.selected else {})):
+            view.clicked = order.key
+            org.changed()
+            outcome = await callbacks.from_member(member.userid, f"event:{event}", **fields)
         return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
 
     @router.post("/menu")
@@ -97,15 +109,18 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
         button = next((each for each in buttons if each.get("key") == order.key), None)
         if button is None:
             raise HTTPException(404, f"the menu has no key {order.key}")
-        org.chats.add(member.userid, org.chats.entry(org.now(), "member", "menu", text=button["name"]))
-        org.changed()
-        outcome = await callbacks.from_member(member.userid, "event:click", EventKey=order.key)
+        with recorder.doing({"do": "menu", **order.model_dump()}):
+            org.chats.add(member.userid, org.chats.entry(org.now(), "member", "menu", text=button["name"]))
+            org.changed()
+            outcome = await callbacks.from_member(member.userid, "event:click", EventKey=order.key)
         return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
 
     @router.post("/enter")
     async def enter(order: Enter) -> Acknowledgement:
         """A member opens the app's chat (event enter_agent)."""
-        outcome = await callbacks.from_member(user(order.member).userid, "event:enter_agent", EventKey="")
+        member = user(order.member)
+        with recorder.doing({"do": "enter", **order.model_dump()}):
+            outcome = await callbacks.from_member(member.userid, "event:enter_agent", EventKey="")
         return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
 
     @router.post("/file")
@@ -118,11 +133,12 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
             raise HTTPException(422, "content_base64 is not base64") from None
         if len(content) > FILE_BYTES_MAX:
             raise HTTPException(413, "a file can have 20 MB")
-        media = org.chats.keep("file", order.name, "application/octet-stream", content, org.now())
-        entry = org.chats.entry(org.now(), "member", "file", text=order.name, media=media)
-        org.chats.add(member.userid, entry)
-        org.changed()
-        outcome = await callbacks.from_member(member.userid, "file", MediaId=media.id, FileName=order.name)
+        with recorder.doing({"do": "file", **order.model_dump()}):
+            media = org.chats.keep("file", order.name, "application/octet-stream", content, org.now())
+            entry = org.chats.entry(org.now(), "member", "file", text=order.name, media=media)
+            org.chats.add(member.userid, entry)
+            org.changed()
+            outcome = await callbacks.from_member(member.userid, "file", MediaId=media.id, FileName=order.name)
         return Acknowledgement(acknowledged=outcome.acknowledged, attempts=outcome.attempts)
 
     @router.get("/chat")
@@ -157,6 +173,7 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
         """Open a link as a member would inside WeCom: makes him the one OAuth2 knows, then goes there."""
         if member != OAUTH_OUTSIDER:
             known(member)
+        recorder.opened(member, url)
         target, own = urlsplit(url), urlsplit(org.api_base)
         origins = {(each.scheme, each.netloc) for each in (own, urlsplit(org.bot_url))}
         if (target.scheme or target.netloc) and (target.scheme, target.netloc) not in origins:
@@ -189,7 +206,8 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
     async def admin_console(order: Order) -> Done:
         """An action of the admin console or of a mailbox's own web settings; 409 with the reason when it refuses."""
         try:
-            return await console.carry_out(order)
+            with recorder.doing({"do": "console", **portable(org, order.model_dump(exclude_none=True))}):
+                return await console.carry_out(order)
         except ConsoleError as error:
             raise HTTPException(409, str(error)) from None
 
@@ -201,14 +219,17 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
     @router.post("/clock")
     async def clock(order: Move) -> Moved:
         """Move the clock on; what runs out in the recycle bin meanwhile is gone. 409 when there is no such moment."""
+        step = {"do": "clock", **order.model_dump(mode="json", exclude_none=True)}
         if order.advance_seconds is not None:
-            hours.leap(order.advance_seconds)
+            with recorder.doing(step):
+                hours.leap(order.advance_seconds)
             return Moved(clock=org.now().isoformat())
         goal = order.to or order.until
         if goal is None or (order.until is not None and order.until < org.now()):
             raise HTTPException(409, "the clock only goes forward")
         try:
-            walked = await hours.walk(goal)
+            with recorder.doing(step):
+                walked = await hours.walk(goal)
         except NothingAhead as error:
             raise HTTPException(409, str(error)) from None
         stops = [each.isoformat() for each in walked.stops]
@@ -223,19 +244,28 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
     @router.post("/trouble")
     async def trouble(order: Trouble) -> dict[str, Any]:
         """Turn a switch; 404 for an unknown one."""
-        if order.switch.startswith(MAIL_PREFIX):
-            mail_trouble(org, order)
-        elif order.switch not in SWITCHES:
-            raise HTTPException(404, f"no switch {order.switch}; there are: {', '.join(SWITCHES)}, mail:<fault>")
-        elif SWITCHES[order.switch].once:
-            if order.on and order.switch == "tokens_expired":
-                org.expired_tokens.update(org.tokens)
-            elif order.on:
-                org.tokens.clear()
-        else:
-            org.troubles.set(order.switch, order.on, times=order.times, path=order.path)
-        org.record("trouble", **order.model_dump(exclude_none=True))
+        with recorder.doing({"do": "trouble", **order.model_dump(exclude_none=True)}):
+            if order.switch.startswith(MAIL_PREFIX):
+                mail_trouble(org, order)
+            elif order.switch not in SWITCHES:
+                raise HTTPException(404, f"no switch {order.switch}; there are: {', '.join(SWITCHES)}, mail:<fault>")
+            elif order.switch == "bot_killed":
+                await kill(order)
+            else:
+                trouble_of_its_own(org, order)
+            org.record("trouble", **order.model_dump(exclude_none=True))
         return {"trouble": org.troubles.shown()}
+
+    async def kill(order: Trouble) -> None:
+        """Now, or at a mail that is about to be stored."""
+        if stage.kill is None:
+            raise HTTPException(409, "there is no bot in this sandbox that could be killed")
+        if order.after is None or not order.on:
+            stage.kill_at(None)
+            if order.on:
+                await stage.kill()
+        else:
+            stage.kill_at(order.after)
 
     @router.get("/wire")
     async def wire(since: int = 0, kind: str | None = None, limit: int = 500) -> dict[str, Any]:
@@ -247,11 +277,38 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours) -> API
     @router.post("/reset")
     async def reset() -> dict[str, str]:
         """Everything as at the start, the bot's rows, too, but for the clock, the secrets and the ids the bot holds."""
-        if hours.begin_anew is None:
-            org.reset()
-        else:
-            await hours.begin_anew()
+        stage.stop()
+        await stage.begin_anew()
         return {"clock": org.now().isoformat()}
+
+    @router.get("/story")
+    async def story() -> dict[str, Any]:
+        """How many doings are recorded, and how far a story that is played has come."""
+        return await run_in_threadpool(stage.shown)
+
+    @router.get("/story/file")
+    async def story_file(name: str = "recorded") -> Response:
+        """What people did since the start, as a story to keep and to play again."""
+        kept = json.dumps(recorder.story(name), ensure_ascii=False, indent=1)
+        headers = {"Content-Disposition": 'attachment; filename="story.json"'}
+        return Response(kept, media_type="application/json", headers=headers)
+
+    @router.post("/story/play")
+    async def play(order: Play) -> dict[str, Any]:
+        """Play a story on a fresh organisation; 422 with what is wrong with the file."""
+        try:
+            await stage.play(read(order.story), order.pace_seconds)
+        except BadStory as error:
+            raise HTTPException(422, str(error)) from None
+        except Busy as error:
+            raise HTTPException(409, str(error)) from None
+        return await run_in_threadpool(stage.shown)
+
+    @router.post("/story/stop")
+    async def stop() -> dict[str, Any]:
+        """Stop the story that is played before its next step."""
+        stage.stop()
+        return await run_in_threadpool(stage.shown)
 
     @router.get("/events")
     async def events(request: Request) -> StreamingResponse:
@@ -287,6 +344,38 @@ def answers(choices: list[dict[str, Any]], selected: dict[str, list[str]]) -> di
     return {"SelectedItems": {"SelectedItem": items}} if items else {}
 
 
+def portable(org: Organisation, order: dict[str, Any]) -> dict[str, Any]:
+    """An order to the console without what only this organisation knows: the ids of DNS records."""
+    records = (each for zone in org.dns.zones.values() for each in zone.records)
+    found = next((each for each in records if order["action"] == "dns_remove" and each.id == order.get("record")), None)
+    if found is None:
+        return order
+    named = {"record_type": found.type, "host": found.host, "text": found.value}
+    return {name: value for name, value in order.items() if name != "record"} | named
+
+
+def trouble_of_its_own(org: Organisation, order: Trouble) -> None:
+    """A switch of ours: some act once, one fills a mailbox, the others stay as they are put."""
+    if order.switch == "tokens_expired":
+        org.expired_tokens.update(org.tokens if order.on else ())
+    elif order.switch == "tokens_invalid":
+        if order.on:
+            org.tokens.clear()
+    elif order.switch == "cards_old":
+        if order.on:
+            org.chats.age_codes()
+    elif order.switch == "mailbox_full":
+        box = org.mail.mailbox(order.address or "")
+        if box is None:
+            raise HTTPException(404, f"there is no mailbox {order.address}: give address")
+        room = org.troubles.full.pop(box.address, box.quota_bytes)
+        box.quota_bytes = room
+        if order.on:
+            org.troubles.full[box.address], box.quota_bytes = room, box.used_bytes
+    else:
+        org.troubles.set(order.switch, order.on, times=order.times, path=order.path, after=order.after)
+
+
 def mail_trouble(org: Organisation, order: Trouble) -> None:
     """A fault of the mail server, or of one of its mailboxes."""
     name = order.switch.removeprefix(MAIL_PREFIX)
@@ -299,6 +388,6 @@ def mail_trouble(org: Organisation, order: Trouble) -> None:
             raise HTTPException(404, f"there is no mailbox {order.address}")
         faults = box.faults
     if order.on:
-        faults.arm(name, times=order.times, after=order.after, command=order.command, value=order.value)
+        faults.arm(name, times=order.times, after=order.after or 0, command=order.command, value=order.value)
     else:
         faults[name] = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -58,7 +58,6 @@ class Hours:
     def __init__(self, org: Organisation, bot: Callable[[], Bot | None] = lambda: None) -> None:
         self.org = org
         self.bot = bot
-        self.begin_anew: Callable[[], Awaitable[None]] | None = None  # organisation and bot, where there is one
         self._walking = asyncio.Lock()
 
     async def due(self) -> list[Due]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from bot.sandbox.hours import Goal
@@ -81,7 +83,14 @@ class Trouble(BaseModel):
     on: bool
     times: int | None = Field(None, ge=1, description="strike so many times only")
     path: str | None = Field(None, description="WeCom: only this call, such as message/send")
-    address: str | None = Field(None, description="mail: only this mailbox")
-    after: int = Field(0, ge=0, description="mail: after so many occasions")
+    address: str | None = Field(None, description="mail and mailbox_full: only this mailbox")
+    after: int | None = Field(None, ge=0, description="mail and bot_killed: after so many occasions, or mails")
     command: str | None = Field(None, description="mail: only this command")
     value: int | None = Field(None, description="mail: the size of faults that have one")
+
+
+class Play(BaseModel):
+    """Play a story on a fresh organisation, so many seconds between what is done."""
+
+    story: dict[str, Any]
+    pace_seconds: float = Field(0, ge=0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -39,6 +40,7 @@ from bot.sandbox.trouble import Troubles
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BIN_DAYS = {"delete_member": 30, "reclaim": 30, "replaced": 30, "delete_public": 60}
 WIRE_MAX = 2000
+APPEND = re.compile(r"^\S+ APPEND ", re.IGNORECASE)
 BACKUP_FOLDER = "其他文件夹/邮件备份"
 PUBLIC_FREE = 3  # public mailboxes of a free plan
 
@@ -83,10 +85,11 @@ class Organisation:
         self.callback_aes_key = aes_key()
         self.contacts_callback_token = secrets.token_hex(12)
         self.contacts_callback_aes_key = aes_key()
-        self.troubles = Troubles()
+        self.troubles = Troubles(mail.faults)
         self.wire: deque[dict[str, Any]] = deque(maxlen=WIRE_MAX)
         self.imap_wire: deque[dict[str, Any]] = deque(maxlen=WIRE_MAX)
         self.wire_count = 0
+        self.on_append: Callable[[], None] = lambda: None  # a mail is about to be stored over IMAP
         self.version = 0
         self._changed = asyncio.Event()
         self.dns = DnsWorld(self.now, self.changed)
@@ -130,12 +133,14 @@ class Organisation:
         if self.fill:
             self.fill(self.mail)
 
-    def reset(self) -> None:
-        """As at the start, but for the ids, secrets and tokens the bot holds, and the clock, which cannot go back."""
+    def reset(self, begins: datetime | None = None) -> None:
+        """As at the start, but for the ids, secrets and tokens the bot holds; the clock goes on, or begins there."""
+        if begins is not None:
+            self.clock.set_to(begins)
         for address in self.addresses():
             self.mail.remove(address)
-        self.troubles.reset()
         self.mail.faults.clear()
+        self.troubles.reset()
         self.wire.clear()
         self.imap_wire.clear()
         self.dns.build()
@@ -181,6 +186,8 @@ class Organisation:
     def imap_line(self, user: str, direction: str, line: str) -> None:
         """Add a line of an IMAP connection to the wire log; they have a log of their own, they are so many."""
         self.wire_count += 1
+        if direction == "client" and APPEND.search(line):
+            self.on_append()
         entry = {"n": self.wire_count, "at": self.now().isoformat(), "kind": "imap"}
         self.imap_wire.append({**entry, "user": user, "direction": direction, "line": line})
         self.changed()

@@ -83,6 +83,7 @@ class Player:
         self._read: dict[str, int] = {}
         self._pause = threading.Event()
         self._browsers: list[Browser] = []
+        self._sent: set[str] = set()  # one-time links that are spent
 
     def close(self) -> None:
         """Give the connections back."""
@@ -145,6 +146,10 @@ class Player:
         """The whole organisation."""
         return self.get("state")
 
+    def wait_ready(self) -> None:
+        """Until the bot has read the directory: names are known from then on."""
+        self.wait("the bot has read the directory", lambda: bool(self.get("story")["ready"]))
+
     def mailbox(self, address: str) -> Any:
         """A mailbox as the sandbox knows it."""
         return next(each for each in self.state()["mailboxes"] if each["address"] == address)
@@ -164,11 +169,17 @@ class Player:
 
     def hear(self, member: str, wanted: str, *, seconds: float = WAIT_SECONDS) -> Entry:
         """The next thing from the bot that holds `wanted`; what comes before it is read, too. NotHeard in the end."""
+        return self.hear_what(member, wanted, lambda entry: wanted in text_of(entry), seconds=seconds)
+
+    def hear_what(
+        self, member: str, what: str, fits: Callable[[Entry], bool], *, seconds: float = WAIT_SECONDS
+    ) -> Entry:
+        """The next thing from the bot that fits; what comes before it is read, too. NotHeard with `what` in the end."""
         for entry in self.unread(member, seconds):
-            if wanted in text_of(entry):
+            if fits(entry):
                 return entry
         heard = "\n".join(text_of(each) for each in self.entries(member)[-6:])
-        raise NotHeard(f"{member} did not hear “{wanted}” within {seconds:g} s, but last:\n{heard}")
+        raise NotHeard(f"{member} did not hear “{what}” within {seconds:g} s, but last:\n{heard}")
 
     def unread(self, member: str, seconds: float) -> Iterator[Entry]:
         """What is new for a member, as it comes, until the time is over."""
@@ -221,6 +232,11 @@ class Player:
                 return found[0]
         raise NotHeard(f"{member} was sent no link")
 
+    def has_link(self, member: str) -> bool:
+        """Whether a member was sent a page that he has not sent yet."""
+        found = [link[0] for entry in self.entries(member) if (link := LINK.search(text_of(entry)))]
+        return bool(found) and found[-1] not in self._sent
+
     def browser(self) -> Browser:
         """A fresh one."""
         return Browser(self.url)
@@ -235,34 +251,29 @@ class Player:
 
     def enter(self, member: str, password: str, url: str | None = None) -> str:
         """Enter a password on a member's page; gives the text of what follows."""
+        form = {"password": password}
+        if len(password) != CLIENT_PASSWORD_LENGTH:  # what no mailbox of Exmail's has: the other button
+            form["sure"] = "1"
+        return self._send_page(member, form, "(a client password)", url)
+
+    def fill(self, member: str, **fields: str) -> str:
+        """Fill in a member's page that asks for something else than a password; gives the text of what follows."""
+        return self._send_page(member, fields, f"({', '.join(fields)})")
+
+    def decline(self, member: str) -> str:
+        """Refuse on a member's page."""
+        return self._send_page(member, {}, "refuses", end="/decline")
+
+    def _send_page(self, member: str, form: dict[str, str], told: str, url: str | None = None, end: str = "") -> str:
         browser, address, text = self.open(member, url)
         token = CSRF.search(text)
         if token is None:
             raise NotHeard(f"no form for {member}: {re.sub('<[^>]+>', ' ', text)[:400]}")
-        self._told(f"{member}> [page] (a client password)")
-        form = {"csrf": token[1], "password": password}
-        if len(password) != CLIENT_PASSWORD_LENGTH:  # what no mailbox of Exmail's has: the other button
-            form["sure"] = "1"
-        _, answer = browser.post(address, form)
+        self._told(f"{member}> [page] {told}")
+        answer = browser.post(f"{address}{end}", {"csrf": token[1], **form})[1]
+        if CSRF.search(answer) is None:
+            self._sent.add(address)
         return answer
-
-    def fill(self, member: str, **fields: str) -> str:
-        """Fill in a member's page that asks for something else than a password; gives the text of what follows."""
-        browser, address, text = self.open(member)
-        token = CSRF.search(text)
-        if token is None:
-            raise NotHeard(f"no form for {member}: {re.sub('<[^>]+>', ' ', text)[:400]}")
-        self._told(f"{member}> [page] ({', '.join(fields)})")
-        return browser.post(address, {"csrf": token[1], **fields})[1]
-
-    def decline(self, member: str) -> str:
-        """Refuse on a member's page."""
-        browser, address, text = self.open(member)
-        token = CSRF.search(text)
-        if token is None:
-            raise NotHeard(f"no form for {member}")
-        self._told(f"{member}> [page] refuses")
-        return browser.post(f"{address}/decline", {"csrf": token[1]})[1]
 
     def client_password(self, address: str) -> str:
         """A client password, as the member makes it on the web."""
@@ -294,8 +305,10 @@ def text_of(entry: Entry) -> str:
 
 
 def button_of(entry: Entry, key: str) -> Any:
-    """A live button of a card whose key begins so, or None."""
+    """A live button of a card, or an entry of its menu, whose key begins so; or None."""
     card = entry.get("card")
     if not card or card["greyed"]:
         return None
-    return next((each for each in card["buttons"] if each["key"] and each["key"].startswith(key)), None)
+    return next(
+        (each for each in (*card["buttons"], *card["menu"]) if each["key"] and each["key"].startswith(key)), None
+    )

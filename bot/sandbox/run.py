@@ -24,12 +24,15 @@ from starlette.concurrency import run_in_threadpool
 from bot.app import Bot, build
 from bot.clock import ShiftedClock
 from bot.commands import configure_logs
+from bot.sandbox.death import bury, die
 from bot.sandbox.dns.server import DnsServers
 from bot.sandbox.mailserver import MailServer
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.page import page_routes
+from bot.sandbox.plays import perform
 from bot.sandbox.seed import fill
 from bot.sandbox.smtpserver import SmtpServer
+from bot.sandbox.story import BadStory, find
 from bot.sandbox.wecom_server import create_sandbox_app
 from bot.settings import Settings
 from bot.vault import new_key
@@ -91,7 +94,9 @@ class Sandbox:
         self.web = create_sandbox_app(self.organisation)
         self.smtp = SmtpServer(self.organisation, self.web.state.callbacks)
         self.web.state.hours.bot = lambda: self.bot
-        self.web.state.hours.begin_anew = self.begin_anew
+        self.web.state.stage.renew, self.web.state.stage.kill = self.begin_anew, self.kill
+        self.web.state.stage.knows_people = self.knows_people
+        self.story_settings: dict[str, Any] = {}
         self.web.router.routes.extend(page_routes())
         self.web.router.lifespan_context = self.lifespan
         self.bot: Bot | None = None
@@ -127,7 +132,7 @@ class Sandbox:
             "bot_tick_seconds": TICK_SECONDS,
             "bot_poll_seconds": POLL_SECONDS,
         }
-        return SandboxSettings(**values | self.settings)
+        return SandboxSettings(**values | self.settings | self.story_settings)
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -135,34 +140,60 @@ class Sandbox:
         await self.mail.start()
         await self.dns.start()
         await self.smtp.start()
-        self.bot = build(self.bot_settings(), clock=self.clock)
-        self.web.mount("/", self.bot.web)
-        await run_in_threadpool(self.bot.start)
+        await self.begin()
         try:
             yield
         finally:
-            await run_in_threadpool(self.bot.stop)
+            self.web.state.stage.stop()
+            if self.bot is not None:
+                await run_in_threadpool(self.bot.stop)
             await self.smtp.stop()
             await self.dns.stop()
             await self.mail.stop()
 
-    async def begin_anew(self) -> None:
-        """The organisation as at the start, and a bot that has heard of nothing yet."""
-        if self.bot is None:
-            self.organisation.reset()
-            return
+    async def begin_anew(self, settings: dict[str, Any], begins: datetime | None) -> None:
+        """The organisation as at the start, and a bot that has heard of nothing yet, set as a story wants it."""
         old, self.bot = self.bot, None
-        await run_in_threadpool(old.stop)
-        self.web.router.routes[:] = [
-            each for each in self.web.router.routes if getattr(each, "app", None) is not old.web
-        ]
+        if old is not None:
+            await run_in_threadpool(old.stop)
+            self.unmount(old)
         for file in self.folder.glob("*.sqlite*"):
             file.unlink()
-        self.organisation.reset()
+        self.organisation.reset(begins)
+        self.story_settings = settings
+        if old is not None:
+            await self.begin()
+
+    def knows_people(self) -> bool:
+        """Whether the bot is there and has read the directory."""
+        if self.bot is None or not self.bot.ready:
+            return False
+        with self.bot.store.begin() as tx:
+            return tx.moments.last("directory") is not None
+
+    async def begin(self) -> None:
+        """A bot comes to work."""
         new = build(self.bot_settings(), clock=self.clock)
         self.web.mount("/", new.web)
         await run_in_threadpool(new.start)
         self.bot = new
+
+    def unmount(self, old: Bot) -> None:
+        """What a bot served is not there any more."""
+        self.web.router.routes[:] = [
+            each for each in self.web.router.routes if getattr(each, "app", None) is not old.web
+        ]
+
+    async def kill(self) -> None:
+        """The bot dies as by `kill -9`, as far as one process allows, and is started again on its files."""
+        old, self.bot = self.bot, None
+        if old is None:
+            return
+        self.unmount(old)
+        threads = await run_in_threadpool(die, old)
+        self.mail.cut()
+        await run_in_threadpool(bury, old, threads)
+        await self.begin()
 
     def server(self) -> uvicorn.Server:
         """The server of this sandbox, to be run on its socket."""
@@ -220,16 +251,19 @@ def running(folder: Path, *, port: int = 0, begins: datetime | None = None, **se
 
 def run(*, port: int, browser: bool, play: str | None, begins: datetime | None = None) -> int:
     """`exmail-bot sandbox`: the page until it is interrupted, or a play and its verdict."""
+    try:
+        story = None if play is None else find(play)
+    except BadStory as error:
+        print(f"This is no story: {error}", file=sys.stderr)
+        return 2
     configure_logs()
     given = os.environ.get("BOT_DATA_DIR")
     with tempfile.TemporaryDirectory(prefix=f"exmail-bot-{secrets.token_hex(3)}-") as temporary:
         folder = Path(given) if given else Path(temporary)
         try:
-            if play is not None:
-                from bot.sandbox.plays import PLAYS, perform
-
-                with running(folder, begins=PLAYS[play].begins, **PLAYS[play].settings) as sandbox:
-                    return perform(play, sandbox.url)
+            if story is not None:
+                with running(folder, begins=story.begins, **story.given()) as sandbox:
+                    return perform(story, sandbox.url)
             sandbox = Sandbox(folder, port=port, begins=begins)
         except (DataDirectoryInUse, OSError) as error:
             print(f"The sandbox cannot start: {error}", file=sys.stderr)

@@ -149,5 +149,6 @@ def mailbox_shown(org: Organisation, address: str) -> dict[str, Any]:
         "used_bytes": box.used_bytes,
         "unread": box.unread(),
         "passwords": len(box.passwords),
+        "mails": sum(box.counts().values()),
         "folders": box.counts(),
     }

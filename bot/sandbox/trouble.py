@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.sandbox.mailserver import Faults
+
+AT_MAIL = 200  # of a copy: where the line drops, or the bot is killed, unless another number is given
+
 
 @dataclass(frozen=True)
 class Switch:
-    """What a switch does, whether it is on at the start, and whether it acts once instead of staying on."""
+    """
+    What a switch does, whether it is on at the start, and whether it acts once instead of staying on.
+
+    `fault` is the mail server's that it stands for; `counts`: it waits for a mail of the copy; `boxed`: it wants a
+    mailbox.
+    """
 
     name: str
     what: str
     on: bool = False
     once: bool = False
+    fault: str | None = None
+    counts: bool = False
+    boxed: bool = False
 
 
 SWITCHES: dict[str, Switch] = {
@@ -54,6 +66,16 @@ SWITCHES: dict[str, Switch] = {
         Switch("callback_twice", "every callback is delivered twice"),
         Switch("callback_lost", "callbacks never reach the bot"),
         Switch("acknowledgement_lost", "the bot's first answer to each callback is lost: WeCom sends again"),
+        Switch("cards_old", "every card of now counts as older than 72 hours: it can be updated no more", once=True),
+        Switch(
+            "imap_drops",
+            "the IMAP line drops once, in the middle of a mail that is stored",
+            fault="drop_in_append",
+            counts=True,
+        ),
+        Switch("mail_busy", "the mail server answers System busy! to whoever stores mail", fault="busy"),
+        Switch("mailbox_full", "the mailbox is full", boxed=True),
+        Switch("bot_killed", "the bot is killed and started again, now or at a mail of a copy", once=True, counts=True),
     )
 }
 
@@ -61,7 +83,9 @@ SWITCHES: dict[str, Switch] = {
 class Troubles:
     """Which switches are on; a switch may be on for a number of times only, and for one API path only."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults | None = None) -> None:
+        self.faults = faults if faults is not None else Faults()
+        self.full: dict[str, int] = {}  # mailboxes that are full, with the room they had
         self._on: dict[str, int | None] = {}
         self._path: dict[str, str] = {}
         self.reset()
@@ -70,10 +94,20 @@ class Troubles:
         """As at the start."""
         self._on = {switch.name: None for switch in SWITCHES.values() if switch.on}
         self._path = {}
+        self.full = {}
 
-    def set(self, name: str, on: bool, *, times: int | None = None, path: str | None = None) -> None:
+    def set(
+        self, name: str, on: bool, *, times: int | None = None, path: str | None = None, after: int | None = None
+    ) -> None:
         """Turn a switch; KeyError for an unknown one."""
-        SWITCHES[name]
+        switch = SWITCHES[name]
+        if switch.fault is not None and on:
+            at = (AT_MAIL if after is None else after) if switch.counts else 0
+            self.faults.arm(switch.fault, times=1 if switch.counts else times, after=at)
+            return
+        if switch.fault is not None:
+            self.faults.pop(switch.fault, None)
+            return
         self._on.pop(name, None)
         self._path.pop(name, None)
         if on:
@@ -83,7 +117,14 @@ class Troubles:
 
     def is_on(self, name: str) -> bool:
         """Whether it is on, without using up a time."""
-        return name in self._on
+        fault = SWITCHES[name].fault
+        return (
+            bool(self.full)
+            if name == "mailbox_full"
+            else name in self._on
+            if fault is None
+            else bool(self.faults.get(fault))
+        )
 
     def strikes(self, name: str, path: str = "") -> bool:
         """Whether it hits this one call; uses up one of its times."""
@@ -100,6 +141,14 @@ class Troubles:
     def shown(self) -> list[dict[str, object]]:
         """All switches with their state, for the page."""
         return [
-            {"switch": each.name, "what": each.what, "on": each.name in self._on, "times": self._on.get(each.name)}
+            {
+                "switch": each.name,
+                "what": each.what,
+                "on": self.is_on(each.name),
+                "times": self._on.get(each.name),
+                "counts": AT_MAIL if each.counts else None,
+                "boxed": each.boxed,
+                "boxes": sorted(self.full) if each.boxed else [],
+            }
             for each in SWITCHES.values()
         ]

@@ -23,6 +23,8 @@ from bot.sandbox.dns import panel
 from bot.sandbox.dns.routes import provider_routes
 from bot.sandbox.hours import Hours
 from bot.sandbox.organisation import Organisation
+from bot.sandbox.recorder import PageWatch
+from bot.sandbox.stage import Stage
 from bot.sandbox.wecom.api import Gate, Refused, Upload
 
 __all__ = ["calls", "create_sandbox_app", "panel"]
@@ -56,10 +58,13 @@ def create_sandbox_app(
     )
     callbacks = Callbacks(organisation, deliver, retry_delays=retry_delays, timeout_seconds=timeout_seconds)
     hours = Hours(organisation)
+    stage = Stage(organisation)
     app.state.organisation, app.state.callbacks, app.state.hours = organisation, callbacks, hours
+    app.state.stage = stage
+    app.add_middleware(PageWatch, recorder=stage.recorder)
     app.add_middleware(LoopbackOnly)
     wecom_routes(app, organisation)
-    app.include_router(control_router(organisation, callbacks, hours))
+    app.include_router(control_router(organisation, callbacks, hours, stage))
     app.include_router(beside_router(organisation, hours))
     app.include_router(provider_routes(organisation))
     return app

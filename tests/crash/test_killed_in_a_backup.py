@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from bot.sandbox.plays import arrived
+from bot.sandbox.arrival import arrived
 from storage.models import MintedPassword
 from tests.crash.world import World, world
 

@@ -10,9 +10,9 @@ from typing import Any
 from openpyxl import load_workbook
 from sqlalchemy import func, select
 
+from bot.sandbox.arrival import kept, mails
 from bot.sandbox.mail.boxes import SYSTEM_FOLDERS, Mailbox
 from bot.sandbox.player import Entry, NotHeard, text_of
-from bot.sandbox.plays import kept, mails
 from storage.models import ImapSwitch, Job, MintedPassword, Secret
 from tests.journeys.conftest import Bot
 from tests.journeys.people_steps import last_bytes

@@ -26,15 +26,6 @@ class Bot(Player):
         assert self.sandbox.bot is not None
         return self.sandbox.bot.store
 
-    def wait_ready(self) -> None:
-        """Until the directory was read: names are known from then on."""
-
-        def read() -> bool:
-            with self.store.begin() as tx:
-                return tx.moments.last("directory") is not None
-
-        self.wait("the directory was read", read)
-
 
 @pytest.fixture
 def bot(tmp_path: Path) -> Iterator[Bot]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from bot.sandbox.plays import arrived
+from bot.sandbox.arrival import arrived
 from tests.journeys.conftest import Bot
 
 PICTURES = os.environ.get("STORY_PICTURES")  # a folder that keeps what the page looked like

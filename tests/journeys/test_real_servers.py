@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imapclient import IMAPClient
 
-from bot.sandbox.plays import arrived
+from bot.sandbox.arrival import arrived
 from bot.sandbox.run import running
 from tests.journeys.conftest import Bot
 from tests.servers.dovecot import PASSWORD, Dovecot

@@ -20,12 +20,13 @@ def zone_of(console: Console, order: Order) -> Zone:
 
 
 def record_of(console: Console, order: Order) -> tuple[Zone, ZoneRecord]:
-    """The record an order names."""
+    """The record an order names: by its id, or by type, host and the beginning of its value."""
     zone = zone_of(console, order)
-    found = next((each for each in zone.records if each.id == order.record), None)
-    if found is None:
-        raise ConsoleError(f"{zone.name} has no record {order.record}")
-    return zone, found
+    for each in zone.records:
+        like = (order.record_type, order.host or "@") == (each.type, each.host)
+        if each.id == order.record or (order.record is None and like and each.value.startswith(order.text or "")):
+            return zone, each
+    raise ConsoleError(f"{zone.name} has no record {order.record or f'{order.record_type} {order.host} {order.text}'}")
 
 
 @action("domain, record_type, host, text; priority, ttl")
@@ -43,7 +44,7 @@ async def dns_add(console: Console, order: Order) -> dict[str, Any]:
     return {"record": record.id}
 
 
-@action("domain, record")
+@action("domain, record; or record_type, host, text (how its value begins)")
 async def dns_remove(console: Console, order: Order) -> dict[str, Any]:
     """删除记录 in the panel of a zone's DNS provider."""
     zone, record = record_of(console, order)

@@ -75,4 +75,9 @@ export const SWITCHES_ZH = {
   callback_twice: "每个回调都送两次",
   callback_lost: "回调到不了机器人",
   acknowledgement_lost: "机器人对每个回调的第一次应答丢失，企业微信会重发",
+  cards_old: "现有的卡片都视为超过 72 小时，不能再更新",
+  imap_drops: "存入一封邮件的途中，IMAP 连接断开一次",
+  mail_busy: "邮件服务器对写入邮件一律回答 System busy!",
+  mailbox_full: "邮箱空间已满",
+  bot_killed: "机器人被强行终止并重新启动：立即，或在复制到某一封时",
 };
