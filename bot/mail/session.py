@@ -66,6 +66,7 @@ class Done:
 
 
 OnFetch = Callable[[wire.Fetched, "Stream | None"], bool]
+"""Says whether the mail was asked for by its command."""
 
 
 @dataclass(eq=False)
@@ -75,7 +76,6 @@ class Command:
     tag: bytes
     done: asyncio.Future[Done]
     go: asyncio.Future[bool] | None = None
-    on_fetch: OnFetch | None = None  # says whether the mail was asked for by this command
     collect: bool = False
     opens: str | None = None  # the folder it opens or asks about
     until: float = 0.0  # its deadline, if not a byte more moves
@@ -191,6 +191,7 @@ class Session(asyncio.Protocol):
         self.ended_at: str | None = None  # the folder whose opening was answered BYE
         self._probe: Command | None = None  # whether LITERAL+ works as announced
         self.pending: dict[bytes, Command] = {}
+        self._takers: dict[bytes, OnFetch] = {}  # of those that wait for mails
         self._loop = asyncio.get_running_loop()
         self._greeted: asyncio.Future[str] = self._loop.create_future()
         self._parser = wire.Parser(stream_over=STREAM_OVER_BYTES)
@@ -223,7 +224,11 @@ class Session(asyncio.Protocol):
             for event in self._parser.feed(data):
                 if self.lost:  # what begins now would have no end
                     return
-                self._event(event)
+                if isinstance(event, wire.Fetched):
+                    if not isinstance(event.body, wire.Big):  # that one was delivered when it began
+                        self._deliver(event, None)
+                else:
+                    self._event(event)
         except wire.WireError as error:
             self.fail(self._loss(f"not IMAP: {error}"))
         except Exception as error:  # of whoever took a mail; he is told by his wait on this connection
@@ -258,11 +263,7 @@ class Session(asyncio.Protocol):
     def _response(self, response: wire.Response) -> None:
         line = response.line
         if line.startswith(b"* "):
-            told = wire.usual(response.parts)
-            if told is None:
-                self._untagged(line, response)
-            elif not isinstance(told.body, wire.Big):  # that one was delivered when it began
-                self._deliver(told, None)
+            self._untagged(line, response)
         elif line.startswith(b"+"):
             for command in self.pending.values():
                 if command.go and not command.go.done():
@@ -271,6 +272,7 @@ class Session(asyncio.Protocol):
         else:
             tag, _, rest = line.partition(b" ")
             if answered := self.pending.pop(tag, None):
+                self._takers.pop(tag, None)
                 status, _, text = rest.decode("utf-8", "replace").partition(" ")
                 self._finish(answered, Done(status.upper(), text, answered.lines))
 
@@ -301,8 +303,8 @@ class Session(asyncio.Protocol):
                     break
 
     def _deliver(self, told: wire.Fetched, stream: Stream | None) -> bool:
-        for command in list(self.pending.values()):
-            if command.on_fetch is not None and command.on_fetch(told, stream):
+        for taker in tuple(self._takers.values()):
+            if taker(told, stream):
                 return True
         return False
 
@@ -417,7 +419,7 @@ class Session(asyncio.Protocol):
     def command(self, *, go: bool = False, on_fetch: OnFetch | None = None, collect: bool = False) -> Command:
         """A tag and its futures; the caller writes the line."""
         self._number += 1
-        command = Command(b"A%d" % self._number, self._loop.create_future(), on_fetch=on_fetch, collect=collect)
+        command = Command(b"A%d" % self._number, self._loop.create_future(), collect=collect)
         if go:
             command.go = self._loop.create_future()
         if not self.pending:
@@ -426,6 +428,8 @@ class Session(asyncio.Protocol):
             raise self.lost
         command.until = self._loop.time() + self.command_seconds
         self.pending[command.tag] = command
+        if on_fetch is not None:
+            self._takers[command.tag] = on_fetch
         return command
 
     def send(self, line: bytes, *, go: bool = False, on_fetch: OnFetch | None = None, collect: bool = False) -> Command:

@@ -63,7 +63,18 @@ class BigEnd:
     """All of it has come; the rest of the response follows."""
 
 
-Event = Response | BigStart | BigChunk | BigEnd
+@dataclass(slots=True)
+class Fetched:
+    """What one FETCH response told of one mail; None for what it did not."""
+
+    uid: int | None = None
+    flags: str | None = None
+    internal_date: str | None = None
+    size_bytes: int | None = None
+    body: bytes | Big | None = None
+
+
+Event = Fetched | Response | BigStart | BigChunk | BigEnd
 
 
 class Parser:
@@ -95,6 +106,20 @@ class Parser:
                 if not self._need and (event := self._literal_end()) is not None:
                     yield event
                 continue
+            if not self._parts and (usual := AT_ONCE.match(data, position)) is not None:
+                uid, size, flags, date, body = usual.groups()
+                begin = usual.end()
+                stop = begin + int(body or 0)
+                if body is None or (stop - begin <= self.stream_over and data.startswith(b")\r\n", stop)):
+                    yield Fetched(
+                        int(uid),
+                        str(flags, "latin-1") if flags is not None else None,
+                        str(date, "latin-1") if date is not None else None,
+                        int(size) if size is not None else None,
+                        data[begin:stop] if body is not None else None,
+                    )
+                    position = begin if body is None else stop + 3
+                    continue
             stop = data.find(b"\r\n", position)
             if stop < 0:
                 self._rest = data[position:]
@@ -118,7 +143,7 @@ class Parser:
         if not match:
             parts = tuple(self._parts)
             self._parts, self._kept = [], 0
-            return Response(parts)
+            return usual(parts) or Response(parts)
         self._need = int(match[1])
         if self._need > self.stream_over:
             self._literal = None
@@ -171,27 +196,23 @@ def values(parts: tuple[bytes | Big, ...]) -> list[Value]:
     return top
 
 
-@dataclass(slots=True)
-class Fetched:
-    """What one FETCH response told of one mail; None for what it did not."""
-
-    uid: int | None = None
-    flags: str | None = None
-    internal_date: str | None = None
-    size_bytes: int | None = None
-    body: bytes | Big | None = None
-
-
 # What nearly every answer of nearly every server looks like; whatever does not is read by `values`. A group that is met
 # in one turn of the loop keeps its value in the next.
-ITEM = rb'UID (\d{1,20})|FLAGS \(([^()"\[\]]*)\)|INTERNALDATE "([^"\\]*)"|RFC822\.SIZE (\d{1,20})'
+ITEM = rb'UID (\d{1,20})|FLAGS \(([^()"\[\]\r]*)\)|INTERNALDATE "([^"\\\r]*)"|RFC822\.SIZE (\d{1,20})'
 USUAL = re.compile(rb"\* \d{1,20} FETCH \((?:(?:" + ITEM + rb")(?: (?=[A-Z])|(?=\))))*(?:\)|(BODY\[\]) \{\d{1,12}\})\Z")
+
+
+# The same in the order in which we ask, up to the end of the line: a whole answer is read where it lies.
+AT_ONCE = re.compile(
+    rb'\* \d{1,20} FETCH \(UID (\d{1,20})(?: RFC822\.SIZE (\d{1,20}))?(?: FLAGS \(([^()"\[\]\r]*)\))?'
+    rb'(?: INTERNALDATE "([^"\\\r]*)")?(?:\)| BODY\[\] \{(\d{1,12})\})\r\n'
+)
 
 
 def usual(parts: tuple[bytes | Big, ...]) -> Fetched | None:
     """The quick way for a plain answer; None when it is not that plain."""
     line = parts[0]
-    if not isinstance(line, bytes) or (match := USUAL.match(line)) is None:
+    if not isinstance(line, bytes) or not line.startswith(b"* ") or (match := USUAL.match(line)) is None:
         return None
     uid, flags, date, size, body = match.groups()
     if len(parts) != (1 if body is None else 3) or (body is not None and parts[2] != b")"):

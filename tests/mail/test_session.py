@@ -254,8 +254,8 @@ def test_nothing_comes_on_a_lost_connection(last: bytes) -> None:
             taken.append(stream)
             return True
 
-        command = Command(b"A1", asyncio.get_running_loop().create_future(), on_fetch=take)
-        session.pending[command.tag] = command
+        session.pending[b"A1"] = Command(b"A1", asyncio.get_running_loop().create_future())
+        session._takers[b"A1"] = take
         session.data_received(last + b"* 1 FETCH (UID 7 BODY[] {900000}\r\nFrom")
         assert session.lost is not None
         assert not taken

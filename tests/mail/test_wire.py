@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.mail import wire
-from bot.mail.wire import Big, BigChunk, BigEnd, BigStart, Event, Parser, Response
+from bot.mail.wire import Big, BigChunk, BigEnd, BigStart, Event, Fetched, Parser, Response
 
 
 def merged(events: list[Event]) -> list[Event]:
@@ -32,6 +32,25 @@ texts = st.binary(max_size=30).filter(lambda raw: b"\n" not in raw and b"\r" not
 literals = st.binary(max_size=60)
 
 
+words = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=9)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> bytes:
+    """FETCH answers as most servers write them, and some that only nearly are."""
+    out = b"* %d FETCH (" % draw(st.integers(1, 10**6))
+    items = [b"UID %d" % draw(st.integers(1, 10**9))]
+    items += [b"RFC822.SIZE %d" % draw(st.integers(0, 10**9))] * draw(st.integers(0, 1))
+    items += [b"FLAGS (" + " ".join(draw(words).split()).encode("latin-1") + b")"] * draw(st.integers(0, 1))
+    items += [b'INTERNALDATE "' + draw(words).encode("latin-1") + b'"'] * draw(st.integers(0, 1))
+    if draw(st.booleans()):
+        body = draw(st.one_of(literals, st.just(b")\r\n* 1 FETCH (UID 2)\r\n")))
+        items.append(b"BODY[] {%d}\r\n" % len(body) + body)
+    if draw(st.integers(0, 5)) == 0:
+        items = draw(st.permutations(items))
+    return out + b" ".join(items) + draw(st.sampled_from([b")\r\n", b")\r\n", b")\r\n", b" )\r\n", b" UID 3)\r\n"]))
+
+
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
     """Some responses, with literals anywhere."""
@@ -40,7 +59,7 @@ def streams(draw: st.DrawFn) -> bytes:
         out += b"* 1 FETCH (" + draw(texts)
         for literal in draw(st.lists(literals, max_size=3)):
             out += b" {%d}\r\n" % len(literal) + literal + draw(texts)
-        out += b")\r\n"
+        out += b")\r\n" + b"".join(draw(st.lists(answers(), max_size=3)))
     return out
 
 
@@ -49,6 +68,17 @@ def test_any_split_gives_the_same_events(raw: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
     pieces = [raw[low:high] for low, high in pairwise(places)]
     assert parsed(pieces) == parsed([raw]) == parsed([raw[index : index + 1] for index in range(len(raw))])
+
+
+@given(st.lists(answers(), min_size=1, max_size=4))
+def test_what_is_read_at_once_is_what_is_read_thoroughly(raw: list[bytes]) -> None:
+    """The quick ways only save time."""
+    for answer in raw:
+        events = parsed([answer], stream_over=1_000)
+        if isinstance(events[0], Fetched):
+            line, begins, rest = answer.removesuffix(b"\r\n").partition(b"}\r\n")
+            size = int(line.rpartition(b"{")[2]) if begins else 0
+            assert events == [wire.read((line + b"}", rest[:size], rest[size:]) if begins else (line,))]
 
 
 @given(st.binary(max_size=300))
