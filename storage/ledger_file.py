@@ -7,7 +7,7 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,11 @@ class LedgerFile:
 
     def __init__(self, file: Path | None) -> None:
         self._connection = sqlite3.connect(":memory:" if file is None else file, isolation_level=None)
+        if file is not None and file.stat().st_size == 0:  # nothing to lose yet: `durable` waits for the disk
+            self._connection.execute("PRAGMA synchronous=OFF")
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
-        self._connection.executescript(SCHEMA)
+        self._connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
         for table, column, kind in ADDED:
             if column not in {row.name for row in self.rows(f"PRAGMA table_info({table})", {})}:
                 self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
@@ -106,8 +108,8 @@ class LedgerFile:
         cursor = self._connection.execute(sql, dict(values))
         if cursor.description is None:
             return []
-        make = row_type(tuple(column[0] for column in cursor.description))._make
-        return [make(row) for row in cursor]
+        make = partial(tuple.__new__, row_type(tuple(column[0] for column in cursor.description)))
+        return [*map(make, cursor)]
 
     def run(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         if isinstance(values, Mapping):

@@ -60,6 +60,7 @@ class Writer:
         self._session = session
         self._flight: set[asyncio.Future[Done]] = set()
         self._landed: asyncio.Future[None] | None = None  # told at every answer, when somebody waits
+        self._quoted = functools.lru_cache(maxsize=16)(names.quoted)
 
     async def run(self) -> None:
         if await self._session.takes_literals():
@@ -72,18 +73,23 @@ class Writer:
 
     async def _next(self) -> Item | None:
         """The next mail, when it is its turn; none for a connection that is to rest."""
-        item = await self._pass.channel.get()
+        channel = self._pass.channel
+        item = channel.get_now() or await channel.get()
         while item is not None and isinstance(item.body, Stream) and item.body.broken:
             self._pass.forget(item)
-            item = await self._pass.channel.get()
+            item = await channel.get()
         if item is None:
             return None
         if self._session in self._pass.retired or self._session.lost is not None:
-            self._pass.channel.put_back(item)
+            channel.put_back(item)
             return None
         # The wait comes before the command: no server waits that long for the literal of one it has begun.
-        if not await self._pass.throttle.take(item.size, stop=self._over) or self._over():
-            self._pass.channel.put_back(item)
+        throttle = self._pass.throttle
+        if not throttle.take_now(item.size) and not await throttle.take(item.size, stop=self._over):
+            channel.put_back(item)
+            return None
+        if self._over():
+            channel.put_back(item)
             return None
         return item
 
@@ -118,7 +124,7 @@ class Writer:
     def _line(self, sent: Sent, *, plus: bool) -> bytes:
         """The APPEND up to the first literal."""
         item = sent.items[0]
-        return sent.command.tag + b" APPEND " + names.quoted(item.job.target) + self._head(item, plus=plus)
+        return sent.command.tag + b" APPEND " + self._quoted(item.job.target) + self._head(item, plus=plus)
 
     async def _body(self, item: Item, tail: bytes) -> None:
         """The literal, then `tail`; a source that breaks in the middle takes this connection with it."""
@@ -138,9 +144,7 @@ class Writer:
             elif wrapping is not None:
                 write(wrapping.encode(item.body))
             else:
-                item.digest.update(item.body)
-                session.write(item.body + tail)
-                tail = b""
+                write(item.body)
             if wrapping is not None:
                 write(wrapping.finish())
         except MailError:
@@ -151,13 +155,16 @@ class Writer:
         if tail:
             session.write(tail)
         self._pass.sent(item)
-        await session.drain()
+        if session.full:
+            await session.drain()
 
     async def _window(self) -> None:
         while (item := await self._next()) is not None:
             group = [item]
             try:
-                await self._in_flight(at_most=0 if item.alone else self._window_size - 1)
+                at_most = 0 if item.alone else self._window_size - 1
+                if len(self._flight) > at_most:
+                    await self._in_flight(at_most=at_most)
                 if self._groups and item.small:
                     self._gather(group)
                 if self._over():
@@ -184,23 +191,22 @@ class Writer:
         self._pass.answered(sent, future)
 
     async def _whole(self, sent: Sent) -> None:
-        """An APPEND with everything in it; what is held in memory goes out in one piece."""
-        pieces = [self._line(sent, plus=True)]
+        """An APPEND with everything in it."""
+        session = self._session
+        session.write(self._line(sent, plus=True))
         for number, item in enumerate(sent.items):
             if number:
-                pieces.append(self._head(item, plus=True))
+                session.write(self._head(item, plus=True))
             if isinstance(item.body, bytes) and item.wrapping is None:
                 item.digest.update(item.body)
-                pieces.append(item.body)
+                session.write(item.body)
             else:
-                self._session.write(b"".join(pieces))
-                pieces.clear()
                 await self._body(item, b"")
-        pieces.append(b"\r\n")
-        self._session.write(b"".join(pieces))
+        session.write(b"\r\n")
         for item in sent.items:
             self._pass.sent(item)
-        await self._session.drain()
+        if session.full:
+            await session.drain()
 
     @property
     def _groups(self) -> bool:

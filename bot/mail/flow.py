@@ -39,6 +39,7 @@ class Batch:
     held: dict[int, int]  # bytes of the budget by UID
     taken: bool = False  # its bytes are taken from the budget
     opening: Command | None = None
+    opened: bool = False
     command: Command | None = None
 
     @property

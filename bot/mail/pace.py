@@ -146,6 +146,8 @@ class Throttle:
 
     def take_now(self, size_bytes: int) -> bool:
         """Take the turn of a mail, if that is now."""
+        if not self._mails and not self._bytes:
+            return True
         if self._free_at > self._now():
             return False
         self._book(size_bytes)

@@ -250,9 +250,10 @@ class Pass:
 
     def _taker(self, batch: Batch) -> Callable[[wire.Fetched, Stream | None], bool]:
         def take(told: wire.Fetched, stream: Stream | None) -> bool:
-            opening = batch.opening
-            if opening is None or not opening.done.done() or not opening.done.result().ok:
-                return False
+            if not batch.opened:
+                if batch.opening is None or not batch.opening.opened:
+                    return False
+                batch.opened = True
             uid = told.uid
             if uid is None and len(batch.lines) == 1 and batch.alone:
                 uid = next(iter(batch.lines))

@@ -76,8 +76,8 @@ def hides_folders(folders: list[Folder]) -> bool:
 INTERNALDATE = re.compile(r"\s*(\d{1,2})-([A-Za-z]{3})-(\d{4})\s+(\d{1,2}):(\d{2}):(\d{2})(?:\s*([+-]\d{4}))?")
 
 
-STRICT = re.compile(  # every month has 28 days
-    rf"(?: [1-9]|1[0-9]|2[0-8])-(?:{'|'.join(MONTHS)})-(?:19|20)\d\d "
+STRICT = re.compile(  # every month but February has 30 days
+    rf"(?:[ 0][1-9]|1[0-9]|2[0-8]|(?:29|30)(?!-Feb))-(?:{'|'.join(MONTHS)})-(?:19|20)\d\d "
     r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-](?:0\d|1[0-4])[0-5]\d\Z"
 )
 
@@ -108,7 +108,7 @@ def parse_internaldate(text: str) -> datetime | None:
 def strict_internaldate(text: str) -> str:
     """As APPEND wants it, ` 4-Jan-2015 08:00:00 +0800`; empty for nonsense."""
     if STRICT.match(text):
-        return text
+        return " " + text[1:] if text[0] == "0" else text
     moment = parse_internaldate(text)
     if moment is None:
         return ""

@@ -32,6 +32,7 @@ STREAM_OVER_BYTES = 512 * 1024
 STREAM_HELD_BYTES = 2_000_000  # of a passed-on literal, before the reader is paused and all behind it waits
 OPENING_BYTES = 16 * 1024  # kept of a passed-on literal, to tell a person which mail it was
 WRITE_BUFFER_BYTES = 1024 * 1024
+TOGETHER_BYTES = 256 * 1024  # sent in one piece, of what is written in one turn of the event loop
 # NetEase lets nobody in without it. What follows comes after it, so its answer is not waited for; a refusal means
 # nothing.
 IDENTITY = b'ID ("name" "exmail-bot")'
@@ -80,6 +81,11 @@ class Command:
     opens: str | None = None  # the folder it opens or asks about
     until: float = 0.0  # its deadline, if not a byte more moves
     lines: list[wire.Response] = field(default_factory=list)
+
+    @property
+    def opened(self) -> bool:
+        """It was answered OK by now."""
+        return self.done.done() and self.done.exception() is None and self.done.result().ok
 
 
 @dataclass(frozen=True)
@@ -199,6 +205,8 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self._unsent: list[bytes] = []  # written in this turn of the event loop
+        self._unsent_bytes = 0
         self._paused = False
         self._number = 0
         self._received = self._written = 0
@@ -303,7 +311,7 @@ class Session(asyncio.Protocol):
                     break
 
     def _deliver(self, told: wire.Fetched, stream: Stream | None) -> bool:
-        for taker in tuple(self._takers.values()):
+        for taker in tuple(self._takers.values()):  # noqa: SIM110 - a generator for each mail costs more than that
             if taker(told, stream):
                 return True
         return False
@@ -352,7 +360,7 @@ class Session(asyncio.Protocol):
             self._moved_at += stood_still
             for command in self.pending.values():
                 command.until += stood_still
-        moved = self._received + self._written - self._transport.get_write_buffer_size()
+        moved = self._received + self._written - self._unsent_bytes - self._transport.get_write_buffer_size()
         waiting = bool(self.pending) or not self._greeted.done()
         gained = (moved - max(self._moved, 0)) / BYTES_PER_SECOND_MIN
         if self._paused:  # we do not read, for a writer that is behind
@@ -392,6 +400,7 @@ class Session(asyncio.Protocol):
             try:
                 leaving = self.send(b"LOGOUT").done
                 if idle:
+                    self._send()
                     self._transport.close()  # after what is still to be sent
                 else:
                     async with asyncio.timeout(1):
@@ -403,12 +412,28 @@ class Session(asyncio.Protocol):
     # What goes out
 
     def write(self, data: bytes) -> None:
-        """Raw bytes, for literals."""
+        """Raw bytes, for literals. They leave before the event loop waits, with all else that is written till then."""
         if self.lost:
             raise self.lost
-        assert self._transport is not None  # noqa: S101 - set before anybody has the session
+        if not self._unsent:
+            self._loop.call_soon(self._send)
         self._written += len(data)
-        self._transport.write(data)
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+        if self._unsent_bytes >= TOGETHER_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        if self._unsent and not self.lost:
+            assert self._transport is not None  # noqa: S101 - set before anybody has the session
+            data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
+            self._unsent, self._unsent_bytes = [], 0
+            self._transport.write(data)
+
+    @property
+    def full(self) -> bool:
+        """The send buffer has no room: `drain` before more is written."""
+        return not self._writable.is_set()
 
     async def drain(self) -> None:
         """Wait until the send buffer has room."""

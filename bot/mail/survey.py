@@ -213,31 +213,30 @@ class Page:
         )
         self._told: set[int] = set()
         self._parts: dict[int, wire.Fetched] = {}
+        self._opened = False
 
     def take(self, told: wire.Fetched, _stream: object) -> bool:
-        if told.uid is None or told.body is not None:  # a body: of a FETCH sent behind this one
+        uid = told.uid
+        if uid is None or told.body is not None:  # a body: of a FETCH sent behind this one
             return False
-        if not self._opening.done.done() or not self._opening.done.result().ok:
+        if not self._opened and not self._opening.opened:
             return False
-        if told.uid < self._low or (self._high is not None and told.uid > self._high):
+        self._opened = True
+        if uid < self._low or (self._high is not None and uid > self._high):
             return False  # of another page, or news of a mail that was told of
-        if told.uid in self._told:
+        if uid in self._told:
             return True  # news about its flags
-        if (part := self._parts.pop(told.uid, None)) is not None:
+        if self._parts and (part := self._parts.pop(uid, None)) is not None:
             told.size_bytes = part.size_bytes if told.size_bytes is None else told.size_bytes
             told.flags = part.flags if told.flags is None else told.flags
             told.internal_date = part.internal_date if told.internal_date is None else told.internal_date
         lacks = (self._dated and told.internal_date is None) or (self._flagged and told.flags is None)
         if lacks or (self._sized and told.size_bytes is None):
-            self._parts[told.uid] = told
+            self._parts[uid] = told
         else:
-            self._tell(told)
+            self._told.add(uid)
+            self._on_mail(self._name, told)
         return True
-
-    def _tell(self, mail: wire.Fetched) -> None:
-        assert mail.uid is not None  # noqa: S101 - take saw to it
-        self._told.add(mail.uid)
-        self._on_mail(self._name, mail)
 
     def end(self, *, sizeless_too: bool = False) -> list[int]:
         """Tell what came in part; the UIDs of which the size is still wanted."""
@@ -246,6 +245,7 @@ class Page:
             if self._sized and part.size_bytes is None and not sizeless_too:
                 wanted.append(uid)
             else:
-                self._tell(part)
+                self._told.add(uid)
+                self._on_mail(self._name, part)
         self._parts, self._told = {}, set()
         return wanted

@@ -69,6 +69,10 @@ def test_every_switch_is_turned_by_a_test_of_the_copy() -> None:
         ("nonsense", ""),
         ("", ""),
         ("31-Feb-2015 08:00:00 +0800", ""),
+        ("30-Feb-2015 08:00:00 +0800", ""),
+        ("30-Jan-2015 08:00:00 +0800", "30-Jan-2015 08:00:00 +0800"),
+        ("04-Jan-2015 08:00:00 +0800", " 4-Jan-2015 08:00:00 +0800"),
+        ("00-Jan-2015 08:00:00 +0800", ""),
     ],
 )
 def test_dates_are_read_leniently_and_written_strictly(text: str, strict: str) -> None:
