@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 
 EXIT_USAGE = 2
+GARBAGE_OBJECTS = 20_000  # made and not freed before a copy looks for garbage
 
 
 def moment(typed: str) -> datetime:
@@ -22,9 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; the exit code is 0 only when it did what it was asked."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["copy"]:  # its options are its own
-        from bot import copy_command
+        usual = gc.get_threshold()
+        gc.set_threshold(GARBAGE_OBJECTS)  # neither modules nor mails on their way leave much that refers to itself
+        try:
+            from bot import copy_command
 
-        return copy_command.run(arguments[1:])
+            return copy_command.run(arguments[1:])
+        finally:
+            gc.set_threshold(*usual)
     parser = argparse.ArgumentParser(
         "exmail-bot", description="A WeCom chat bot that backs up and hands over corporate mailboxes (Exmail)."
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -27,7 +26,6 @@ from storage.ledger_file import LedgerFile, alone
 VERIFIED, FAILED, NOT_VERIFIED = 0, 1, 3
 CONNECTIONS_MAX = 4
 TELL_SECONDS = 2.0
-GARBAGE_OBJECTS = 20_000  # made and not freed before Python looks for garbage
 
 HELP = """
 Copies the mail of one mailbox into a folder of another: byte for byte, with flags and dates, each mail once.
@@ -78,8 +76,6 @@ def run(argv: list[str]) -> int:
         return 2
     source = account(options, "source", passwords["SOURCE"] or "")
     target = account(options, "target", passwords["TARGET"] or "")
-    usual = gc.get_threshold()
-    gc.set_threshold(GARBAGE_OBJECTS)  # mails on their way leave next to nothing that refers to itself
     try:
         return asyncio.run(work(options, source, target))
     except KeyboardInterrupt:
@@ -89,8 +85,6 @@ def run(argv: list[str]) -> int:
         words = error.words()
         tell(options, {"ok": False, "error": type(error).__name__, "text": str(error)}, str(words or error))
         return FAILED
-    finally:
-        gc.set_threshold(*usual)
 
 
 def account(options: argparse.Namespace, side: str, password: str) -> MailAccount:

@@ -25,6 +25,8 @@ from tests.servers.dovecot import PASSWORD, Dovecot
 
 ROUND_TRIP_MS = 40.0
 SECONDS_MAX = 600.0
+STARTS = 5
+CPU_SECONDS = 0.2  # for 1,000 messages
 HUGE = 500_000
 HUGE_SECONDS_MAX = 3_600.0
 SIZES = {"small": 1_000, "large": 5_000}
@@ -208,7 +210,15 @@ def exmail_far(bench: Bench) -> Table:
 
 def literal_far(bench: Bench) -> Table:
     """The others with all they can use (interimap: MULTIAPPEND), ours with LITERAL+ alone, and with everything."""
-    source = bench.source("small")
+    return literal("literal-40ms", bench, bench.source("small"))
+
+
+def literal_far_large(bench: Bench) -> Table:
+    """The same with five times the mail: what a copy costs once, its start and end, is a smaller part of it."""
+    return literal("literal-40ms-large", bench, bench.source("large"))
+
+
+def literal(name: str, bench: Bench, source: Filled) -> Table:
     plus = [ours(1, 1, ", LITERAL+"), ours(2, 4, ", LITERAL+")]
     whole = ours(2, 4, ", everything")
     found = bench.measure([MBSYNC_COPIER, INTERIMAP_COPIER], source, "full", ROUND_TRIP_MS)
@@ -216,7 +226,7 @@ def literal_far(bench: Bench) -> Table:
     found |= bench.measure([whole], source, "full", ROUND_TRIP_MS)
     title = f"40 ms round trip, everything Dovecot offers; ours also without MULTIAPPEND: {source.words()}"
     goals = [Target(plus[1].name, 4, "interimap"), Target(plus[1].name, 700)]
-    return table_of("literal-40ms", title, source, found, ("interimap", "mbsync"), goals)
+    return table_of(name, title, source, found, ("interimap", "mbsync"), goals)
 
 
 def near(bench: Bench) -> Table:
@@ -228,14 +238,46 @@ def near(bench: Bench) -> Table:
         "full": ours(1, 2, ", everything"),
     }
     found = bench.measure([IMAPSYNC, PLAIN, MBSYNC_COPIER, INTERIMAP_COPIER], source, "full")
+    fewer: dict[str, Measured | None] = {}
     for profile, copier in techniques.items():
         found |= bench.measure([copier], source, profile)
+        fewer |= bench.measure([copier], bench.source("small"), profile)
     goals = [Target(copier.name, goal, "imapsync") for copier, goal in zip(techniques.values(), (4, 6, 9), strict=True)]
     table = table_of("loopback", f"No distance: {source.words()}", source, found, ("imapsync", "interimap"), goals)
-    cpu = [each.cpu_seconds for name, each in found.items() if each is not None and name.startswith("exmail-bot")]
-    spent = 1_000 * max(cpu) / source.mails
-    table.remarks.append(f"our CPU for 1,000 messages, start-up included, goal 0.2 s: {spent:.2f} s, {met(spent, 0.2)}")
+    start = start_cpu()
+    for copier in techniques.values():
+        many, few = found[copier.name], fewer[copier.name]
+        if many is None or few is None:
+            continue
+        mails = source.mails, bench.source("small").mails
+        table.remarks.append(cpu_words(copier.name, mails, (many.cpu_seconds, few.cpu_seconds), start))
+        if not (well(few) and few.comparison and few.comparison.exact):
+            table.failed.append(f"FAILED: {copier.name} did not copy exactly")
     return table
+
+
+def start_cpu() -> float:
+    """The CPU seconds of the command that copies nothing: Python and all that is loaded before the first connection."""
+    with tempfile.TemporaryDirectory(prefix="exmail-bot-bench-") as scratch:
+        argv = [sys.executable, "-m", "bot", "copy", "--help"]
+        runs = [
+            process.run(argv, env=process.environment(), scratch=Path(scratch), seconds_max=SECONDS_MAX)
+            for _ in range(STARTS)
+        ]
+    return statistics.median(run.cpu_seconds for run in runs)
+
+
+def cpu_words(name: str, mails: tuple[int, int], cpu_seconds: tuple[float, float], start: float) -> str:
+    """
+    What 1,000 messages cost of CPU: each 1,000 more (from the difference of a large and a small copy), and all together
+    in the large one. The goal does not say which it means, so it is held to both.
+    """
+    (many, few), (large, small) = mails, cpu_seconds
+    more, whole = 1_000 * (large - small) / (many - few), 1_000 * large / many
+    return (
+        f"{name}, CPU, goal 0.2 s: each 1,000 messages more {more:.2f} s, {met(more, CPU_SECONDS)}; of {many:,} all in "
+        f"all {whole:.2f} s for 1,000, {met(whole, CPU_SECONDS)}; the start alone {start:.2f} s"
+    )
 
 
 def met(value: float, at_most: float) -> str:
@@ -344,6 +386,7 @@ def huge(bench: Bench) -> Table:
 SECTIONS: dict[str, Callable[[Bench], Table]] = {
     "exmail-40ms": exmail_far,
     "literal-40ms": literal_far,
+    "literal-40ms-large": literal_far_large,
     "loopback": near,
     "memory": memory,
     "planning": planning,

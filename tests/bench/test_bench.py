@@ -11,7 +11,7 @@ import pytest
 
 from tests.bench import mailbox, relay, tables
 from tests.bench.reading import compare, contents
-from tests.bench.sections import SECTIONS, Target
+from tests.bench.sections import SECTIONS, Target, cpu_words
 from tests.servers.dovecot import Dovecot
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -55,6 +55,12 @@ def test_an_absent_copier_is_no_ratio() -> None:
     assert goal.words({"ours": 50.0, "imapsync": 4.0}).endswith("12.5x imapsync, met")
     assert goal.words({"ours": 50.0, "imapsync": 40.0}).endswith("NOT MET")
     assert goal.words({}) == "ours: not measured"
+
+
+def test_the_start_is_told_apart_from_what_a_message_costs() -> None:
+    words = cpu_words("ours", (5_000, 1_000), (1.2, 0.4), 0.19)
+    assert "1,000 messages more 0.20 s, met" in words
+    assert "0.24 s for 1,000, NOT MET; the start alone 0.19 s" in words
 
 
 def test_the_relay_holds_bytes() -> None:
