@@ -307,9 +307,15 @@ class Copy:
         return Reconciler(self.source_side.one, self.target_side.one, self.ledger, may_remove=may_remove)
 
     async def _reconcile(self) -> None:
-        """Look through the doubtful folders, if there are any."""
-        await self.settling.settle(self.target_side.one)
+        """
+        Look through the doubtful folders, if there are any.
+
+        A mail that a dead session still stores after this look is sent once more, and the last look takes one of the
+        two away. Where nothing can be taken away the wait comes first: there this look is the one to rely on.
+        """
         reconciler = self._reconciler()
+        removes = reconciler.may_remove and not self.ledger.altered
+        await self.settling.settle(self.target_side.one, not_before=0.0 if removes else self.settling.late_enough)
         try:
             for job in self.course.jobs or []:
                 if job.record.id in self.course.doubtful:

@@ -53,7 +53,7 @@ class Side:
         """Forget those that are lost, and remember what ended them."""
         for each in self.sessions:
             if each.lost is not None:
-                self._blame(each.ended_at, each.lost.text)
+                self._blame(each.ended_at, str(each.lost))
                 self._probes_lost += each.ended_by_probe
         self.sessions = [each for each in self.sessions if each.lost is None]
 

@@ -173,8 +173,8 @@ class Pass:
         except PassClosed:
             pass
         except MailError as error:
-            if session.lost is None:
-                self.close(error)
+            if not isinstance(session.lost, MailError):
+                self.close(session.lost or error)
             elif not self.closed:
                 self._tell_lost(session, session.lost)
         except Exception as error:

@@ -120,7 +120,7 @@ class Stream:
         self._held = 0
         self._left = size
         self._event = asyncio.Event()
-        self._error: MailError | None = None
+        self._error: Exception | None = None
 
     def feed(self, chunk: bytes) -> None:
         """From the connection."""
@@ -143,7 +143,7 @@ class Stream:
         """Its end will not come."""
         return self._error is not None
 
-    def fail(self, error: MailError) -> None:
+    def fail(self, error: Exception) -> None:
         """The connection broke before the end."""
         if self._left:
             self._error = error
@@ -191,7 +191,7 @@ class Session(asyncio.Protocol):
         self.logged_in = False
         self.capabilities: frozenset[str] = frozenset()
         self.greeting = ""
-        self.lost: MailError | None = None
+        self.lost: Exception | None = None  # a MailError, or what went wrong in whoever was told something
         self.folder: str | None = None  # of the last EXAMINE or SELECT sent
         self.shut: Mapping[str, str] = {}  # folders that end a session, and its last words: they are not asked for
         self.ended_at: str | None = None  # the folder whose opening was answered BYE
@@ -239,8 +239,8 @@ class Session(asyncio.Protocol):
                     self._event(event)
         except wire.WireError as error:
             self.fail(self._loss(f"not IMAP: {error}"))
-        except Exception as error:  # of whoever took a mail; he is told by his wait on this connection
-            self.fail(self._loss(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # of whoever took a mail: it ends his wait as what it is, no lost connection
+            self.fail(error)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -327,7 +327,7 @@ class Session(asyncio.Protocol):
     def _loss(self, text: str) -> ConnectionLost:
         return ConnectionLost(text, mailbox=self.account.user)
 
-    def fail(self, error: MailError) -> None:
+    def fail(self, error: Exception) -> None:
         """Give the connection up: everybody who waits on it gets `error`."""
         if self.lost:
             return

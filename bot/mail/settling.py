@@ -46,11 +46,15 @@ class Settling:
             if self._course.reconnects or self.unclean or self._ledger.has_unplaced(job.target):
                 self._course.doubtful.add(job.record.id)
 
+    @property
+    def late_enough(self) -> float:
+        """The moment from which on a look after the latest death is one to rely on."""
+        return 0.0 if self.died_at is None else self.died_at + LAST_LOOK_SECONDS
+
     async def before_the_last_look(self, target: Session) -> None:
         """Late enough after the latest death, and watched."""
         self._dead_since = self.died_at
-        if self.died_at is not None:
-            await self.settle(target, not_before=self.died_at + LAST_LOOK_SECONDS)
+        await self.settle(target, not_before=self.late_enough)
 
     @property
     def needed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -251,5 +252,34 @@ def test_a_second_copy_that_the_target_has_added_to_is_listed(
         outcome = await here.copy(silence=5)
         assert (outcome.stored, outcome.removed) == (0, 0)
         assert NoteKind.DOUBLE_LISTED in {each.kind for each in outcome.notes}
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize("why", ["no UIDPLUS", "headers added"])
+def test_where_nothing_can_be_taken_away_the_wait_comes_first(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """What a dead session stores late is not sent again, when the second copy would stay for good."""
+    monkeypatch.setattr(settling, "LAST_LOOK_SECONDS", 2.0)
+
+    async def story(here: World) -> None:
+        here.target.faults["headers_added"] = why == "headers added"
+        middle = Middle(here.server.port)
+        if why == "no UIDPLUS":
+            middle.on_answer = lambda data: data.replace(b" UIDPLUS", b"")
+        await copied_through(here, middle, "target", silence=10)
+        forgotten(here, 3)
+        mails = inbox(here)
+        mail = mails.messages[3]
+        mails.expunge(3)
+
+        async def lands() -> None:
+            await asyncio.sleep(1.0)
+            mails.add(mail.raw, mail.date, mail.flags)
+
+        outcome, _ = await asyncio.gather(copied_through(here, middle, "target", silence=10), lands())
+        assert (outcome.stored, outcome.adopted) == (0, 1)
+        assert len(mails.messages) == MAILS // 2
 
     tried(ledger, story)

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from bot.mail import survey
+from bot.mail import prepare, survey
 from bot.mail.copy import CopyOutcome, Limits, copy_mail
 from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter, make_plan
+from bot.mail.session import open_session
 from bot.mail.verify import verify_copy
 from bot.sandbox.mail.boxes import Folder, Message
-from storage.ledger import SqlLedger
+from storage.ledger import LeaseLost, SqlLedger
 from tests.mail.mailboxes import message
 from tests.mail.middle import Middle
 from tests.mail.test_exmail import MAILS, NOW, ROOT, World, world
@@ -351,5 +352,46 @@ def test_news_of_a_mail_that_was_told_of_is_no_other_mail(ledger: SqlLedger, mon
         assert plan.messages == MAILS
         assert {(each.kind, each.detail) for each in check.notes} == {(NoteKind.FEWER_SHOWN, "1")}
         assert not check.ok
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize("when", ["while the source is listed", "while mail is copied"])
+def test_a_lost_lease_ends_as_what_it_is(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Somebody else writes this ledger now: no other connection is opened, and nothing more is sent."""
+    monkeypatch.setattr(prepare, "PLAN_LINES", 1)
+
+    async def story(here: World) -> None:
+        await here.copy()
+        before = len(here.source.logins), len(here.target.logins)
+        here.source.put("INBOX", message(80, random.Random(8)), NOW)
+        usual = {name: getattr(SqlLedger, name) for name in ("plan", "stored")}
+        name = "plan" if "listed" in when else "stored"
+
+        def lost(self: SqlLedger, *args: Any, **more: Any) -> Any:
+            self._fence = lambda: False
+            return usual[name](self, *args, **more)
+
+        monkeypatch.setattr(SqlLedger, name, lost)
+        with pytest.raises(LeaseLost, match="somebody else"):
+            await here.copy(silence=5)
+        assert (len(here.source.logins), len(here.target.logins)) == (before[0] + 1, before[1] + 1)
+        assert not here.pauses
+
+    tried(ledger, story)
+
+
+def test_what_goes_wrong_in_who_is_told_is_no_lost_connection(ledger: SqlLedger) -> None:
+    """A mail is told in the event loop's callback: what that raises reaches who waits, as what it is."""
+
+    async def story(here: World) -> None:
+        def on_mail(*_: object) -> None:
+            raise LeaseLost("somebody else")
+
+        session = await open_session(here.accounts[0])
+        with pytest.raises(LeaseLost):
+            await survey.list_mails(session, await survey.statuses(session, await session.list_folders()), on_mail)
+        with pytest.raises(LeaseLost):
+            session.send(b"NOOP")
 
     tried(ledger, story)
