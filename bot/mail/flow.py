@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bot.mail.digest import Digest
 from bot.mail.ledger import Line
-from bot.mail.session import OPENING_BYTES, Command, Stream
+from bot.mail.session import OPENING_BYTES, STREAM_HELD_BYTES, Command, Session, Stream
 from bot.mail.work import Job
 from bot.mail.wrap import Wrapping
 
 OVERHEAD_BYTES = 1_024  # what holding a mail costs beyond its bytes
+
+
+def held_for(size_bytes: int) -> int:
+    """What a mail of that size takes of the budget."""
+    return OVERHEAD_BYTES + min(size_bytes, STREAM_HELD_BYTES)
+
 
 Key = tuple[int, int]  # folder id, UID
 
@@ -103,6 +110,7 @@ class Budget:
     def __init__(self, size_bytes: int) -> None:
         self._free = self._all = size_bytes
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._owing: set[Session] = set()
         self._closed = False
 
     async def take(self, size_bytes: int) -> None:
@@ -116,10 +124,34 @@ class Budget:
 
     def give(self, size_bytes: int) -> None:
         self._free += size_bytes
+        if self._free >= 0:
+            self._read_on(*self._owing)
         self._wake()
+
+    def owe(self, size_bytes: int, session: Session, body: bytes | Stream) -> None:
+        """
+        A mail is larger than its source had told: with nothing left, nothing more is read from that connection until
+        some is given back, or until somebody waits for the rest of this mail.
+        """
+        self._free -= size_bytes
+        if isinstance(body, Stream):
+            body.at_begin = functools.partial(self._read_on, session)
+            body.at_end = functools.partial(self._hold, session)
+        self._hold(session)
+
+    def _hold(self, session: Session) -> None:
+        if self._free < 0 and not self._closed:
+            self._owing.add(session)
+            session.pause_reading(self)
+
+    def _read_on(self, *sessions: Session) -> None:
+        for session in sessions:
+            self._owing.discard(session)
+            session.resume_reading(self)
 
     def close(self) -> None:
         self._closed = True
+        self._read_on(*self._owing)
         self._wake()
 
     def _wake(self) -> None:

@@ -17,7 +17,7 @@ from bot.mail import wire
 from bot.mail.append import Sent, Writer
 from bot.mail.digest import Digest
 from bot.mail.errors import CommandRefused, ConnectionLost, MailError
-from bot.mail.flow import Batch, Budget, Channel, Item, Key, PassClosed, Trouble, drop
+from bot.mail.flow import Batch, Budget, Channel, Item, Key, PassClosed, Trouble, drop, held_for
 from bot.mail.ledger import Line
 from bot.mail.pace import Throttle
 from bot.mail.quirks import Refused, why_refused
@@ -216,7 +216,7 @@ class Pass:
                     job, opening = batch.job, session.open_folder(batch.job.source)
                 batch.opening = opening
                 line = b"UID FETCH " + wire.uid_set(list(batch.lines)) + b" (UID FLAGS INTERNALDATE BODY.PEEK[])"
-                batch.command = session.send(line, on_fetch=self._taker(batch))
+                batch.command = session.send(line, on_fetch=self._taker(session, batch))
                 await session.drain()
                 while len(ahead) >= BATCHES_AHEAD:
                     await self._settle(ahead)
@@ -248,7 +248,7 @@ class Pass:
         trouble.alone = True
         self._owner.blamed(self, item)
 
-    def _taker(self, batch: Batch) -> Callable[[wire.Fetched, Stream | None], bool]:
+    def _taker(self, session: Session, batch: Batch) -> Callable[[wire.Fetched, Stream | None], bool]:
         def take(told: wire.Fetched, stream: Stream | None) -> bool:
             if not batch.opened:
                 if batch.opening is None or not batch.opening.opened:
@@ -266,7 +266,11 @@ class Pass:
             if isinstance(body, bytes) and not body and line.size_bytes:
                 return True  # void: it counts as not come
             del batch.lines[uid]
-            item = Item(batch.job, line, body, batch.held.pop(uid), batch.alone, digest=Digest(identify=self.identify))
+            held = batch.held.pop(uid)
+            item = Item(batch.job, line, body, held, batch.alone, digest=Digest(identify=self.identify))
+            if (beyond := held_for(item.read_bytes) - held) > 0:  # what the source has told was untrue
+                item.held_bytes += beyond
+                self.budget.owe(beyond, session, body)
             if line.wrapped:
                 item.wrapping = Wrapping(line, item.read_bytes)
             self.channel.put(item)

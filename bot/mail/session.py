@@ -115,6 +115,8 @@ class Stream:
         self.opening = b""
         self.abandoned = False
         self.tap: Callable[[bytes], object] | None = None  # takes every chunk at once: nothing is held
+        self.at_begin: Callable[[], object] = lambda: None  # called when somebody takes it, or lets it be
+        self.at_end: Callable[[], object] = lambda: None  # called when all of it has come
         self._session = session
         self._chunks: deque[bytes] = deque()
         self._held = 0
@@ -136,7 +138,9 @@ class Stream:
         self._held += len(chunk)
         self._event.set()
         if self._held > STREAM_HELD_BYTES:
-            self._session.pause_reading()
+            self._session.pause_reading(self)
+        if not self._left:
+            self.at_end()
 
     @property
     def broken(self) -> bool:
@@ -154,11 +158,13 @@ class Stream:
         self.abandoned = True
         self._chunks.clear()
         self._held = 0
-        self._session.resume_reading()
+        self._session.resume_reading(self)
+        self.at_begin()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All of it, once. Raises ConnectionLost when the source breaks first."""
         taken = 0
+        self.at_begin()
         while taken < self.size:
             while not self._chunks:
                 if self._error:
@@ -169,7 +175,7 @@ class Stream:
             self._held -= len(chunk)
             taken += len(chunk)
             if self._held < STREAM_HELD_BYTES // 4:
-                self._session.resume_reading()
+                self._session.resume_reading(self)
             yield chunk
 
 
@@ -208,6 +214,7 @@ class Session(asyncio.Protocol):
         self._unsent: list[bytes] = []  # written in this turn of the event loop
         self._unsent_bytes = 0
         self._paused = False
+        self._pausing: set[object] = set()
         self._number = 0
         self._received = self._written = 0
         self._moved = -1
@@ -381,13 +388,17 @@ class Session(asyncio.Protocol):
             return
         self._watcher = self._loop.call_later(every, self._watch)
 
-    def pause_reading(self) -> None:
-        if self._transport and not self._paused and not self.lost:
-            self._paused = True
-            self._transport.pause_reading()
+    def pause_reading(self, whose: object = None) -> None:
+        """Nothing more is read until everybody who wanted that has resumed it."""
+        if self._transport and not self.lost:
+            self._pausing.add(whose)
+            if not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
 
-    def resume_reading(self) -> None:
-        if self._transport and self._paused and not self.lost:
+    def resume_reading(self, whose: object = None) -> None:
+        self._pausing.discard(whose)
+        if self._transport and self._paused and not self._pausing and not self.lost:
             self._paused = False
             self._moved_at = self._loop.time()
             self._transport.resume_reading()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bot.mail.course import Course
-from bot.mail.flow import OVERHEAD_BYTES, Batch
+from bot.mail.flow import Batch, held_for
 from bot.mail.ledger import Ledger, Line, LineState
 from bot.mail.plan import Filter
 from bot.mail.quirks import dated_since
-from bot.mail.session import STREAM_HELD_BYTES, STREAM_OVER_BYTES
+from bot.mail.session import STREAM_OVER_BYTES
 from bot.mail.work import Job
 
 PLAN_LINES = 500
@@ -60,7 +60,7 @@ class Supply:
                     yield batch
                     batch = Batch(job, {}, False, {})
                 batch.lines[line.uid] = line
-                batch.held[line.uid] = OVERHEAD_BYTES + min(line.size_bytes, STREAM_HELD_BYTES)
+                batch.held[line.uid] = held_for(line.size_bytes)
                 if alone or big:
                     batch.alone = alone
                     yield batch

@@ -449,7 +449,9 @@ def test_a_source_that_is_listed_before_there_is_a_place_waits_no_longer_than_ne
     held: list[bool] = []
     for name, now in (("pause_reading", True), ("resume_reading", False)):
         usual = getattr(Session, name)
-        monkeypatch.setattr(Session, name, lambda self, usual=usual, now=now: (held.append(now), usual(self))[1])
+        monkeypatch.setattr(
+            Session, name, lambda self, *whose, usual=usual, now=now: (held.append(now), usual(self, *whose))[1]
+        )
     monkeypatch.setattr(prepare, "HELD_LINES_MAX", 1)
     scene.fill(4)
     if refused:

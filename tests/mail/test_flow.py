@@ -20,6 +20,7 @@ from bot.mail.errors import ConnectionLost, NotReachable
 from bot.mail.notes import NoteKind
 from bot.mail.outcome import Progress
 from bot.mail.plan import Filter, make_plan
+from bot.mail.session import STREAM_HELD_BYTES
 from bot.mail.survey import list_mails
 from bot.mail.verify import verify_copy
 from bot.mail.work import GivenUp
@@ -409,3 +410,31 @@ def test_progress_is_not_counted_all_the_time(ledger: SqlLedger, monkeypatch: py
     assert counted == 1
     assert (told[1].done, told[1].planned, told[1].refused) == (12, 2, 1)
     assert (told[1].size_bytes, told[1].planned_bytes, told[1].stored) == (1200, 300, 2)
+
+
+@pytest.mark.parametrize("size", [100_000, 700_000])
+def test_a_source_that_lies_about_sizes_does_not_fill_the_memory(ledger: SqlLedger, size: int) -> None:
+    """RFC822.SIZE 0: what is really there counts, whether it is held whole or passed on; and all of it arrives."""
+    mails, most = 40 if size < 512 * 1024 else 12, 0
+
+    async def work() -> None:
+        nonlocal most
+        async with world(ledger) as here:
+            for number in range(mails):
+                here.source.put("INBOX", b"Subject: %d\r\n\r\n" % number + b"x" * size, NOW, [])
+            middle = Middle(here.server.port)
+            middle.on_answer = lambda data: re.sub(rb"RFC822\.SIZE \d+", b"RFC822.SIZE 0", data)
+            async with middle.running():
+                here.accounts[0] = dataclasses.replace(here.accounts[0], port=middle.port)
+                going = begun(here, Limits(silence_seconds=10, budget_bytes=300_000, mails_per_second=60))
+                run = asyncio.create_task(going.run())
+                while not run.done():
+                    await asyncio.sleep(0.005)
+                    passing = going.rounds.passing
+                    items = list(passing.channel._items) if passing is not None else []
+                    most = max(most, sum(min(each.read_bytes, STREAM_HELD_BYTES) for each in items))
+                assert (await run)[0].finished
+            assert here.copied() == here.expected()
+
+    asyncio.run(work())
+    assert most <= 300_000 + 3 * size, f"{most:,} bytes were held"
