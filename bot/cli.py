@@ -60,12 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     audit = commands.add_parser("audit", help="the chain of decisions and effects")
     audit.add_argument("what", choices=["verify", "export"], help="check the chain, or print it as JSON lines")
     keys = commands.add_parser("keys", help="keys for secrets at rest")
-    keys.add_argument("what", choices=["new"], help="print a new key for BOT_SECRET_KEYS")
+    keys.add_argument(
+        "what", choices=["new", "callbacks"],
+        help="new: a key for BOT_SECRET_KEYS; callbacks: Token and EncodingAESKey of both callbacks, to enter there",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.command == "keys":
-        from bot.vault import new_key
+        from bot import vault
 
-        print(new_key())
+        print(vault.new_key() if options.what == "new" else "\n".join(vault.new_callbacks()))
         return 0
     if options.command == "sandbox":
         from bot.sandbox.run import run

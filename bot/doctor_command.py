@@ -14,6 +14,7 @@ from bot.commands import EXIT_FAILED, configure_logs
 from bot.doctor import checkup, report, settings
 from bot.doctor import live as questions
 from bot.doctor.findings import Finding, Level, wrong
+from bot.doctor.scrub import scrubbed, secrets_of
 from bot.policy import PolicyFileError
 from bot.settings import Settings
 from bot.vault import VaultError
@@ -25,20 +26,22 @@ def run(*, as_report: bool = False, as_json: bool = False, live: bool = False) -
     configure_logs()
     language: Language = "zh" if os.environ.get("BOT_LANGUAGE", "") == "zh" else "en"
     presence: Mapping[str, str] = {}
+    secrets: list[str] = []
     findings: Sequence[Finding]
+    of_the_file = list(settings.open_file(env_file()))
     try:
         given = Settings()
     except ValidationError as error:
-        findings = [*settings.unknown_names(names_given()), *settings.unreadable(error)]
+        findings = [*of_the_file, *settings.unknown_names(names_given()), *settings.unreadable(error)]
     else:
-        language, presence = given.bot_language, settings.presence(given)
-        findings = [*settings.unknown_names(names_given()), *looked_at(given, live=live)]
+        language, presence, secrets = given.bot_language, settings.presence(given), list(secrets_of(given))
+        findings = [*of_the_file, *settings.unknown_names(names_given()), *looked_at(given, live=live)]
     if as_json:
-        print(json.dumps(report.as_json(findings), ensure_ascii=False, indent=2))
-    elif as_report:
-        print(report.ticket(findings, presence))
+        told = [{name: scrubbed(text, secrets) for name, text in each.items()} for each in report.as_json(findings)]
+        print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
-        print(report.as_text(findings, language))
+        text = report.ticket(findings, presence) if as_report else report.as_text(findings, language)
+        print(scrubbed(text, secrets))
     return EXIT_FAILED if checkup.worst(findings) is Level.WRONG else 0
 
 
@@ -67,10 +70,15 @@ def closed(bot: Bot) -> None:
     bot.store.close()
 
 
+def env_file() -> Path:
+    """`.env` where doctor runs."""
+    return Path(str(Settings.model_config.get("env_file") or ""))
+
+
 def names_given() -> Iterator[str]:
     """The names in the environment and in `.env`."""
     yield from os.environ
-    file = Path(str(Settings.model_config.get("env_file") or ""))
+    file = env_file()
     if file.is_file():
         for line in file.read_text("utf-8", errors="replace").splitlines():
             name, equals, _ = line.strip().removeprefix("export ").partition("=")

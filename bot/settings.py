@@ -27,7 +27,7 @@ def names(value: object) -> object:
 class Settings(BaseSettings):
     """Everything that is configured; the names are the environment's, in lower case."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, env_file=".env", extra="ignore", frozen=True)
 
     wecom_corp_id: str
     wecom_agent_id: int

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
+import string
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from bot.errors import BotError
+
+LETTERS = string.ascii_letters + string.digits  # all that the console takes
+TOKEN_CHARS, AES_KEY_CHARS = 32, 43
 
 
 class VaultError(BotError):
@@ -46,3 +51,16 @@ class Vault:
 def new_key() -> str:
     """A new key."""
     return Fernet.generate_key().decode()
+
+
+def new_callbacks() -> list[str]:
+    """
+    The settings of both callbacks with values of our own making, which the console takes as well as its own.
+
+    So that they are there before the bot starts, and need not be carried from a page that cannot be saved yet.
+    """
+    return [
+        f"{name}={''.join(secrets.choice(LETTERS) for _ in range(length))}"
+        for source in ("WECOM_CALLBACK", "WECOM_CONTACTS_CALLBACK")
+        for name, length in ((f"{source}_TOKEN", TOKEN_CHARS), (f"{source}_AES_KEY", AES_KEY_CHARS))
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
@@ -30,6 +32,16 @@ def unreadable(error: ValidationError) -> Iterator[Finding]:
         else:
             shown = ".".join([name.upper(), *within])
             yield wrong("doctor.setting_refused", name=shown, why=each["msg"].removeprefix("Value error, "))
+
+
+def open_file(file: Path) -> Iterator[Finding]:
+    """The settings' file, which holds every secret, must be its owner's alone."""
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return
+    if os.name == "posix" and mode & 0o077:
+        yield warning("doctor.env_file_open", path=str(file.absolute()))
 
 
 def where(name: str) -> object:

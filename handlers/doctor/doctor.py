@@ -10,6 +10,7 @@ from bot.context import Context
 from bot.delivery import language_of
 from bot.doctor import checkup, report, settings
 from bot.doctor.findings import Finding, Level
+from bot.doctor.scrub import scrubbed, secrets_of
 from bot.replies import File, Reply, Text
 from bot.router import Router
 from bot.wecom.limits import TEXT_BYTES
@@ -45,10 +46,12 @@ def look(job: JobContext) -> None:
     with job.begin() as step:
         admin = step.job.asked_by
         language = language_of(step.tx, admin, step.services.settings)
-        step.say(*(Text(admin, each) for each in told(findings, language)))
+        secrets = list(secrets_of(step.services.settings))
+        step.say(*(Text(admin, scrubbed(each, secrets)) for each in told(findings, language)))
         if step.job.params["report"]:
             presence = settings.presence(step.services.settings)
-            step.say(File(admin, "doctor.txt", report.ticket(findings, presence).encode("utf-8-sig")))
+            ticket = scrubbed(report.ticket(findings, presence), secrets)
+            step.say(File(admin, "doctor.txt", ticket.encode("utf-8-sig")))
         step.say(test_link(step))
         step.tx.jobs.end(step.job, JobState.DONE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import re
@@ -14,14 +15,19 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
+from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from bot import cli, doctor_command
@@ -31,6 +37,7 @@ from bot.dns.wire import Answer, Outcome, Server, Wire
 from bot.doctor import callbacks, checkup, hosts, machine, people, report, wecom
 from bot.doctor import settings as settings_checks
 from bot.doctor.findings import Finding, Level, ok, warning, wrong
+from bot.doctor.scrub import forms_of, scrubbed
 from bot.policy import Policy
 from bot.settings import Settings
 from bot.vault import Vault, new_key
@@ -156,6 +163,19 @@ def test_what_cannot_be_read_is_told_with_its_remedy(
     assert "未设置 WECOM_CORP_ID。请在管理后台「我的企业 > 企业信息 > 企业ID」" in said
     assert "WECOM_AGENT_ID 的值无法使用" in said
     assert "hush" not in said
+
+
+def test_what_stands_empty_in_the_file_is_not_set(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The guide's block as it is copied, unfilled: each that must be there is named with its place, none as nonsense."""
+    for name in ENVIRONMENT:
+        environment.setenv(name, "")
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    for name in settings_checks.REQUIRED:
+        assert f"{name.upper()} is not set." in said
+    assert "cannot be used" not in said
 
 
 def test_nothing_but_names_of_settings_reach_a_ticket(
@@ -522,3 +542,105 @@ def test_the_install_guide_names_every_setting_that_must_be_there() -> None:
     named = set(re.findall(r"\b(?:WECOM|EXMAIL|BOT)_[A-Z_]+", guide))
     ours = {each.upper() for each in Settings.model_fields}
     assert {each.upper() for each in settings_checks.REQUIRED} <= named <= ours
+
+
+# No secret, whatever a server says
+
+
+def test_the_settings_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Readable by others it is named, with what to type; without one there is nothing to say."""
+    file = tmp_path / ".env"
+    assert list(settings_checks.open_file(file)) == []
+    file.touch(0o600)
+    assert list(settings_checks.open_file(file)) == []
+    file.chmod(0o644)
+    found = list(settings_checks.open_file(file))
+    assert names(found) == ["env_file_open"]
+    assert f"chmod 600 {file}" in found[0].words.text("zh")
+
+
+@given(
+    secret=st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=6, max_size=60),
+    before=st.text("abc=& ", max_size=5),
+    after=st.text("xyz=& ", max_size=5),
+)
+def test_no_form_of_a_secret_is_left(secret: str, before: str, after: str) -> None:
+    """Plain, as a URL has it, in Base64 alone or within more, in hex, backwards."""
+    whole = f"{before}{secret}{after}".encode()
+    forms = {
+        secret, quote(secret), quote_plus(secret), secret.encode().hex(), secret[::-1],
+        base64.b64encode(secret.encode()).decode().rstrip("="), base64.urlsafe_b64encode(secret.encode()).decode(),
+    }  # fmt: skip
+    for form in forms:
+        assert form not in scrubbed(f"1 {form} 2", [secret])
+    inside = base64.b64encode(whole).decode()
+    assert scrubbed(inside, [secret]) != inside or len(secret.encode()) < 6
+
+
+@pytest.mark.parametrize("option", [[], ["--report"], ["--json"]])
+def test_a_server_that_says_everything_back_gives_no_secret_away(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    """WeCom's texts and a proxy's page are shown; what was sent to them is taken out of them."""
+    secrets_given = {
+        "WECOM_APP_SECRET": "Ap+p/Secret=" + token_hex(8), "WECOM_CONTACTS_SECRET": "Contacts " + token_hex(8),
+        "WECOM_CALLBACK_TOKEN": token_hex(8), "BOT_SECRET_KEYS": f"{new_key()},{new_key()}",
+    }  # fmt: skip
+    for name, value in secrets_given.items():
+        environment.setenv(name, value)
+    token = f"TOKEN-{token_hex(16)}"
+
+    def answer(path: str) -> bytes:
+        if "gettoken" in path:
+            return json.dumps({"errcode": 0, "access_token": token, "expires_in": 7200}).encode()
+        echoed = [path, unquote(path), *secrets_given.values(), base64.b64encode(path.encode()).decode()]
+        return json.dumps({"errcode": 987_654, "errmsg": f"no: {' '.join(echoed)}"}).encode()
+
+    with echoing(answer) as port:
+        environment.setenv("WECOM_API_BASE", f"http://127.0.0.1:{port}")
+        assert cli.main(["doctor", *option]) == 1
+    said = "".join(capsys.readouterr())
+    assert "987654" in said
+    for value in (token, *secrets_given.values(), *secrets_given["BOT_SECRET_KEYS"].split(",")):
+        for form in forms_of(value):
+            assert form not in said
+
+
+@contextmanager
+def echoing(answer: Callable[[str], bytes]) -> Iterator[int]:
+    """A server that answers each path as told; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            told = answer(self.path)
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        do_POST = do_GET  # noqa: N815 - http.server's name
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield int(listening.server_address[1])
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+def test_tokens_and_keys_for_both_callbacks_are_made(capsys: pytest.CaptureFixture[str]) -> None:
+    """Settings as the console takes them: 32 letters, and 43 that are a key; never the same."""
+    assert cli.main(["keys", "callbacks"]) == 0
+    made = dict(line.split("=") for line in capsys.readouterr().out.split())
+    assert {each.lower() for each in made} <= set(Settings.model_fields)
+    assert len(set(made.values())) == 4
+    for name, value in made.items():
+        assert re.fullmatch(r"[A-Za-z0-9]{32}|[A-Za-z0-9]{43}", value)
+        assert settings_checks.fits(SecretStr(value)) is name.endswith("_AES_KEY")
