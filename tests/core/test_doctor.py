@@ -168,7 +168,7 @@ def test_what_cannot_be_read_is_told_with_its_remedy(
 def test_what_stands_empty_in_the_file_is_not_set(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The guide's block as it is copied, unfilled: each that must be there is named with its place, none as nonsense."""
+    """The guide's block as it is copied, unfilled: what must be there is named with its place."""
     for name in ENVIRONMENT:
         environment.setenv(name, "")
     assert cli.main(["doctor"]) == 1
