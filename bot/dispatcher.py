@@ -49,7 +49,6 @@ CLIENT_PASSWORD = re.compile(r"(?<![A-Za-z0-9@._-])[A-Za-z0-9]{16}(?![A-Za-z0-9@
 SAID_PASSWORD = re.compile(r"(?:password|passwd|pwd|密码|授权码)\s*(?:is|[:：=是])\s*[:：=]?\s*(\S{6,})", re.IGNORECASE)
 SCRUBBED = "********"
 CHOICES_MAX = 10
-GREET_EVERY = timedelta(days=1)
 TELL_ADMINS_EVERY = timedelta(hours=1)
 ATTEMPTS_MAX = 5  # workflows of one message that met the database away or busy; then it counts as a bug
 CHOOSE = "choose"  # the button of a card with a choice
@@ -61,8 +60,7 @@ def interesting(router: Router, message: Message, tx: Transaction) -> bool:
     """Whether anybody handles it; what nobody does is counted and ends in the callback."""
     if isinstance(message, EnteredChat):
         member = tx.members.find(message.sender)
-        greeted = member.greeted_at if member is not None else None
-        return greeted is None or greeted <= tx.now - GREET_EVERY
+        return member is None or member.greeted_at is None
     if isinstance(message, (TextMessage, CardClick, MenuClick)):
         return True
     return router.event_for(message) is not None

@@ -12,7 +12,7 @@ from handlers.bin import bin_check, convert, deletion, recycle_bin
 from handlers.copying import access, backup_access, verification
 from handlers.doctor import doctor, live
 from handlers.domain import domain, domain_drift, domain_imap, domain_list, domain_proof, domain_setup, domain_write
-from handlers.guide import help, nicknames
+from handlers.guide import greeting, help, nicknames
 from handlers.handovers import handovers
 from handlers.organisation import freeze, groups, moved_address, seats, who_can_open
 from handlers.public import client_passwords, public_changes, public_mailbox, public_shown, smtp_test
@@ -67,6 +67,7 @@ FEATURES = (
     domain_drift,
     nicknames,
     help,
+    greeting,
     audit,
     doctor,
     live,
@@ -78,7 +79,15 @@ def router() -> Router:
     everything = Router()
     for feature in FEATURES:
         everything.include(feature.router)
-    everything.menu("jobs")(jobs.jobs_list)
+    for entry, handler in (
+        ("jobs", jobs.jobs_list),
+        ("approvals", approvals.approvals_list),
+        ("handovers", handovers.handovers_list),
+        ("bin", recycle_bin.recycle_bin),
+        ("public", public_shown.public),
+        ("help_login", mail_clients.help_login),
+    ):
+        everything.menu(entry)(handler)
     help.knows(lambda: everything.commands)
     return everything
 

@@ -1,38 +1,33 @@
-"""What can be typed: made from the handlers themselves, filtered by role; the menu, and the first greeting."""
+"""What can be typed: made from the handlers themselves, filtered by role. `help` fits one screen of a phone."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from rapidfuzz import fuzz, process
 
 from bot.context import Context
 from bot.errors import UserError
 from bot.grammar import Pattern
-from bot.messages import EnteredChat
 from bot.policy import Role
 from bot.replies import Reply, Text
 from bot.router import Command, Router
-from bot.wecom import cards
 from bot.wecom.limits import TEXT_BYTES
-from bot.words import Words, catalogue, say
-from bot.work import JobContext, SweepStep, Work
-from storage.models import JobState
+from bot.words import catalogue, say
+from bot.work import Work
+from handlers.guide.search import search
 
 router = Router()
 work = Work()
 
 TOPICS = ("backup", "reassign", "addresses", "bin", "public", "groups", "jobs", "approvals", "people", "domain", "help")
 SMALL_TALK = "small talk"  # understood, but not worth a line of help
-MENU = (
-    ("help.menu_jobs", "jobs"),
-    ("help.menu_me", "my_mailbox"),
-    ("help.menu_help", "help"),
-)
-MENU_EVERY = timedelta(days=1)
 NEAR_SCORE_MIN = 60
-EXAMPLES_SHOWN = 3  # of a topic, in the list of topics
+SCREEN_LINES = 15  # of a phone, between the title and the keyboard
+LINE_COLUMNS = 30  # Latin letters in a bubble 390 px wide; a Chinese character takes two
+EXAMPLES_MAX = 3  # of a topic, where there is room
+FIRST = ("my_mailbox", "approvals_list")  # the examples of their topics that everybody wants first
 
 _all_commands: list[Callable[[], list[Command]]] = []
 
@@ -79,35 +74,37 @@ def help_(ctx: Context, topic: str | None = None) -> list[Reply]:
     mine = commands_for(ctx)
     if topic is not None:
         return [Text(ctx.sender, each) for each in packed(details(ctx, mine, topic))]
-    whole = packed(by_topic(ctx, mine, line_of, say("help.more")))
-    if len(whole) > 1:  # an admin can do much: what each line does is told topic by topic
-        whole = packed(by_topic(ctx, mine, example_of, say("help.more_by_topic")))
-    if len(whole) > 1:
-        whole = packed(topics(ctx, mine))
-    return [Text(ctx.sender, each) for each in whole]
+    return [Text(ctx.sender, "\n".join(screen(ctx, mine)))]
 
 
-def by_topic(ctx: Context, mine: list[Command], line: Callable[[Context, Command], str], end: Words) -> list[str]:
-    """A greeting, the commands under their headings, and a last sentence."""
-    parts = [say("help.hello", name=ctx.directory.name(ctx.sender)).text(ctx.language)]
+def screen(ctx: Context, mine: list[Command]) -> list[str]:
+    """Every topic in a line, with as many examples as one screen has room for, and how to find anything else."""
+    language = ctx.language
+    head = say("help.hello", name=ctx.directory.name(ctx.sender)).text(language)
+    end = say("help.in_your_words").text(language)
+    topics: list[tuple[str, list[str]]] = []
     for name in dict.fromkeys((*TOPICS, *(each.topic for each in mine))):
-        of_topic = [line(ctx, each) for each in mine if each.topic == name]
+        of_topic = sorted((each for each in mine if each.topic == name), key=lambda each: each.name not in FIRST)
         if of_topic:
-            parts.append("\n".join([say(f"help.topic_{name}").text(ctx.language), *of_topic]))
-    return [*parts, end.text(ctx.language)]
+            word = name if language == "en" else topic_word(ctx, of_topic[0])
+            brief = say(f"help.brief_{name}")
+            examples = [f"· {example_of(ctx, each)}" for each in of_topic]
+            topics.append(
+                (
+                    say("help.topic_line", topic=word, brief=brief).text(language),
+                    [each for each in examples if height(each) == 1],
+                )
+            )
+    for count in range(EXAMPLES_MAX, -1, -1):
+        shown = [head, *(line for topic, examples in topics for line in (topic, *examples[:count])), end]
+        if sum(map(height, shown)) <= SCREEN_LINES:
+            break
+    return shown
 
 
-def topics(ctx: Context, mine: list[Command]) -> list[str]:
-    """Every heading, how to read on there, and what one can type there for example."""
-    parts = [say("help.hello_topics", name=ctx.directory.name(ctx.sender)).text(ctx.language)]
-    for name in dict.fromkeys((*TOPICS, *(each.topic for each in mine))):
-        of_topic = [each for each in mine if each.topic == name]
-        if of_topic:
-            word = name if ctx.language == "en" else topic_word(ctx, of_topic[0])
-            heading = say(f"help.topic_{name}").text(ctx.language)
-            how = say("help.read_on", heading=heading, count=len(of_topic), topic=word).text(ctx.language)
-            parts.append("\n".join([how, *(example_of(ctx, each) for each in of_topic[:EXAMPLES_SHOWN])]))
-    return [*parts, say("help.more_topics").text(ctx.language)]
+def height(line: str) -> int:
+    """How many lines it takes on a phone, broken anywhere, as Chinese is."""
+    return max(1, -(-sum(2 if unicodedata.east_asian_width(each) in "WFA" else 1 for each in line) // LINE_COLUMNS))
 
 
 def packed(parts: Sequence[str]) -> list[str]:
@@ -123,19 +120,10 @@ def packed(parts: Sequence[str]) -> list[str]:
 
 
 def details(ctx: Context, mine: list[Command], topic: str) -> list[str]:
-    """Every command that has the word as its topic or in its first words, else in its patterns or its help."""
-    word = " ".join(topic.split()).strip("`?？").casefold()
+    """Every command that has the word as its topic or in its first words, else those that do what it says."""
+    word = " ".join(topic.split()).strip("`?？“”").casefold()
     found = [each for each in mine if word == each.topic or word in leads(each) or word == topic_word(ctx, each)]
-    if not found:
-        found = [
-            each
-            for each in mine
-            if len(word) > 1
-            and (
-                any(word in pattern.source.casefold() for patterns in each.patterns.values() for pattern in patterns)
-                or word in what_it_does(ctx, each).casefold()
-            )
-        ]
+    found = found or search(mine, word)
     if not found:
         near = nearest(mine, word)
         if near is None:
@@ -143,7 +131,9 @@ def details(ctx: Context, mine: list[Command], topic: str) -> list[str]:
         raise UserError(say("help.nothing_but", topic=topic, near=near))
     whole = [in_full(ctx, each) for each in found]
     if len(found) > 1 and len(packed(whole)) > 1:  # one line for each; `help public add` says more about one
-        lead = found[-1].patterns[ctx.language][-1].leads[0]
+        lead = next(
+            pattern.leads[0] for each in reversed(found) for pattern in each.patterns[ctx.language] if pattern.leads
+        )
         return [*(line_of(ctx, each) for each in found), say("help.more_about", lead=lead).text(ctx.language)]
     return whole
 
@@ -176,45 +166,3 @@ def nearest(mine: list[Command], word: str) -> str | None:
         word, sorted({lead for each in mine for lead in leads(each)}), scorer=fuzz.ratio, score_cutoff=NEAR_SCORE_MIN
     )
     return None if found is None else str(found[0])
-
-
-@router.command("hello|hi|hey", "你好|您好", topic=SMALL_TALK, example=("hello", "你好"))
-def say_hello(ctx: Context) -> list[Reply]:
-    """Say hello."""
-    return [Text(ctx.sender, greeting(ctx, ctx.directory.name(ctx.sender)))]
-
-
-def greeting(ctx: Context, name: str) -> Words:
-    """What the bot is for, and what to type first."""
-    admin = ctx.may(Role.ADMIN, Role.SUPER_ADMIN)
-    return say("help.greeting_admin" if admin else "help.greeting", name=name)
-
-
-@router.command("thanks", "thank you", "谢谢|多谢", topic=SMALL_TALK, example=("thanks", "谢谢"))
-def say_thanks(ctx: Context) -> list[Reply]:
-    """Say thank you."""
-    return [Text(ctx.sender, say("help.welcome"))]
-
-
-@router.event(EnteredChat)
-def greet(ctx: Context, message: EnteredChat) -> list[Reply]:
-    """Greet who opens the chat, at most once a day."""
-    member = ctx.tx.members.find(message.sender) or ctx.tx.members.saw(message.sender)
-    member.greeted_at = ctx.now
-    return [Text(ctx.sender, greeting(ctx, member.name))]
-
-
-@work.sweep("menu", MENU_EVERY)
-def set_menu_daily(sweep: SweepStep) -> None:
-    """Set the menu once a day: somebody may have changed it in the console."""
-    sweep.start(sweep.tx.jobs.add("menu", asked_by="bot", params={}))
-
-
-@work.job("menu")
-def set_menu(job: JobContext) -> None:
-    """The bot's menu, in the language of the organisation."""
-    language = job.services.settings.bot_language
-    buttons = [{"type": "click", "name": say(key).text(language), "key": name} for key, name in MENU]
-    cards.create_menu(job.client, buttons)
-    with job.begin() as step:
-        step.tx.jobs.end(step.job, JobState.DONE)
