@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.router import Router
 from bot.work import Services, Work
-from handlers import addresses, audit, changes, jobs, lookup, mail_clients
+from handlers import addresses, audit, changes, jobs, lookup, mail_clients, possible
 from handlers.address import aliases, old_address, rename
 from handlers.approvals import approval_reminders, approval_talk, approvals, override
 from handlers.backup import backup, backup_receipt
@@ -65,6 +65,7 @@ FEATURES = (
     domain_proof,
     domain_imap,
     domain_drift,
+    possible,
     nicknames,
     help,
     greeting,

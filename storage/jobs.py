@@ -92,6 +92,20 @@ class Jobs(Asking):
             and kind in (None, job.kind)
         ]
 
+    def open_about(
+        self, kinds: Sequence[str], *, mailbox_id: int | None, address: str | None, userid: str | None
+    ) -> list[Job]:
+        """Open jobs of these kinds about one mailbox or its owner, whatever is known of it."""
+        rows = self.session.scalars(select(Job).where(Job.kind.in_(kinds), Job.state.in_(OPEN)).order_by(Job.id))
+        found = []
+        for job in rows:
+            ids = {job.data.get("source"), job.data.get("target")}
+            people = {job.params.get("userid"), job.params.get("new_owner"), job.data.get("owner")}
+            named = {*addresses_of(job), job.params.get("address"), job.data.get("source_address")}
+            if {mailbox_id} & ids - {None} or {address} & named - {None} or {userid} & people - {None}:
+                found.append(job)
+        return found
+
     def recent(
         self, kinds: Sequence[str], *, of: str | None = None, also: Collection[int] = (), count_max: int = 10
     ) -> Sequence[Job]:

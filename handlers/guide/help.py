@@ -66,7 +66,12 @@ def what_it_does(ctx: Context, command: Command) -> str:
 
 
 @router.command(
-    "help|commands [{topic:text}]", "帮助|指令|命令 [{topic:text}]", topic="help", example=("help backup", "帮助 备份")
+    "help|commands [{topic:text}]",
+    "what can you do",
+    "帮助|指令|命令 [{topic:text}]",
+    "你能做什么|你会什么|你能干什么",
+    topic="help",
+    example=("help backup", "帮助 备份"),
 )
 @router.menu("help")
 def help_(ctx: Context, topic: str | None = None) -> list[Reply]:
@@ -86,7 +91,7 @@ def screen(ctx: Context, mine: list[Command]) -> list[str]:
     for name in dict.fromkeys((*TOPICS, *(each.topic for each in mine))):
         of_topic = sorted((each for each in mine if each.topic == name), key=lambda each: each.name not in FIRST)
         if of_topic:
-            word = name if language == "en" else topic_word(ctx, of_topic[0])
+            word = name if language == "en" and name != "help" else topic_word(ctx, of_topic[0])
             brief = say(f"help.brief_{name}")
             examples = [f"· {example_of(ctx, each)}" for each in of_topic]
             topics.append(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ import handlers
 from bot.context import Context
 from bot.grammar import Field
 from bot.replies import Text
-from bot.wecom.limits import SHOWN_CHARACTERS, TEXT_BYTES
+from bot.wecom.limits import SHOWN_CHARACTERS
 from bot.words import LANGUAGES, Words, catalogue
 from handlers import audit
 from handlers.bin import recycle_bin
@@ -90,42 +89,6 @@ def test_the_audit_names_who_has_another_userid_by_both(store: Store, speaking: 
         assert "凌 (zhao.ling, then ling): said yes to approval 4" in told[0]
         assert "陈涛: said yes to approval 5" in told[-2]
         assert "凌（zhao.ling，当时为 ling）" in reply.words.text("zh")
-
-
-def test_every_command_is_found_in_two_messages(store: Store, speaking: Speaking) -> None:
-    """`help`, and what it names for each topic, show an admin all there is; also one by one, by its first words."""
-    commands = [each for each in handlers.router().commands if each.topic != help.SMALL_TALK]
-    with store.begin() as tx:
-        for language in LANGUAGES:
-            ctx = speaking(tx, "mei")
-            ctx.language = language
-            shown = "\n".join(str(each.words) for each in help.help_(ctx) if isinstance(each, Text))
-            words = re.findall(r"`help ([^`]+)`" if language == "en" else "“帮助 ([^”]+)”", shown)
-            for word in words:
-                shown += "\n".join(str(each.words) for each in help.help_(ctx, word) if isinstance(each, Text))
-            missing = [each.name for each in commands if each.example[language] not in shown]
-            assert not missing, language
-            for command in commands:
-                lead = command.patterns[language][0].leads[0]
-                told = "".join(str(each.words) for each in help.help_(ctx, lead) if isinstance(each, Text))
-                assert command.example[language] in told, (language, lead)
-
-
-def test_an_admins_help_is_one_message_in_both_languages(store: Store, speaking: Speaking) -> None:
-    """Of 2048 bytes; a member's has room for what each line does."""
-    handlers.router()
-    with store.begin() as tx:
-        for language in LANGUAGES:
-            ctx = speaking(tx, "mei")
-            ctx.language = language
-            (reply,) = help.help_(ctx)
-            assert isinstance(reply, Text)
-            assert len(str(reply.words).encode()) <= TEXT_BYTES
-            ctx = speaking(tx, "ahing")
-            ctx.language = language
-            (reply,) = help.help_(ctx)
-            assert isinstance(reply, Text)
-            assert catalogue()["help.new_link"][language] in str(reply.words)
 
 
 def test_every_value_of_a_command_has_a_name_in_both_languages(store: Store, speaking: Speaking) -> None:
