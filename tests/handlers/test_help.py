@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from bot.context import Context
 from bot.errors import UserError
 from bot.policy import Role
 from bot.replies import Reply, Text
+from bot.router import Router
 from bot.wecom.limits import TEXT_BYTES
 from bot.words import LANGUAGES, Language, Words, catalogue
 from handlers import possible
@@ -23,6 +25,12 @@ from storage.store import Store, Transaction
 
 Speaking = Callable[..., Context]
 SCREEN_BYTES = 700  # what fifteen lines of thirty columns hold, and less than a third of a message
+
+
+@cache
+def everything() -> Router:
+    """Every command, put together once: that takes a while."""
+    return handlers.router()
 
 
 def said(replies: list[Reply], language: Language = "en") -> str:
@@ -46,7 +54,7 @@ def test_help_fits_one_screen_of_a_phone(
     store: Store, speaking: Speaking, language: Language, roles: dict[Role, frozenset[str]]
 ) -> None:
     """Fifteen lines of 390 px, for every role; a long name does not matter; one message, far from WeCom's limit."""
-    handlers.router()
+    everything()
     with store.begin() as tx:
         tx.members.saw("x", name="欧阳慕容", departments=[1])
         (reply,) = help.help_(speaking(tx, "x", language=language, roles=roles))
@@ -64,7 +72,7 @@ def test_a_line_is_as_high_as_it_is_on_a_phone() -> None:
 
 def test_every_command_is_found_in_two_messages(store: Store, speaking: Speaking) -> None:
     """`help`, and what it names for each topic, show an admin all there is; also one by one, by its first words."""
-    commands = [each for each in handlers.router().commands if each.topic != help.SMALL_TALK]
+    commands = [each for each in everything().commands if each.topic != help.SMALL_TALK]
     with store.begin() as tx:
         for language in LANGUAGES:
             ctx = speaking(tx, "mei")
@@ -180,19 +188,19 @@ SEARCHES = {
 @pytest.mark.parametrize(("word", "wanted"), SEARCHES.items())
 def test_a_command_is_found_by_what_it_does(word: str, wanted: str) -> None:
     """Within the few that are shown; and no search shows so many that nobody reads them."""
-    found = [each.name for each in search.search(handlers.router().commands, word)]
+    found = [each.name for each in search.search(everything().commands, word)]
     assert wanted in found, f"{word}: {found}"
     assert len(found) <= search.FOUND_MAX
 
 
 @pytest.mark.parametrize("word", ["", "?", "天气", "xyzzy", "sing a song", "的", "😀", "x" * 500, "唱歌" * 100])
 def test_what_no_command_does_finds_none(word: str) -> None:
-    assert search.search(handlers.router().commands, word) == []
+    assert search.search(everything().commands, word) == []
 
 
 def test_the_words_are_those_of_commands() -> None:
     """Every command has some, and nobody else: after a new command, bot/data/help_words.toml."""
-    known = {each.name for each in handlers.router().commands if each.topic != help.SMALL_TALK}
+    known = {each.name for each in everything().commands if each.topic != help.SMALL_TALK}
     assert set(search.what_people_say()) == known
     for words in search.what_people_say().values():
         assert any(each.isascii() and each.strip() for each in words.split(","))
@@ -201,7 +209,7 @@ def test_the_words_are_those_of_commands() -> None:
 
 def test_help_shows_what_it_found_or_says_what_is_near(store: Store, speaking: Speaking) -> None:
     """Whoever asks, sees only what he may type."""
-    handlers.router()
+    everything()
     with store.begin() as tx:
         admin, member = speaking(tx, "mei"), speaking(tx, "ahing", language="zh")
         assert "backup ahing to support@" in said(help.help_(admin, "leaver"))
@@ -218,7 +226,7 @@ def test_help_shows_what_it_found_or_says_what_is_near(store: Store, speaking: S
 
 def test_everybody_is_greeted_by_what_he_is_here_for(store: Store, speaking: Speaking) -> None:
     """Short, with things to type that work; whoever leads somebody is told what he will be asked."""
-    router = handlers.router()
+    router = everything()
     said_to = {}
     with store.begin() as tx:
         for who, roles in (("mei", {}), ("tao", {Role.AUDITOR: frozenset({"tao"})}), ("ling", {}), ("ahing", {})):
@@ -238,7 +246,7 @@ def test_everybody_is_greeted_by_what_he_is_here_for(store: Store, speaking: Spe
 
 def test_every_entry_of_the_menu_does_what_its_words_do() -> None:
     """Three groups of at most five; what it is called fits."""
-    router = handlers.router()
+    router = everything()
     assert len(greeting.MENU) <= 3
     for name, entries in greeting.MENU:
         assert len(entries) <= 5
@@ -279,7 +287,7 @@ def organisation(tx: Transaction) -> dict[str, Any]:
 
 def test_what_makes_sense_for_a_mailbox_now(store: Store, speaking: Speaking) -> None:
     """In each state its own commands, each a line that is understood as that command, with this mailbox in it."""
-    router = handlers.router()
+    router = everything()
     with store.begin() as tx:
         states = organisation(tx)
         for language in LANGUAGES:
@@ -298,7 +306,7 @@ def test_what_makes_sense_for_a_mailbox_now(store: Store, speaking: Speaking) ->
 
 def test_what_is_under_way_comes_first_and_roles_see_theirs(store: Store, speaking: Speaking) -> None:
     """An open job with what it waits for; an auditor sees what only looks; a member his own, and nobody else's."""
-    handlers.router()
+    everything()
     with store.begin() as tx:
         organisation(tx)
         box = tx.mailboxes.at("ahing@corp.test")

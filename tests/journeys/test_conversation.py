@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.sandbox.player import text_of
-from bot.wecom.limits import TEXT_BYTES
+from handlers.guide.help import SCREEN_LINES
 from tests.journeys.conftest import Bot
 from tests.journeys.people_steps import answer, check, enter, member, menu, read_all
 
@@ -203,27 +203,18 @@ def knows(bot: Bot, userid: str) -> bool:
 
 
 def test_help_is_made_from_what_one_may_do(bot: Bot) -> None:
-    """For members without what only admins can do; each message can be read in one piece."""
+    """One screen for everybody; a word finds what it means; for members without what only admins can do."""
     admins = ("backup ahing", "addresses import", "mailbox ahing", "retry 12", "manager 12", "audit")
-    member = answer(bot, "ahing", "help", "You can type")
-    assert member.startswith("Hello 阿兴. You can type:")
-    for command in ("my mailbox", "whoami", "approve 42", "reject 42 too early", "jobs", "link 12", "language zh"):
-        assert f"\n{command}\n" in member
+    member = answer(bot, "ahing", "help", "Topics")
+    assert member.startswith("Hello 阿兴. Topics:\n`help backup`: copy mail\n· link 12\n")
+    assert "\n· my mailbox\n" in member
     for command in admins:
-        assert f"\n{command}" not in member, command
-    read_all(bot, "mei")
-    bot.say("mei", "帮助")
-    bot.hear("mei", "只是示例")
-    before = len(bot.entries("mei"))
-    bot.say("mei", "help")
-    bot.hear("mei", "names are examples")
-    parts = [text_of(each) for each in bot.entries("mei")[before:]]
-    assert len(parts) == 1
-    (admin,) = parts
-    assert len(admin.encode()) <= TEXT_BYTES
-    for topic, command in zip(("backup", "people", "people", "jobs", "backup", "help"), admins, strict=True):
+        assert f"\n· {command}" not in member, command
+    admin = answer(bot, "mei", "what can you do", "Topics")
+    for topic, command in zip(("backup", "people", "people", "jobs", "backup", "more"), admins, strict=True):
         assert f"`help {topic}`" in admin
         answer(bot, "mei", f"help {topic}", command)
+    assert len(answer(bot, "mei", "帮助", "主题").split("\n")) <= SCREEN_LINES
     check(
         bot,
         "mei",
@@ -231,37 +222,75 @@ def test_help_is_made_from_what_one_may_do(bot: Bot) -> None:
         ("帮助 备份", "· 备份 〈邮箱〉 [到 〈目标邮箱〉] [原因 〈原因〉]"),
         ("help BACKUP", "For example: backup ahing to support@ because he leaves"),
         ("help approve", "For example: approve 42"),
-        ("help bakcup", "I have nothing about “bakcup”. Did you mean `help backup`?"),
-        ("help xyzzy", "I have nothing about “xyzzy”. Type `help` for everything you can do."),
-        ("帮助 备份", "例如：备份 ahing 到 support@ 原因 离职"),
+        ("help bakcup", "For example: backup ahing to support@ because he leaves"),
+        ("help leaver", "reassign ahing@ to calvin"),
+        ("帮助 离职", "备份 ahing 到 support@"),
+        ("help xyzzy", "I have nothing about “xyzzy”."),
         ("帮助备份", "例如：备份 ahing 到 support@ 原因 离职"),
+    )
+    bot.advance(60)  # 30 messages a minute for a member
+    check(
+        bot,
+        "mei",
         ("帮助 审批", "例如：同意 42"),
         ("帮助 天气", "没有关于“天气”的帮助。"),
+        (
+            "what can you do with axing",
+            "ahing@corp.test, the mailbox of 阿兴 (ahing). You can type:\n· backup ahing@ to support@",
+        ),
+        ("你能对support@做什么", "support@corp.test，公共邮箱。您可以输入：\n· 公共邮箱 support@\n· 谁能打开 support@"),
     )
-    check(bot, "ahing", ("help retry", "I have nothing about “retry”"), ("help mailbox", "my mailbox"))
+    bot.console("delete_member", member="calvin")
+    bot.wait("he is in the bin", lambda: in_bin(bot, "calvin"))
+    for line, wanted in (
+        ("what can you do with calvin", "· rescue calvin@ to support@"),
+        ("你能对calvin@做什么", "· 抢救 calvin@ 到 support@"),
+    ):
+        heard = answer(bot, "mei", line, wanted)
+        assert "calvin" in heard
+        assert "freeze" not in heard
+    check(
+        bot,
+        "ahing",
+        ("help retry", "I have nothing about “retry”"),
+        ("help mailbox", "my mailbox"),
+        ("what can you do with 阿兴", "· my mailbox\n· help login"),
+        ("你能对美玲做什么", "您只能查询自己的邮箱"),
+    )
+
+
+def in_bin(bot: Bot, userid: str) -> bool:
+    """Whether a member's mailbox is in the book."""
+    with bot.store.begin() as tx:
+        return tx.recycle_bin.waiting_left_by(userid) is not None
 
 
 def test_the_menu_and_the_greeting(bot: Bot) -> None:
-    """The menu does what words do; who opens the chat is greeted once a day, by his role."""
+    """The menu does what words do; who opens the chat is greeted once, by what he is here for; later he says hello."""
     bot.wait("the menu is set", lambda: len(bot.state()["menu"]) == 3)
     menu(bot, "ahing", "my_mailbox", "ahing@corp.test is the mailbox")
-    menu(bot, "ahing", "help", "You can type")
+    menu(bot, "ahing", "help", "Topics")
     menu(bot, "ahing", "jobs", "")
-    enter(bot, "ahing")
-    assert "Type `my mailbox` or `help`." in text_of(bot.hear("ahing", "Hello 阿兴. I look after"))
-    enter(bot, "mei")
-    bot.hear("mei", "Try `backup ahing to support@ because he leaves`")
+    menu(bot, "ahing", "approvals", "Nothing waits for you")
+    menu(bot, "ahing", "bin", "Only admins and auditors can see that.")
+    menu(bot, "ahing", "help_login", "https://en.exmail.qq.com")
+    for who, first in (
+        ("ahing", "· `my mailbox`: what I know about yours\n· `help login`"),
+        ("ling", "I ask you here.\n· `approvals`"),
+        ("mei", "· `backup ahing to support@ because he leaves`\n· `bin`"),
+    ):
+        read_all(bot, who)
+        enter(bot, who)
+        assert first in text_of(bot.hear(who, "I look after"))
     count = len(bot.entries("ahing"))
     enter(bot, "ahing")
-    bot.advance(23 * 3600)
+    bot.advance(30 * 24 * 3600)
     enter(bot, "ahing")
     assert "You are" in answer(bot, "ahing", "whoami")
-    assert len(bot.entries("ahing")) == count + 1
-    bot.advance(3600)
-    read_all(bot, "ahing")
+    assert not [each for each in bot.entries("ahing")[count:] if "I look after" in text_of(each)]
     answer(bot, "ahing", "语言 中文", "我用中文和您交流")
-    enter(bot, "ahing")
-    bot.hear("ahing", "阿兴，您好。我负责管理企业邮箱。")
+    menu(bot, "ahing", "hello", "· “帮助 登录”：怎么打开邮箱")
+    assert "要备份或转移您下属的邮箱时" in answer(bot, "ling", "你好")
 
 
 def test_a_password_in_the_chat_is_taken_out(bot: Bot) -> None:
