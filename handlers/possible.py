@@ -111,14 +111,16 @@ def subject(ctx: Context, address: str | None, box: Mailbox | None, owner: str |
 
 def heading(ctx: Context, about: Subject) -> Words:
     """What it is, and how it stands with it."""
-    address = about.address or say("possible.address_unknown")
     who = ctx.directory.candidate(about.member).label if about.member is not None else ""
+    address = about.address or who
     zone = ctx.settings.zone
     if about.state == "binned" and about.item is not None:
         return say("possible.is_binned", address=address, day=f"{about.item.deletes_at.astimezone(zone):%Y-%m-%d}")
     if about.state in ("frozen", "disabled") and about.freeze is not None:
         by, day = ctx.directory.name(about.freeze.frozen_by), f"{about.freeze.frozen_at.astimezone(zone):%Y-%m-%d}"
         return say("possible.is_frozen", address=address, by=by, day=day)
+    if about.state in ("active", "left") and about.address is None:
+        return say(f"possible.is_{about.state}_unknown", who=who)
     if about.state in ("active", "left"):
         return say(f"possible.is_{about.state}", address=address, who=who)
     return say(f"possible.is_{about.state}", address=address)
