@@ -37,6 +37,7 @@ COMMANDS = {
     "frozen": ("unfreeze", "request_backup", "request_reassign", "what_can_open", "request_convert"),
     "left": ("request_backup", "request_reassign", "request_convert", "bin_add", "freeze"),
     "binned": ("recycle_bin", "request_rescue", "request_reassign", "request_convert", "bin_done", "bin_let_go"),
+    "binned_unknown": ("bin_address",),
     "public": (
         "public", "who_can_open", "public_add", "request_backup", "password_new", "passwords", "smtp_test",
         "public_disable", "public_delete",
@@ -62,7 +63,7 @@ class Subject:
     def state(self) -> str:
         """How it stands with it: a key of `COMMANDS`."""
         if self.item is not None:
-            return "binned"
+            return "binned" if self.address is not None else "binned_unknown"
         if self.box is not None and self.box.kind is MailboxKind.PUBLIC:
             if self.box.public_id is None:
                 return "told"
@@ -114,8 +115,11 @@ def heading(ctx: Context, about: Subject) -> Words:
     who = ctx.directory.candidate(about.member).label if about.member is not None else ""
     address = about.address or who
     zone = ctx.settings.zone
-    if about.state == "binned" and about.item is not None:
-        return say("possible.is_binned", address=address, day=f"{about.item.deletes_at.astimezone(zone):%Y-%m-%d}")
+    if about.item is not None:
+        day = f"{about.item.deletes_at.astimezone(zone):%Y-%m-%d}"
+        if about.address is None:
+            return say("possible.is_binned_unknown", who=who, day=day)
+        return say("possible.is_binned", address=address, day=day)
     if about.state in ("frozen", "disabled") and about.freeze is not None:
         by, day = ctx.directory.name(about.freeze.frozen_by), f"{about.freeze.frozen_at.astimezone(zone):%Y-%m-%d}"
         return say("possible.is_frozen", address=address, by=by, day=day)
@@ -144,7 +148,7 @@ VALUES = {
     "request_backup": ("box", "target"), "request_reassign": ("box", "other"), "request_rename": ("box", "new"),
     "add_address": ("box", "new"), "freeze": ("box",), "unfreeze": ("box",), "imap": ("box",),
     "what_can_open": ("name",), "request_convert": ("box",), "bin_add": ("box", "day"), "recycle_bin": ("box",),
-    "request_rescue": ("box", "target"), "bin_done": ("box",), "bin_let_go": ("box",), "public": ("box",),
+    "request_rescue": ("box", "target"), "bin_done": ("box",), "bin_let_go": ("box",), "bin_address": ("number", "local"), "public": ("box",),
     "who_can_open": ("box",), "public_add": ("box", "other"), "password_new": ("box",), "passwords": ("box",),
     "smtp_test": ("box", "mine"), "public_disable": ("box",), "public_enable": ("box",), "public_delete": ("box",),
     "public_note": ("box", "other"), "find": ("box",), "my_mailbox": (), "help_login": (), "help_smtp": (),
@@ -164,6 +168,8 @@ def examples(ctx: Context, about: Subject) -> dict[str, str]:
     return {
         "box": short(ctx, about.address) if about.address is not None else userid or "?",
         "name": userid or local,
+        "local": f"{local}@",
+        "number": str(about.item.id) if about.item is not None else "",
         "target": short(ctx, public[0]) if public else "archive@",
         "other": next(iter((*near, *others)), "calvin"),
         "new": f"{local}.new@",

@@ -279,8 +279,12 @@ def organisation(tx: Transaction) -> dict[str, Any]:
         source=BinSource.LEFT, known_from="callback", added_by=None, entered_at=tx.now,
         deletes_at=tx.now + timedelta(days=30),
     )  # fmt: skip
+    tx.recycle_bin.enter(
+        address=None, mailbox_id=None, owner="fang", owner_name="方敏", manager=None, source=BinSource.LEFT,
+        known_from="callback", added_by=None, entered_at=tx.now, deletes_at=tx.now + timedelta(days=30),
+    )  # fmt: skip
     return {
-        "ahing": "active", "tao@": "frozen", "solo": "left", "lan": "binned", "lan@": "binned", "support@": "public",
+        "fang": "binned_unknown", "ahing": "active", "tao@": "frozen", "solo": "left", "lan": "binned", "lan@": "binned", "support@": "public",
         "off@": "disabled", "sales@": "told", "nobody@": "unseen", "阿兴": "active", "axing": "active",
     }  # fmt: skip
 

@@ -234,14 +234,9 @@ def test_help_is_made_from_what_one_may_do(bot: Bot) -> None:
         "mei",
         ("帮助 审批", "例如：同意 42"),
         ("帮助 天气", "没有关于“天气”的帮助。"),
-        (
-            "what can you do with axing",
-            "The mailbox of 阿兴 (ahing), whose address I have not looked up yet. You can type:\n· backup ahing to support@",
-        ),
+        ("what can you do with axing", "The mailbox of 阿兴 (ahing), whose address I have not looked up yet."),
         ("你能对support@做什么", "support@corp.test，公共邮箱。您可以输入：\n· 公共邮箱 support@\n· 谁能打开 support@"),
     )
-    bot.console("delete_member", member="calvin")
-    bot.wait("he is in the bin", lambda: in_bin(bot, "calvin"))
     answer(bot, "mei", "mailbox ahing", "is the mailbox")
     answer(
         bot,
@@ -249,6 +244,8 @@ def test_help_is_made_from_what_one_may_do(bot: Bot) -> None:
         "what can you do with axing",
         "ahing@corp.test, the mailbox of 阿兴 (ahing). You can type:\n· backup ahing@",
     )
+    bot.console("delete_member", member="calvin")
+    bot.wait("he is in the bin", lambda: in_bin(bot, "calvin"))
     for line, wanted in (
         ("what can you do with calvin", "· rescue calvin@ to support@"),
         ("你能对calvin@做什么", "· 抢救 calvin@ 到 support@"),
