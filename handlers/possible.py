@@ -37,7 +37,7 @@ COMMANDS = {
     "frozen": ("unfreeze", "request_backup", "request_reassign", "what_can_open", "request_convert"),
     "left": ("request_backup", "request_reassign", "request_convert", "bin_add", "freeze"),
     "binned": ("recycle_bin", "request_rescue", "request_reassign", "request_convert", "bin_done", "bin_let_go"),
-    "binned_unknown": ("bin_address",),
+    "binned_unknown": ("bin_address", "request_rescue", "request_reassign", "bin_done", "bin_let_go"),
     "public": (
         "public", "who_can_open", "public_add", "request_backup", "password_new", "passwords", "smtp_test",
         "public_disable", "public_delete",
@@ -148,7 +148,8 @@ VALUES = {
     "request_backup": ("box", "target"), "request_reassign": ("box", "other"), "request_rename": ("box", "new"),
     "add_address": ("box", "new"), "freeze": ("box",), "unfreeze": ("box",), "imap": ("box",),
     "what_can_open": ("name",), "request_convert": ("box",), "bin_add": ("box", "day"), "recycle_bin": ("box",),
-    "request_rescue": ("box", "target"), "bin_done": ("box",), "bin_let_go": ("box",), "bin_address": ("number", "local"), "public": ("box",),
+    "request_rescue": ("box", "target"), "bin_done": ("box",), "bin_let_go": ("box",), "bin_address": ("number", "local"),
+    "public": ("box",),
     "who_can_open": ("box",), "public_add": ("box", "other"), "password_new": ("box",), "passwords": ("box",),
     "smtp_test": ("box", "mine"), "public_disable": ("box",), "public_enable": ("box",), "public_delete": ("box",),
     "public_note": ("box", "other"), "find": ("box",), "my_mailbox": (), "help_login": (), "help_smtp": (),
@@ -164,12 +165,13 @@ def examples(ctx: Context, about: Subject) -> dict[str, str]:
     near = [each.userid for each in everybody if each.userid in others and each.main_department == department]
     public = [box.address for box in ctx.tx.mailboxes.public() if box.address != about.address]
     own = ctx.tx.mailboxes.of(ctx.sender)
+    number = str(about.item.id) if about.item is not None else ""  # of the book: it names what has no known address
     local = (about.address or f"{userid}@").partition("@")[0]
     return {
-        "box": short(ctx, about.address) if about.address is not None else userid or "?",
+        "box": short(ctx, about.address) if about.address is not None else number or userid or "?",
         "name": userid or local,
         "local": f"{local}@",
-        "number": str(about.item.id) if about.item is not None else "",
+        "number": number,
         "target": short(ctx, public[0]) if public else "archive@",
         "other": next(iter((*near, *others)), "calvin"),
         "new": f"{local}.new@",

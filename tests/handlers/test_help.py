@@ -284,7 +284,8 @@ def organisation(tx: Transaction) -> dict[str, Any]:
         known_from="callback", added_by=None, entered_at=tx.now, deletes_at=tx.now + timedelta(days=30),
     )  # fmt: skip
     return {
-        "fang": "binned_unknown", "ahing": "active", "tao@": "frozen", "solo": "left", "lan": "binned", "lan@": "binned", "support@": "public",
+        "fang": "binned_unknown",
+        "ahing": "active", "tao@": "frozen", "solo": "left", "lan": "binned", "lan@": "binned", "support@": "public",
         "off@": "disabled", "sales@": "told", "nobody@": "unseen", "阿兴": "active", "axing": "active",
     }  # fmt: skip
 
@@ -303,6 +304,8 @@ def test_what_makes_sense_for_a_mailbox_now(store: Store, speaking: Speaking) ->
                 assert tuple(each.command.name for each in matches if each.command) == possible.COMMANDS[state], typed
                 assert {each.language for each in matches} - {None} <= {"en", "zh"}
                 assert len(text.split("\n")) <= help.SCREEN_LINES, typed
+                if state == "binned_unknown":
+                    continue  # by its number in the book
                 local = {"ahing": "ahing", "阿兴": "ahing", "axing": "ahing"}.get(typed, typed.rstrip("@"))
                 assert all(local in each for each in typed_lines), typed
     assert set(possible.COMMANDS) - set(states.values()) == {"own"}
