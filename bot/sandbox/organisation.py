@@ -123,6 +123,7 @@ class Organisation:
         self.failed_lookups: list[datetime] = []
         self.lookups_blocked_until: datetime | None = None
         self.chats = Chats()
+        self.tour: set[str] = set()  # the steps of the guided tour that were done
         self._next_public = max(self.public, default=0) + 1
         self._next_bin = 1
         for address in [each.address for each in self.members.values() if each.address]:

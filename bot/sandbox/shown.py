@@ -10,6 +10,7 @@ from typing import Any
 from bot.sandbox.mailserver import FAULTS, Message
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.people import Member
+from bot.sandbox.tour import tour
 
 
 def mail_shown(mail: Message) -> dict[str, Any]:
@@ -97,6 +98,7 @@ def whole_state(org: Organisation) -> dict[str, Any]:
         "app_mailbox": {"address": org.app_address, "aliases": list(org.app_aliases)},
         "menu": org.chats.menu or [],
         "trouble": org.troubles.shown(),
+        "tour": tour(org),
         "mail_faults": dict(FAULTS),
         "imap": {"host": "127.0.0.1", "port": org.mail.port, "tls": False},
         "bot_url": org.bot_url,

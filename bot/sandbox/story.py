@@ -160,8 +160,8 @@ class NewsStep(Part):
 class ThingStep(Part):
     """A thing of the organisation stands so, by the names of `/_sandbox/state`; or is not there."""
 
-    expect: Literal["mailbox", "public_mailbox", "member", "bin", "zone", "switch"]
-    name: str = Field(description="an address, a userid, a domain or a switch")
+    expect: Literal["mailbox", "public_mailbox", "member", "bin", "zone", "switch", "tour"]
+    name: str = Field(description="an address, a userid, a domain, a switch or a step of the tour")
     is_: dict[str, Any] = Field({}, alias="is")
     gone: bool = False
 
@@ -226,6 +226,7 @@ Step = Annotated[
     | Annotated[Thing, Tag("expect bin")]
     | Annotated[Thing, Tag("expect zone")]
     | Annotated[Thing, Tag("expect switch")]
+    | Annotated[Thing, Tag("expect tour")]
     | Annotated[CopiedStep, Tag("expect copied")]
     | Annotated[ClockShowsStep, Tag("expect clock")]
     | Annotated[DueStep, Tag("expect due")]
@@ -329,5 +330,5 @@ def faults_of(error: ValidationError, value: Any) -> Iterator[str]:
 KINDS = (
     "do say", "do press", "do menu", "do enter", "do file", "do page", "do console", "do clock", "do trouble",
     "expect heard", "expect news", "expect mailbox", "expect public_mailbox", "expect member", "expect bin",
-    "expect zone", "expect switch", "expect copied", "expect clock", "expect due", "tell",
+    "expect zone", "expect switch", "expect tour", "expect copied", "expect clock", "expect due", "tell",
 )  # fmt: skip

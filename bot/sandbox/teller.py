@@ -18,6 +18,7 @@ LISTS = {
     "bin": ("recycle_bin", "address"),
     "zone": ("zones", "name"),
     "switch": ("trouble", "switch"),
+    "tour": ("tour", "step"),
 }
 THING_SECONDS = 20.0
 T = TypeVar("T")

@@ -210,16 +210,21 @@ def test_the_menu_of_the_bot(served: Served, english: Page) -> None:
     assert served.bot.events("click")[-1]["EventKey"] == "my_mailbox"
 
 
-def test_the_hint_leads_through_the_demo(served: Served, english: Page) -> None:
-    """Its buttons put the command into the line, choose the member, and open his mailbox."""
+def test_the_tour_leads_through_the_demo_and_is_ticked_by_what_happens(served: Served, english: Page) -> None:
+    """Its buttons type, choose the member and open his mailbox; a step is done when the organisation shows it."""
     visit(english, served)
     steps = english.locator("#steps li")
-    expect(steps).to_have_count(3)
-    steps.nth(0).get_by_role("button").click()
+    expect(steps).to_have_count(15)
+    steps.nth(0).get_by_role("button", name="Type it for me").click()
     expect(english.locator("#input")).to_have_value("backup ahing to support@ because he leaves")
     expect(english.locator("#input")).to_be_focused()
     english.keyboard.press("Enter")
     assert wait_for(served.bot.said) == ["backup ahing to support@ because he leaves"]
+    expect(steps.nth(0)).not_to_contain_text("done")  # it was typed, but nobody was asked yet
+    served.text("ahing", "Open this page: http://127.0.0.1/pages/abc")
+    expect(steps.nth(0)).to_contain_text("✓ done")
+    english.reload()
+    expect(english.locator("#tour-count")).to_have_text("1 of 15 done")
     steps.nth(1).get_by_role("button", name="Be Ahing").click()
     expect(english.locator(".phone-role:visible")).to_have_value("ahing")
     steps.nth(1).get_by_role("button", name="Go to ahing@").click()

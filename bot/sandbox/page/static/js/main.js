@@ -10,17 +10,18 @@ import { panel as bin } from "./bin.js";
 import { panel as adminConsole } from "./console.js";
 import { panel as dns } from "./dns.js";
 import { panel as due } from "./due.js";
-import { drawHint } from "./hint.js";
 import { panel as mailboxes } from "./mailboxes.js";
 import { drawMembers, forgetSeen, loadSeen, markSeen, unreadOfAll } from "./people.js";
 import { drawPhones, forgetEntered } from "./phones.js";
 import { currentTab, heldMembers, isShown, keepToMembers, knowTabs, openTab, phoneWide, readPlace, whenRoomChanges } from "./place.js";
+import { panel as story } from "./story.js";
 import { panel as switches } from "./switches.js";
+import { drawTour } from "./tour.js";
 import { panel as wire } from "./wire.js";
 import { label, language, say, speak } from "./words.js";
 import { keepFresh, now, order, world } from "./world.js";
 
-const PANELS = [mailboxes, adminConsole, bin, dns, due, switches, wire];
+const PANELS = [mailboxes, adminConsole, bin, dns, due, switches, wire, story];
 const TABS = ["chat", ...PANELS.map((each) => each.tab)];
 const byId = (id) => document.getElementById(id);
 
@@ -77,7 +78,7 @@ function draw() {
   markSeen(heldMembers());
   drawMembers();
   drawUnread();
-  drawHint();
+  drawTour();
   const open = PANELS.find((each) => each.tab === currentTab());
   open?.draw(byId(`panel-${open.tab}`));
   for (const each of document.querySelectorAll("[data-do='language']")) {

@@ -18,6 +18,9 @@ function draw(panel) {
       h("ul.switches", {}, trouble.map((each) => h("li", { "data-key": each.switch }, h("label.check", {},
         h("input", { type: "checkbox", "data-follows": true, checked: each.on, "data-do": "trouble", "data-switch": each.switch }),
         h("span", {}, switchWords(each.switch), " ", h("code.muted", {}, each.switch),
+          each.counts ? [" ", say("at_mail"), " ", h("input", { type: "number", min: 0, max: 9999, value: each.counts, inputmode: "numeric", "aria-label": say("at_mail"), "data-after": each.switch })] : null,
+          each.boxed ? h("select", { "data-box": each.switch, "aria-label": say("fault_box") }, mailboxes.map((box) =>
+            h("option", { value: box.address, "data-key": box.address, selected: box.address === (each.boxes[0] ?? "support@corp.test") }, box.address))) : null,
           each.times ? h("span.pill", {}, say("times_left", { n: each.times })) : null)))))),
     h("section", { "data-key": "mail" }, h("h3", {}, say("mail_troubles")), h("p.muted", {}, say("mail_troubles_more")),
       h("form.fault", { "data-form": "fault" },
@@ -36,7 +39,12 @@ does({
   async trouble(input) {
     const name = input.dataset.switch;
     const wanted = input.checked;
-    const done = await doing(input, () => order("trouble", { switch: name, on: wanted }));
+    const body = { switch: name, on: wanted };
+    const after = document.querySelector(`[data-after="${name}"]`)?.value;
+    const box = document.querySelector(`[data-box="${name}"]`)?.value;
+    if (after) body.after = Number(after);
+    if (box) body.address = box;
+    const done = await doing(input, () => order("trouble", body));
     if (done && wanted && !done.trouble.find((each) => each.switch === name)?.on) notice(say("struck", { switch: switchWords(name) }));
   },
   async fault(button) {

@@ -21,6 +21,7 @@ teach({
     fault_is_off: "{fault} is off.",
     struck: "Done, once: {switch}",
     times_left: "{n} times left",
+    at_mail: "after this many mails",
   },
   zh: {
     tab_switches: "故障",
@@ -40,6 +41,7 @@ teach({
     fault_is_off: "{fault} 已关闭。",
     struck: "已执行一次：{switch}",
     times_left: "还有 {n} 次",
+    at_mail: "在这么多封之后",
   },
 });
 
