@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -20,6 +21,22 @@ def pictured(page: Page, name: str) -> None:
         page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
 
 
+def pictures(page: Page) -> None:
+    """The README's: what came of it beside three phones, and on a phone; in light and in dark."""
+    page.locator("#hint > summary").click()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        for name, width, height, place in (
+            ("sandbox", 1440, 900, "#mei,ahing,ling~/mailboxes"),
+            ("sandbox-phone", 390, 844, "#mei,ahing,ling~/chat"),
+        ):
+            page.set_viewport_size({"width": width, "height": height})
+            page.goto(f"{page.url.partition('#')[0]}{place}")
+            expect(page.locator(".phone")).to_have_count(3 if width > height else 1)
+            expect(page.locator(".phone .line").first).to_be_visible()
+            pictured(page, f"{name}-{scheme}")
+
+
 def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
     """Three people's work on one page: mei asks, ahing gives access, mei starts; the mail is there."""
     page.set_default_timeout(SLOW_MS)
@@ -29,7 +46,14 @@ def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
     expect(page.locator(".member")).to_have_count(10)
 
     page.locator(".member[data-member=mei]").click()
-    page.locator("#input").fill("backup ahing to support@ because he leaves")
+    page.locator("#input").press_sequentially("backu")
+    expect(page.get_by_role("option").first).to_contain_text("backup ")
+    page.keyboard.press("Tab")  # the bot's own commands, words and mailboxes are offered
+    page.keyboard.type("ahing to sup")
+    expect(page.get_by_role("option")).to_have_text(re.compile("support@"))
+    page.keyboard.press("Tab")
+    page.keyboard.type("because he leaves")
+    expect(page.locator("#input")).to_have_value("backup ahing to support@ because he leaves")
     page.keyboard.press("Enter")
     expect(page.locator(".member[data-member=ahing] .badge")).to_be_visible(timeout=SLOW_MS)
 
@@ -66,5 +90,6 @@ def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
     expect(page.locator(".lines")).to_contain_text(".xlsx", timeout=SLOW_MS)
     page.locator("[id='box-support@corp.test'] > summary").click()
     expect(page.locator("[id='box-support@corp.test']")).to_contain_text("ahing@corp.test")
-    pictured(page, "sandbox")
+    if PICTURES:
+        pictures(page)
     arrived(bot, "ahing@corp.test", "support@corp.test")

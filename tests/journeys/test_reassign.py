@@ -147,7 +147,10 @@ def test_ahing_becomes_calvins_while_the_bot_restarts(bot: Bot) -> None:
     assert step_of(bot, job, "reclaim").state is HandoverState.CONTRADICTED
     bot.say("mei", "handovers")
     bot.hear("mei", f"{reclaim.id}: Take {AHING} off 阿兴")
-    bot.console("reclaim", member="ahing")
+    (shown,) = bot.get("steps")["steps"]  # as the page's console shows it, with the order that does it
+    assert (shown["id"], shown["asked_of"], shown["contradicted"]) == (reclaim.id, "mei", True)
+    assert shown["order"] == {"action": "reclaim", "member": "ahing"}
+    bot.console(**shown["order"])
     restart(bot)
     bot.advance(15 * 60 + 1)  # nobody presses anything: it is found by itself
     until(bot, job, "waiting", "assign")
@@ -159,7 +162,9 @@ def test_ahing_becomes_calvins_while_the_bot_restarts(bot: Bot) -> None:
     bot.say("mei", f"job {job}")
     bot.hear("mei", "was taken off 阿兴")
 
-    bot.console("assign", address=AHING, member="calvin")
+    (shown,) = bot.get("steps")["steps"]
+    assert shown["order"] == {"action": "assign", "address": AHING, "member": "calvin"}
+    bot.console(**shown["order"])
     restart(bot)
     bot.advance(LOOK_AGAIN)
     bot.press("mei", "handover_check:")

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 from bot.sandbox.page import POLICY
 from tests.sandbox.page.world import DESKTOP, HOSTILE, PHONE, Served, last, nameless, opened, shot, story, visit
 
+EARLY_BYTES_MAX = 220_000  # of style sheets and modules, uncompressed: loopback has no other cost
+
 
 def test_what_others_write_is_never_markup(served: Served, english: Page) -> None:
     """Texts, cards, names of folders and files, wire entries: all of them are shown as they were written."""
@@ -49,6 +51,27 @@ def test_the_policy_lets_nothing_else_run(served: Served, english: Page) -> None
     assert (again.status, same.status) == (200, 304)
     for path in ("nothing.js", "../__init__.py", "..%2f__init__.py"):
         assert english.request.get(f"{served.base}/_sandbox/static/{path}").status == 404
+
+
+def test_the_page_stands_before_it_asks(served: Served, english: Page) -> None:
+    """Until it is painted there are only the markup, the style sheets and the modules, of no great size."""
+    answer = english.goto(served.base)
+    expect(english.locator("#members .member")).to_have_count(10)
+    assert answer
+    seen = english.evaluate(
+        """() => [performance.getEntriesByName("first-contentful-paint")[0].startTime,
+                  performance.getEntriesByType("resource").map((e) => [e.name, e.startTime])]"""
+    )
+    painted, requests = seen
+    own = [name for name, _ in requests if "/_sandbox/static/" in name]
+    assert [name for name, at in requests if at < painted and name not in own] == []
+    modules = [name for name in own if name.endswith(".js")]
+    links = re.findall(r'href="(/_sandbox/static/[^"]+\.js)"', answer.text())
+    assert {name.removeprefix(served.base) for name in modules} - {"/_sandbox/static/js/main.js"} == set(links)
+    early = [english.request.get(name).body() for name in own if name.endswith((".css", ".js"))]
+    assert len(answer.body()) < 8_000
+    assert sum(map(len, early)) < EARLY_BYTES_MAX
+    print(f"first paint after {painted:.0f} ms, {len(own)} files, {sum(map(len, early))} bytes")
 
 
 def test_without_the_stream_it_asks_now_and_then(served: Served, english: Page) -> None:

@@ -152,13 +152,10 @@ function withoutMailbox() {
 
 function draw(panel) {
   const boxes = world.state.mailboxes;
-  if (isReading()) {
-    fill(panel, drawReader());
-    return;
-  }
-  fill(panel, section("public_mailboxes", boxes.filter((each) => each.kind === "public"), say("slots", world.state.public_slots)),
+  const reading = isReading(); // the mailboxes stay behind it, as they were left
+  fill(panel, reading ? drawReader() : null, h("div", { "data-key": "all", hidden: reading }, section("public_mailboxes", boxes.filter((each) => each.kind === "public"), say("slots", world.state.public_slots)),
     section("members_mailboxes", boxes.filter((each) => each.kind === "member")), withoutMailbox(),
-    section("binned_mailboxes", boxes.filter((each) => each.kind === "bin")));
+    section("binned_mailboxes", boxes.filter((each) => each.kind === "bin"))));
   flash(panel, boxes);
 }
 

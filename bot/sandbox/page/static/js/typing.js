@@ -114,7 +114,10 @@ export class TypingHelp {
     const id = (at) => `${this.list.id}-${at}`;
     if (this.chosen >= 0) this.input.setAttribute("aria-activedescendant", id(this.chosen));
     else this.input.removeAttribute("aria-activedescendant");
-    if (this.element.hidden) return;
+    if (this.element.hidden) {
+      this.list.replaceChildren();
+      return;
+    }
     this.list.setAttribute("aria-label", say("offers"));
     this.form.hidden = !this.usage;
     this.form.textContent = this.usage ?? "";
