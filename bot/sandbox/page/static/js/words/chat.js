@@ -31,7 +31,7 @@ teach({
     small_phone: "{who}'s phone has a small screen",
     take_phone: "Put {who}'s phone away",
     offers: "What can come next",
-    offers_open: "{n} ways to go on; down arrow to choose, Tab to take the first",
+    offers_open: "Ways to go on: {n}. Down arrow to choose, Tab to take the first.",
   },
   zh: {
     tab_chat: "只看手机",
@@ -61,6 +61,6 @@ teach({
     small_phone: "{who}的手机屏幕较小",
     take_phone: "收起{who}的手机",
     offers: "接下来可以输入",
-    offers_open: "有 {n} 种接法；按向下键选择，按 Tab 采用第一种",
+    offers_open: "有 {n} 种接法。按向下键选择，按 Tab 采用第一种。",
   },
 });
