@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot.errors import UpstreamError
 from bot.mail.copy import CopyOutcome, Limits, Progress, copy_and_verify
+from bot.mail.outcome import Filter
 from bot.mail.pace import Hours
-from bot.mail.plan import Filter, Plan, make_plan
 from bot.mail.session import MailAccount
 from bot.mail.verify import Verification
 from storage.ledger import SqlHosts, SqlLedger
 from storage.ledger_file import LedgerFile, alone
+
+if TYPE_CHECKING:
+    from bot.mail.plan import Plan
 
 VERIFIED, FAILED, NOT_VERIFIED = 0, 1, 3
 CONNECTIONS_MAX = 4
@@ -106,6 +109,8 @@ async def work(options: argparse.Namespace, source: MailAccount, target: MailAcc
         since=options.since, folders=tuple(name.strip() for name in options.folders.split(",") if name.strip())
     )
     if options.dry_run:
+        from bot.mail.plan import make_plan  # here: a copy does not need it
+
         plan = await make_plan(source, target, into=options.into, filter=meant, now=datetime.now(UTC))
         tell(options, {"ok": True, "dry_run": True, **plan_values(plan)}, plan_text(plan))
         return VERIFIED

@@ -21,6 +21,7 @@ from bot.mail.notes import Note, NoteKind
 from bot.mail.outcome import (
     RETRIED,
     CopyOutcome,
+    Filter,
     FolderOutcome,
     Limits,
     Progress,
@@ -28,7 +29,6 @@ from bot.mail.outcome import (
     RefusalReason,
 )
 from bot.mail.pace import Governor, Hosts
-from bot.mail.plan import Filter
 from bot.mail.prepare import Survey
 from bot.mail.quirks import (
     BUSY_PAUSES_SECONDS,

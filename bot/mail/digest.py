@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bot.mail import wire
 from bot.mail.quirks import Refused, why_refused
@@ -92,8 +92,7 @@ def fields(header: bytes) -> bytes:
     return b"\0".join(found)
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """A mail read back."""
 
     size_bytes: int

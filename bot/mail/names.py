@@ -11,9 +11,8 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NewType
+from typing import NamedTuple, NewType
 
 WireName = NewType("WireName", str)
 DisplayName = NewType("DisplayName", str)
@@ -60,8 +59,7 @@ def as_utf8(wire: str) -> str:
         return wire
 
 
-@dataclass(frozen=True)
-class Folder:
+class Folder(NamedTuple):
     """A folder as LIST tells it."""
 
     wire: WireName

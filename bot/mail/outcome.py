@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import date, tzinfo
 from enum import StrEnum
 
 from bot.mail.notes import Note
 from bot.mail.pace import Hours
 from bot.words import Words, say
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which mail is meant; the default is all of it."""
+
+    since: date | None = None  # by INTERNALDATE, as the server dates it
+    folders: tuple[str, ...] = ()  # display names, last parts, or Inbox, Sent, Drafts, Trash, Junk
+    without_junk: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from bot.mail import wire
 from bot.mail.crew import Side, with_patience
 from bot.mail.guard import Told, refuse_same
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
+from bot.mail.outcome import Filter
 from bot.mail.quirks import WINDOW_DAYS, dated_since, hides_folders, is_exmail, parse_internaldate
 from bot.mail.session import (
     SILENCE_SECONDS,
@@ -27,15 +28,6 @@ from bot.mail.tree import Ground, lay_out, look_at
 from bot.mail.work import never, unless
 
 __all__ = ["Filter", "FolderPlan", "Note", "NoteKind", "Plan", "make_plan"]
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which mail is meant; the default is all of it."""
-
-    since: date | None = None  # by INTERNALDATE, as the server dates it
-    folders: tuple[str, ...] = ()  # display names, last parts, or Inbox, Sent, Drafts, Trash, Junk
-    without_junk: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from bot.mail.guard import refuse_same
 from bot.mail.ledger import FolderRecord, Ledger
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
-from bot.mail.plan import Filter
+from bot.mail.outcome import Filter
 from bot.mail.quirks import Refused, dated_since, is_exmail, why_refused
 from bot.mail.reconcile import Reconciler, uidnext_of
 from bot.mail.session import Selected, Session, Status, both

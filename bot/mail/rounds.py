@@ -13,9 +13,8 @@ from bot.mail.crew import Side
 from bot.mail.errors import MailError
 from bot.mail.flow import Item
 from bot.mail.ledger import Ledger
-from bot.mail.outcome import Limits
+from bot.mail.outcome import Filter, Limits
 from bot.mail.pace import Throttle
-from bot.mail.plan import Filter
 from bot.mail.pump import Pass
 from bot.mail.quirks import BUSY_PAUSES_SECONDS
 from bot.mail.session import Done, Session, both

@@ -16,7 +16,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bot.mail import wire
 from bot.mail.errors import CommandRefused, ConnectionLost, LoginRefused, MailError, NotReachable
@@ -53,8 +53,7 @@ class MailAccount:
     ca_file: str | None = None
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """The tagged answer to a command, and the untagged responses that came with it if they were wanted."""
 
     status: str  # OK, NO, BAD
@@ -88,8 +87,7 @@ class Command:
         return self.done.done() and self.done.exception() is None and self.done.result().ok
 
 
-@dataclass(frozen=True)
-class Selected:
+class Selected(NamedTuple):
     """What EXAMINE or SELECT told."""
 
     uidvalidity: int
@@ -98,8 +96,7 @@ class Selected:
     permanent_flags: frozenset[str] | None  # lower case; None when not told
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """What STATUS told."""
 
     uidvalidity: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from bot.mail import names
 from bot.mail.errors import CommandRefused, FolderRefused
@@ -14,8 +15,7 @@ from bot.mail.session import Command, Selected, Session, Status, checked, folder
 from bot.mail.survey import list_told
 
 
-@dataclass(frozen=True)
-class Branch:
+class Branch(NamedTuple):
     """Where one source folder goes."""
 
     source: Folder

@@ -18,7 +18,7 @@ from bot.mail.errors import CommandRefused, ConnectionLost
 from bot.mail.ledger import FolderRecord, Ledger, LineState
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
-from bot.mail.plan import Filter
+from bot.mail.outcome import Filter
 from bot.mail.quirks import dated_since
 from bot.mail.session import (
     SILENCE_SECONDS,

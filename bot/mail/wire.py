@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 LINE_BYTES_MAX = 1_000_000
 RESPONSE_BYTES_MAX = 16_000_000  # of literals kept whole in one response
@@ -29,8 +30,7 @@ class Big:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A whole response: text, literal, text, literal … text."""
 
     parts: tuple[bytes | Big, ...]
@@ -43,16 +43,14 @@ class Response:
         return first
 
 
-@dataclass(frozen=True, slots=True)
-class BigStart:
+class BigStart(NamedTuple):
     """A literal of `size` bytes begins; `head` is what the response had before it."""
 
     head: tuple[bytes | Big, ...]
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class BigChunk:
+class BigChunk(NamedTuple):
     """Some of it, never empty."""
 
     data: bytes

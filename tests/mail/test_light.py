@@ -18,6 +18,7 @@ def test_a_bare_copy_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(done.stdout.split())
     assert "bot.mail.copy" in loaded
+    assert "bot.mail.plan" not in loaded, "only --dry-run plans"
     assert not loaded & HEAVY, f"loaded by whom? {sys.executable} -X importtime -c 'import bot.copy_command'"
 
 
