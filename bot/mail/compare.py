@@ -72,7 +72,7 @@ class TargetFolders:
             elif tally.missing:
                 tally.wrong.append("the folder cannot be opened in the target")
             return tally
-        if status.uidnext > PAGE_UIDS:
+        if status.uidnext > PAGE_UIDS or session.in_turn:
             return None
         owners = self.ledger.owners(target, 1, max(status.uidnext, 2) - 1)
         known = [line for line in owners.values() if line.sha256 is not None]

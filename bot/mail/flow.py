@@ -48,6 +48,7 @@ class Batch:
     opening: Command | None = None
     opened: bool = False
     command: Command | None = None
+    in_turn: bool = False  # asked for when its folder was open
 
     @property
     def size_bytes(self) -> int:

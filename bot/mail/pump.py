@@ -213,17 +213,22 @@ class Pass:
                     self._give_back(ahead.pop())
                     continue
                 if opening is None or job is not batch.job:
+                    while len(ahead) > 1 and session.in_turn:
+                        await self._settle(session, ahead)
                     job, opening = batch.job, session.open_folder(batch.job.source)
+                if session.in_turn:
+                    await opening.done
+                batch.in_turn = opening.done.done()
                 batch.opening = opening
                 line = b"UID FETCH " + wire.uid_set(list(batch.lines)) + b" (UID FLAGS INTERNALDATE BODY.PEEK[])"
                 batch.command = session.send(line, on_fetch=self._taker(session, batch))
                 await session.drain()
                 while len(ahead) >= BATCHES_AHEAD:
-                    await self._settle(ahead)
+                    await self._settle(session, ahead)
             else:
                 self._exhausted = True
             while ahead:
-                await self._settle(ahead)
+                await self._settle(session, ahead)
         except ConnectionLost:
             if ahead and ahead[0].command is not None and ahead[0].lines:
                 # The server works in order: the oldest mail that has not come is the one to blame.
@@ -278,7 +283,7 @@ class Pass:
 
         return take
 
-    async def _settle(self, ahead: deque[Batch]) -> None:
+    async def _settle(self, session: Session, ahead: deque[Batch]) -> None:
         """Wait for the oldest batch and see what did not come."""
         batch = ahead[0]
         assert batch.opening is not None  # noqa: S101 - set before it was sent
@@ -293,6 +298,9 @@ class Pass:
             raise Renumbered("the source folder has a new UIDVALIDITY")
         done = await batch.command.done
         ahead.popleft()
+        if not batch.in_turn and session.refused_ahead(done):
+            self._give_back(batch)  # still planned: the next pass asks in turn
+            return
         for uid, line in batch.lines.items():
             trouble = self.trouble((batch.job.record.id, uid))
             if batch.alone:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from bot.mail import wire
 from bot.mail.errors import CommandRefused, ConnectionLost, LoginRefused, MailError, NotReachable
 from bot.mail.names import Folder, WireName, quoted
-from bot.mail.quirks import COMMAND_BYTES_MAX
+from bot.mail.quirks import COMMAND_BYTES_MAX, Refused, why_refused
 
 SILENCE_SECONDS = 120.0
 COMMAND_SECONDS = 900.0  # for any command, and a second more for each kilobyte that moves
@@ -36,6 +36,8 @@ TOGETHER_BYTES = 256 * 1024  # sent in one piece, of what is written in one turn
 # NetEase lets nobody in without it. What follows comes after it, so its answer is not waited for; a refusal means
 # nothing.
 IDENTITY = b'ID ("name" "exmail-bot")'
+
+IN_TURN: set[tuple[str, int]] = set()  # servers that refuse what is sent behind an EXAMINE; known while we run
 
 One = TypeVar("One")
 Two = TypeVar("Two")
@@ -476,6 +478,18 @@ class Session(asyncio.Protocol):
     async def run(self, line: bytes, *, on_fetch: OnFetch | None = None) -> Done:
         """Send and wait. Raises CommandRefused for NO and BAD, ConnectionLost."""
         return checked(await self.send(line, on_fetch=on_fetch, collect=True).done, self.account.user)
+
+    @property
+    def in_turn(self) -> bool:
+        """Is every answer of this server to be waited for before a folder is read?"""
+        return (self.account.host, self.account.port) in IN_TURN
+
+    def refused_ahead(self, done: Done) -> bool:
+        """Was this refused because it was sent before the folder was open? Then nobody does so here again."""
+        if done.status != "BAD" or why_refused(done.text) is Refused.BUSY:
+            return False
+        IN_TURN.add((self.account.host, self.account.port))
+        return True
 
     # Commands
 

@@ -127,7 +127,11 @@ async def list_mails(
             sizeless[asked.name] = asked.sizeless
 
     for name, status in folders.items():
+        while waiting and session.in_turn:
+            await settle()
         opening = session.open_folder(name)
+        if session.in_turn:
+            await opening.done
         if status is None:
             opened = await opening.done  # no STATUS: the bounds come from here
             try:
@@ -143,6 +147,7 @@ async def list_mails(
         await settle()
     for name, uids in sizeless.items():  # asked for once more; without a size they are mails all the same
         opening = session.open_folder(name)
+        await opening.done
         for start in range(0, len(uids), AGAIN_UIDS):
             some = sorted(uids)[start : start + AGAIN_UIDS]
             page = Page(name, opening, on_mail, items, some[0], some[-1])
@@ -172,20 +177,25 @@ class Pages:
     ) -> None:
         self.name = name
         self.sizeless: list[int] = []
-        self._opening, self._mailbox = opening, session.account.user
+        self._session, self._opening, self._mailbox = session, opening, session.account.user
+        self._in_turn = session.in_turn
         self._pages = []
         for low, high in spans(begin, status) if status.messages else []:
             page = Page(name, opening, on_mail, items, low, high)
             span = b"%d:*" % low if high is None else b"%d:%d" % (low, high)
-            command = session.send(b"UID FETCH " + span + b" (" + items + b")", on_fetch=page.take)
-            self._pages.append((page, command))
+            line = b"UID FETCH " + span + b" (" + items + b")"
+            self._pages.append((page, line, session.send(line, on_fetch=page.take)))
 
     async def settled(self) -> Selected | str:
         """What EXAMINE told, or the server's text where it refused. Raises ConnectionLost."""
         try:
             told = selected(await self._opening.done, self._mailbox)
-            for page, command in self._pages:
-                checked(await command.done, self._mailbox)
+            for page, line, command in self._pages:
+                done = await command.done
+                if not self._in_turn and self._session.refused_ahead(done):
+                    await self._session.examine(self.name)
+                    done = await self._session.send(line, on_fetch=page.take).done
+                checked(done, self._mailbox)
                 self.sizeless += page.end()
         except CommandRefused as error:
             return error.text

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from bot.mail import prepare, survey
-from bot.mail.copy import CopyOutcome, Limits, copy_mail
+from bot.mail import prepare, session, survey
+from bot.mail.copy import CopyOutcome, Limits, copy_and_verify, copy_mail
 from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter, make_plan
-from bot.mail.session import open_session
 from bot.mail.verify import verify_copy
 from bot.sandbox.mail.boxes import Folder, Message
 from storage.ledger import LeaseLost, SqlLedger
@@ -388,10 +387,58 @@ def test_what_goes_wrong_in_who_is_told_is_no_lost_connection(ledger: SqlLedger)
         def on_mail(*_: object) -> None:
             raise LeaseLost("somebody else")
 
-        session = await open_session(here.accounts[0])
+        one = await session.open_session(here.accounts[0])
         with pytest.raises(LeaseLost):
-            await survey.list_mails(session, await survey.statuses(session, await session.list_folders()), on_mail)
+            await survey.list_mails(one, await survey.statuses(one, await one.list_folders()), on_mail)
         with pytest.raises(LeaseLost):
-            session.send(b"NOOP")
+            one.send(b"NOOP")
+
+    tried(ledger, story)
+
+
+def hasty(port: int) -> Middle:
+    """Answers BAD to whatever reads a folder that is not open yet."""
+    middle = Middle(port)
+    opening = 0
+
+    def on_command(line: bytes) -> bytes | None:
+        nonlocal opening
+        opening += line.startswith((b"EXAMINE", b"SELECT"))
+        return b"tag BAD No mailbox is selected" if opening and line.startswith(b"UID FETCH") else None
+
+    def on_answer(data: bytes) -> bytes:
+        nonlocal opening
+        opening = max(0, opening - len(re.findall(rb"(?m)^A\d+ [^\r]*\[READ-(?:ONLY|WRITE)\]", data)))
+        return data
+
+    middle.on_command, middle.on_answer = on_command, on_answer
+    return middle
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_server_that_refuses_what_is_sent_ahead_is_asked_in_turn(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    """A FETCH behind an EXAMINE is BAD: asked once more, and never ahead again, also on other connections to it."""
+    monkeypatch.setattr(session, "IN_TURN", set())
+
+    async def story(here: World) -> None:
+        middle = hasty(here.server.port)
+        source, target = here.accounts
+        async with middle.running():
+            if side == "source":
+                source = dataclasses.replace(source, port=middle.port)
+            else:
+                target = dataclasses.replace(target, port=middle.port)
+            outcome, check = await copy_and_verify(source, target, into=ROOT, filter=Filter(), ledger=here.ledger)
+            assert outcome.finished
+            assert not outcome.refused
+            assert not outcome.notes
+            assert check.ok, check.differences
+            assert here.copied() == here.expected()
+            assert {("127.0.0.1", middle.port)} == session.IN_TURN
+            plan = await make_plan(source, target, into=ROOT, filter=Filter(), now=NOW)
+            assert plan.messages == MAILS
+            assert (await verify_copy(source, target, ledger=here.ledger)).ok
 
     tried(ledger, story)
