@@ -18,6 +18,8 @@ JUN, LIJUN, TAO, CHENTAO = "jun@corp.test", "lijun@corp.test", "tao@corp.test", 
 MINUTE = 61  # in which a member hears at most 25 messages
 
 ENGLISH = {
+    "mailbox": "mailbox", "moved": "had the address lan@corp.test, and has wanglan@corp.test now",
+    "is_same": "wanglan@corp.test is the mailbox that was lan@corp.test",
     "find": "help addresses", "found": "rename ahing@ to aheng@", "how": "help rename",
     "usage": "rename MAILBOX to MAILBOX",
     "clash": "rename jun@ to tao@", "which": "Which aliases does jun@corp.test have now?", "none": "none",
@@ -50,6 +52,8 @@ ENGLISH = {
     "refused": "refuses the login of support@corp.test. It said: 535",
 }  # fmt: skip
 CHINESE = {
+    "mailbox": "邮箱", "moved": "原来的地址是 lan@corp.test，现在是 wanglan@corp.test",
+    "is_same": "wanglan@corp.test 就是原来的 lan@corp.test",
     "find": "帮助 邮箱地址", "found": "改名 ahing@ 为 aheng@", "how": "帮助 改名", "usage": "改名 〈邮箱〉",
     "clash": "改名 jun@ 为 tao@", "which": "jun@corp.test 现在有哪些别名", "none": "无", "taken": "它属于 陈涛",
     "rename": "改名 jun@ 为 lijun@", "shown": "将改用新地址 lijun@corp.test",
@@ -128,6 +132,8 @@ def test_addresses_from_help_to_the_reminder(bot: Bot, say: dict[str, str]) -> N
     one_alias_more(bot, say)
     bot.advance(MINUTE)
     undone(bot, say)
+    bot.advance(MINUTE)
+    renamed_without_me(bot, say)
     bot.advance(MINUTE)
     mails_by_smtp(bot, say)
     bot.advance(MINUTE)
@@ -214,6 +220,20 @@ def undone(bot: Bot, say: dict[str, str]) -> None:
     answer(bot, "mei", f"{say['undo']} {first}", say["no_program"])
     answer(bot, "mei", f"{say['cancel']} {newest(bot, 'rename')}", say["nothing"])
     assert text_of(bot.entries("mei")[-1])
+
+
+def renamed_without_me(bot: Bot, say: dict[str, str]) -> None:
+    """The console renames a mailbox and nobody says so: seen by a look-up, asked about, the same from then on."""
+    answer(bot, "mei", f"{say['mailbox']} lan@", "lan@corp.test")
+    with bot.store.begin() as tx:
+        was = tx.mailboxes.of("lan").id
+    bot.console("rename", member="lan", new_address="wanglan@corp.test")
+    answer(bot, "mei", f"{say['mailbox']} wanglan@", say["moved"])
+    bot.press("mei", "moved_same:")
+    bot.hear("mei", say["is_same"])
+    with bot.store.begin() as tx:
+        now = tx.mailboxes.of("lan")
+        assert (now.id, now.address, now.aliases) == (was, "wanglan@corp.test", ["lan@corp.test"])
 
 
 def mails_by_smtp(bot: Bot, say: dict[str, str]) -> None:

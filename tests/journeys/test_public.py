@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ ENGLISH = {
     "remove": "public remove help@ ahing", "removed": "阿兴 taken off the list of help@corp.test",
     "rename": 'public rename help@ "Service"', "renamed": "is called “Service” now",
     "alias": "public alias add help@ service@", "aliased": "are now: service@corp.test", "show": "public help@",
+    "alias_off": "public alias remove help@ service@", "alias_gone": "are now: -",
     "shown": "Aliases (5 at most): service@corp.test", "hidden": "public adopt id 2",
     "unseen": "WeCom shows me no public mailbox with the number 2", "who": "who can open help@",
     "who_told": "by department 客服 (2 people), tag 客服值班 (2 people)", "what": "what can calvin open",
@@ -52,7 +54,9 @@ ENGLISH = {
     "disable": "public disable help@", "disabled": "help@corp.test is switched off", "enable": "public enable help@",
     "enabled": "help@corp.test is switched on again", "delete": "public delete help@ because nobody uses it",
     "delete_asked": "There is NO complete backup of its mail", "deleted": "is deleted and in the recycle bin",
-    "bin": "bin help@", "help_says": "60 days",
+    "bin": "bin help@", "help_says": "60 days", "yan_new": "password new more@ for scanner",
+    "look_at": "Client passwords to look at (9)", "full_ones": "more@corp.test has 8 of 10",
+    "never": "nobody has used it", "old": "days old", "left": "赵燕, who asked for it, has left",
 }  # fmt: skip
 CHINESE = {
     "topic": "帮助 公共邮箱", "found": "公共邮箱 创建 support@", "detail": "帮助 公共邮箱添加成员",
@@ -68,6 +72,7 @@ CHINESE = {
     "remove": "公共邮箱 移除成员 help@ 阿兴", "removed": "已从 help@corp.test 的名单中移除 阿兴",
     "rename": "公共邮箱 改名 help@ “客户服务”", "renamed": "现在名为“客户服务”",
     "alias": "公共邮箱 别名 添加 help@ service@", "aliased": "现在的别名：service@corp.test",
+    "alias_off": "公共邮箱 别名 移除 help@ service@", "alias_gone": "现在的别名：-",
     "show": "公共邮箱 help@", "shown": "别名（最多 5 个）：service@corp.test", "hidden": "公共邮箱 认领 编号 2",
     "unseen": "没有向我显示编号为 2 的公共邮箱", "who": "谁能打开 help@",
     "who_told": "通过部门“客服”（2 人）、标签“客服值班”（2 人）", "what": "哪些邮箱 calvin 能打开",
@@ -78,10 +83,12 @@ CHINESE = {
     "revoke": "客户端密码 作废 help@", "revoked": "已作废", "freeze": "冻结 ahing@ 原因 手机被盗",
     "frozen": "ahing@corp.test 已停用", "creator": "冻结 mei@ 原因 试试", "protected": "不能冻结",
     "unfreeze": "解冻 ahing@", "open": "已重新启用", "imap": "imap ahing@ 打开",
-    "imap_on": "IMAP/SMTP 服务 现在为“开”", "disable": "公共邮箱 停用 help@", "disabled": "help@corp.test 已停用",
+    "imap_on": "“IMAP/SMTP 服务”现在为“开”", "disable": "公共邮箱 停用 help@", "disabled": "help@corp.test 已停用",
     "enable": "公共邮箱 启用 help@", "enabled": "help@corp.test 已重新启用",
     "delete": "公共邮箱 删除 help@ 原因 无人使用", "delete_asked": "没有完整备份", "deleted": "位于邮箱回收站",
-    "bin": "回收站 help@", "help_says": "60 天",
+    "bin": "回收站 help@", "help_says": "60 天", "yan_new": "客户端密码 新建 more@ 用于 扫描仪",
+    "look_at": "需要留意的客户端专用密码（9 项）", "full_ones": "more@corp.test 已有 8 个", "never": "从未被使用",
+    "old": "已有 9", "left": "申请人 赵燕 已离职",
 }  # fmt: skip
 
 
@@ -167,6 +174,41 @@ def test_from_the_first_look_to_the_deletion(office: Bot, words: dict[str, str])
         assert item.source is BinSource.PUBLIC
         assert tx.session.scalar(select(func.count()).select_from(Secret)) == 0
         assert tx.audit.broken_at() is None
+    months_later(bot, does, say)
+
+
+def months_later(bot: Bot, does: Callable[..., int], say: Callable[[str], str]) -> None:
+    """The monthly look at client passwords: never used, old, nearly too many, made for somebody who left."""
+    does("yan_new", "new_asked", "yan")
+    bot.press("yan", "confirm:")
+    bot.hear("yan", say("page"))
+    look_at_page(bot, "yan")
+    bot.hear("yan", say("was_shown"))
+    for number in range(7):
+        bot.sandbox.organisation.mint(box(bot, MORE), f"p{number}", by_api=True)
+    bot.console("delete_member", member="yan")
+    bot.advance(95 * 24 * 3600)
+    morning = bot.now().replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    while morning.weekday() >= 5:
+        morning += timedelta(days=1)
+    read_all(bot, "mei")
+    bot.until(morning)
+    told = text_of(bot.hear("mei", say("look_at")))
+    for part in ("full_ones", "never", "old", "left"):
+        assert say(part) in told, told
+    assert sum(say("look_at") in text_of(each) for each in bot.entries("mei")) == 1
+
+
+def look_at_page(bot: Bot, member: str) -> tuple[str, str]:
+    """The password that the newest page shows, once; and what the page says when it is asked again."""
+    browser, url, text = bot.open(member)
+    token = CSRF.search(text)
+    assert token is not None
+    assert "<code>" not in text
+    _, shown = browser.post(url, {"csrf": token[1]})
+    found = re.search(r"<code>([A-Za-z]{16})</code>", shown)
+    assert found is not None, shown
+    return found[1], browser.post(url, {"csrf": token[1]})[1]
 
 
 def making(bot: Bot, does: Callable[..., int], say: Callable[[str], str]) -> None:
@@ -207,6 +249,9 @@ def changing(bot: Bot, does: Callable[..., int], confirmed: Callable[..., None],
     confirmed("rename", "renamed")
     confirmed("alias", "aliased")
     assert (set(box(bot).members), box(bot).aliases) == ({"calvin", "wei"}, ["service@corp.test"])
+    confirmed("alias_off", "alias_gone")
+    assert box(bot).aliases == []
+    confirmed("alias", "aliased")
 
 
 def with_password(
@@ -216,20 +261,14 @@ def with_password(
     does("new", "new_asked")
     bot.press("mei", "confirm:")
     bot.hear("mei", say("page"))
-    browser, url, text = bot.open("mei")
-    token = CSRF.search(text)
-    assert token is not None
-    assert "<code>" not in text
-    _, shown = browser.post(url, {"csrf": token[1]})
-    found = re.search(r"<code>([A-Za-z]{16})</code>", shown)
-    assert found is not None, shown
+    shown, again = look_at_page(bot, "mei")
     bot.hear("mei", say("was_shown"))
     (password,) = box(bot).passwords
-    assert bot.sandbox.organisation.box(HELP).passwords[password.id] == found[1]
-    assert found[1] not in browser.post(url, {"csrf": token[1]})[1]
-    assert found[1] not in "".join(text_of(each) for member in ("mei", "yan") for each in bot.entries(member))
+    assert bot.sandbox.organisation.box(HELP).passwords[password.id] == shown
+    assert shown not in again
+    assert shown not in "".join(text_of(each) for member in ("mei", "yan") for each in bot.entries(member))
     for file in bot.sandbox.folder.rglob("*.sqlite*"):
-        assert found[1].encode() not in file.read_bytes(), file.name
+        assert shown.encode() not in file.read_bytes(), file.name
     does("passwords", "listed")
     does(f"{say('revoke')} {password.id}", f"{say('confirm')} ")
     bot.press("mei", "confirm:")
