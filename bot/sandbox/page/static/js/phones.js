@@ -17,11 +17,20 @@ const entered = new Set();
 
 export const heldPhone = () => phones[place.held];
 
+let isAway = false;
+
 export function drawPhones() {
   const shown = phonesShown();
+  const wasAway = isAway;
+  isAway = !shown.length; // behind another panel
+  if (isAway) return;
   for (const one of phones) if (!shown.includes(one.at)) one.element.remove();
   for (const [order, one] of shown.map((at) => phones[at]).entries()) {
-    if (table.children[order] !== one.element) table.insertBefore(one.element, table.children[order] ?? null);
+    if (table.children[order] !== one.element) {
+      table.insertBefore(one.element, table.children[order] ?? null);
+      one.atEnd = true;
+    }
+    if (wasAway) one.atEnd = true; // it comes back with its newest line in sight
     const { member, small } = place.phones[one.at];
     one.draw(member, { roleOf, small: Boolean(small) && !phoneWide.matches, isHeld: one.at === place.held && shown.length > 1, isOnly: place.phones.length === 1 });
   }
