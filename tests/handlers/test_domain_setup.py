@@ -369,7 +369,7 @@ def test_watched_until_the_world_sees_it(world: DomainWorld) -> None:
     world.old = None
     world.clock.advance(seconds=61)
     world.run(job)
-    assert sum("green" in each for each in world.told("mei")) == 1
+    assert sum("all is right" in each for each in world.told("mei")) == 1
     assert world.state(job) == (JobState.WAITING, "confirm")
 
 

@@ -64,7 +64,7 @@ def test_everybody_is_told_and_after_half_an_hour_it_counts_once(
             assert [button.key for button in card.buttons] == ["stop_override:1"]
         assert "unless an admin stops it" in texts(replies, "ahing")[0], "whose mailbox it is"
         (noted,) = texts(replies, "fang")
-        assert noted.startswith("Noted. Approval 1 counts as a yes at 2026-03-02 17:30 unless an admin stops it or 凌")
+        assert noted.startswith("Noted. Approval 1 counts as a yes at 2026-03-02 17:30, unless an admin stops it or 凌")
         with pytest.raises(UserError, match="running"):
             override(speak(tx, "fang"), 1, "again")
     clock.advance(minutes=29, seconds=59)

@@ -44,7 +44,7 @@ def test_what_is_missing_is_asked_for(bot: Bot) -> None:
     bot.hear("mei", "Back up to which mailbox?")
     bot.hear("mei", f"1. {SUPPORT}")
     bot.press("mei", "choose", {"choice": [SUPPORT]})
-    bot.hear("mei", f"Why is calvin copied to {SUPPORT}?")
+    bot.hear("mei", f"Why is calvin to be copied to {SUPPORT}?")
     bot.say("mei", "his contract ends")
     bot.hear("mei", f"Looking into calvin and {SUPPORT}")
     job = newest(bot)

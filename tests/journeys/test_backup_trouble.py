@@ -168,7 +168,7 @@ def test_one_refused_mail_is_listed_and_the_others_are_copied(bot: Bot) -> None:
     ready(bot, job)
     bot.press("mei", "start:")
     over(bot, job)
-    assert f"`wrap {job}` puts each, unchanged" in text_of(bot.hear("mei", f"Job {job}: 1 copied, 60 were"))
+    assert f"`wrap {job}` puts it, unchanged" in text_of(bot.hear("mei", f"Job {job}: 1 copied, 60 were"))
 
     bot.say("mei", f"附件方式重发 {job}")
     bot.hear("mei", f"任务 {job} 继续：")

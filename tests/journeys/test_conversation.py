@@ -100,7 +100,7 @@ def test_an_admin_asks_in_chinese(bot: Bot) -> None:
         ("邮箱「卡尔文」", calvin),
         ("请邮箱 calvin＠", calvin),
         ("邮箱 客户支持", "support@corp.test 是公共邮箱“客户支持”。\n可以打开的人：阿兴、美玲。"),
-        ("邮箱sales@", "企业微信中查不到 sales@corp.test。"),
+        ("邮箱sales@", "企业微信中查不到 sales@corp.test 的所有者。"),
         ("邮箱 卡而文", "没有找到“卡而文”。最接近的是：卡尔文 (calvin)。"),
         ("邮箱", "邮箱"),
         ("同意", "审批编号"),
@@ -313,7 +313,7 @@ def test_a_password_in_the_chat_is_taken_out(bot: Bot) -> None:
     for secret in ("abcdEFGHijklMNOP", "hunter2", "abcd1234efgh", "qWertYuiop"):
         assert secret not in kept
     assert audited.count("password.pasted") == 4
-    assert "I do not know" in answer(bot, "ahing", "our responsibilities and characterization")
+    assert "I do not understand" in answer(bot, "ahing", "our responsibilities and characterization")
 
 
 def inbox() -> type:

@@ -16,7 +16,7 @@ def test_what_dns_says(bot: Bot) -> None:
     assert "Nothing here keeps mail for corp.test from arriving." in told
 
     bot.say("mei", "域名 newcorp.test")
-    told = text_of(bot.hear("mei", "newcorp.test：DNS 在阿里云解析 DNS"))
+    told = text_of(bot.hear("mei", "newcorp.test：DNS 在 阿里云解析 DNS"))
     assert "✗ 邮件投递到别的服务：mail.oldhost.test。" in told
     assert "7 天后" in told
 
@@ -48,7 +48,7 @@ def test_written_at_dnspod_and_put_back(bot: Bot) -> None:
     hand_over_key()
     bot.say("mei", f"域名 写入 {number[1]}")
     bot.hear("mei", "不在等待此操作")
-    bot.hear("mei", "已写入DNSPod（腾讯云）并核对")
+    bot.hear("mei", "已写入 腾讯云 DNSPod 并核对")
     assert {each[2] for each in zone() if each[0] == "MX"} == {"mxbiz1.qq.com", "mxbiz2.qq.com"}
     bot.say("mei", f"域名 撤销 {number[1]}")
     bot.hear("mei", f"这会恢复任务 {number[1]} 所做的更改")

@@ -257,7 +257,7 @@ def test_one_in_the_bin_without_a_backup_in_chinese(bot: Bot) -> None:
     wish = bot.hear("mei", "没有备份")["text"]
     assert in_book(bot, CALVIN).owner == "calvin"
     assert "届时我会询问是否设为别名" in wish
-    number = int(re.search(r"回复“别名 (\d+)”", wish)[1])  # type: ignore[index]
+    number = int(re.search(r"输入“别名 (\d+)”", wish)[1])  # type: ignore[index]
 
     bot.say("mei", f"别名 {number} 保留 sales.old@")  # before its time: the address is taken, and that is said
     bot.hear("mei", "企业微信暂不接受 calvin@corp.test 作为别名")
