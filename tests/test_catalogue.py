@@ -7,7 +7,9 @@ import string
 
 import pytest
 
-from bot.words import catalogue
+import handlers
+from bot.grammar import NotUnderstood
+from bot.words import Language, catalogue
 
 COUNTED = (
     "address|addresses|alias|aliases|attachments|bytes|changes|characters|days|departments|domains|folders|groups|hours"
@@ -50,3 +52,50 @@ def test_forms_are_two_words_of_english() -> None:
 def test_nothing_is_shouted(mark: str) -> None:
     """A mark of exclamation makes no mistake smaller."""
     assert not [key for key, sentence in catalogue().items() if any(mark in text for text in sentence.values())]
+
+
+# What to type
+
+NO_COMMANDS = {
+    "@", "none", "quietly", "because", "dept:", "dept:Sales", "dept:{name}", "tag:", "tag:oncall", "without backup",
+    "saved into support@", "calvin, dept:Sales, tag:oncall", "exmail-bot audit verify",
+}  # fmt: skip
+ON_SCREEN = {
+    "备份邮件",
+    "邮箱别名",
+    "DNS only",
+    "exmail-bot audit verify",
+}  # a button's name that would be a command, too
+SAMPLES = {
+    "address": "ahing@", "alias": "sales@", "date": "2026-12-15", "displaced": "ahing@", "domain": "corp.com",
+    "into": "support@", "lead": "backup", "local": "support", "mailbox": "ahing@", "name": "Sales", "near": "backup",
+    "reason": "he leaves", "source": "ahing@", "target": "support@", "topic": "backup", "typed": "ahing@",
+    "userid": "calvin", "what": "ahing@",
+}  # fmt: skip
+
+
+def typed(shown: str) -> str:
+    """A command as somebody would copy it, with something in its slots."""
+    return re.sub(r"\{(\w+)[^}]*\}", lambda slot: SAMPLES.get(slot[1], "12"), shown)
+
+
+def understood(shown: str, language: Language) -> str | None:
+    """The command that a line of this language means, if any."""
+    try:
+        parsed = handlers.router().grammar.parse(typed(shown))
+    except NotUnderstood:
+        return None
+    return parsed.command if parsed.language == language else None
+
+
+def test_what_a_sentence_says_to_type_is_understood() -> None:
+    """Every piece between backticks is a line of English, and the same commands stand in quotes in Chinese."""
+    for key, sentence in catalogue().items():
+        if key.startswith("grammar."):  # repeats what somebody typed
+            continue
+        shown = re.findall(r"`([^`]*)`", sentence["en"])
+        english = [(each, understood(each, "en")) for each in shown if each not in NO_COMMANDS]
+        assert not [each for each, command in english if command is None], key
+        quoted = [each for each in re.findall(r"“([^“”]+)”", sentence["zh"]) if each not in ON_SCREEN]
+        chinese = [command for each in quoted if (command := understood(each, "zh")) is not None]
+        assert sorted(chinese) == sorted(command for _, command in english if command), f"{key}: {quoted}"

@@ -99,8 +99,12 @@ def public_is_deleted(step: JobStep, seen: Mapping[str, Any], *, owner: str | No
         step.job.asked_by, "public.deleted", str(item.address), job=step.job.id, item=item.id,
         approved_by=step.job.data.get("approved_by"), evidence=dict(seen),
     )  # fmt: skip
+    by = (seen.get("detail") or {}).get("said_by")
+    told = say("into_bin.public_deleted", address=item.address)
+    if by is not None:
+        told = say("into_bin.public_said_deleted", address=item.address, by=step.directory.name(by))
     return lines(
-        say("into_bin.public_deleted", address=item.address),
+        told,
         *mail_in(step),
         recycle_bin.deleted_words(item, step.services.settings.zone),
         say("recycle_bin.help_says", days=recycle_bin.HELP_DAYS),

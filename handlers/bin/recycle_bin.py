@@ -346,12 +346,7 @@ def about(ctx: Context, item: BinItem) -> list[Words]:
     if item.date_from is not None:
         found.append(say("recycle_bin.date_from", by=ctx.directory.name(item.date_from)))
     else:
-        found.append(
-            say(
-                "recycle_bin.date_counted",
-                days=days_in_bin(item),
-            )
-        )
+        found.append(say("recycle_bin.date_counted", days=days_in_bin(item), number=item.id))
         seen = ctx.tx.answers.find(retention(item.source))
         if seen is not None:
             at = f"{seen.seen_at.astimezone(zone):%Y-%m-%d}"

@@ -152,8 +152,12 @@ def who_hears(step: JobStep, userid: str | None) -> list[Words]:
     owner, manager = to_be_told(step, userid)
     said = []
     if owner is not None:
-        key = "freeze.owner_not_told" if step.job.params.get("quiet") else "freeze.owner_hears"
-        said.append(say(key, owner=step.directory.name(owner)))
+        name, job = step.directory.name(owner), step.job
+        if job.params.get("quiet"):
+            said.append(say("freeze.owner_not_told", owner=name))
+        else:
+            address, reason = str(job.params["address"]), str(job.data["reason"])
+            said.append(say("freeze.owner_hears", owner=name, number=job.id, address=address, reason=reason))
     if manager is not None:
         said.append(say("freeze.manager_hears", manager=step.directory.name(manager)))
     return said

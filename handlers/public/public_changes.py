@@ -109,7 +109,7 @@ def look(job: JobContext) -> Question | Words:
         if seen.name == name:
             return say("public.called_so", address=box.address, name=name)
         words = say("public.ask_rename", address=box.address, before=seen.name, name=name)
-        return Question(words, "change_public_mailbox", facts, hints=[say("public.address_stays")])
+        return Question(words, "change_public_mailbox", facts, hints=[say("public.address_stays", address=box.address)])
     has, wish = folded(seen.aliases), [str(each) for each in job.params["aliases"]]
     if job.params["do"] == "alias_remove":
         gone = [each for each in wish if each in has]

@@ -194,6 +194,9 @@ def test_what_the_api_never_showed_is_entered_on_somebodys_word(place: Place) ->
     assert place.poll(job).state is HandoverState.WAITING
     assert place.says_done(job).state is HandoverState.DONE
     assert place.step(job).after["detail"] == {AHING: None, "said_by": "mei"}  # type: ignore[index]
+    told = "\n".join(place.told("mei"))
+    assert f"美玲 says that the public mailbox {AHING} is deleted" in told
+    assert f"The public mailbox {AHING} is deleted" not in told
     with place.store.begin() as tx:
         item = tx.recycle_bin.waiting_at(AHING)
         assert item is not None

@@ -64,7 +64,7 @@ def test_from_the_first_question_back_to_an_override_that_took_effect(office: Bo
     bot.say("ling", "why now, is he ill?")
     bot.hear("ling", "I passed that on to 美玲")
     heard = text_of(bot.hear("mei", "凌 asks about your approval 1"))
-    assert "“why now, is he ill?” Your next message" in heard
+    assert "“why now, is he ill?” I pass your next message back" in heard
     bot.say("mei", "no, his last day is Friday")
     bot.hear("ling", "美玲 answers about approval 1: “no, his last day is Friday”")
     bot.hear("ling", "[Approve] | [Reject] | [Ask]")
