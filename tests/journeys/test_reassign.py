@@ -357,7 +357,9 @@ def test_two_managers_answer_in_the_same_instant_on_postgresql(tmp_path: Path, p
         by = row(bot, job).data["approved_by"]
         other = "lan" if by == "wei" else "wei"
         name = {"wei": "魏强", "lan": "王兰"}[by]
-        bot.wait("the other hears who decided", lambda: any(f"{name} has said yes" in each for each in said_to(bot, other)))
+        bot.wait(
+            "the other hears who decided", lambda: any(f"{name} has said yes" in each for each in said_to(bot, other))
+        )
         with bot.store.begin() as tx:
             assert [each.who for each in tx.audit.entries() if each.what == "approval.approved"] == [by]
             assert len(tx.jobs.recent(["backup"])) == 1, "the one that was under way is waited for"

@@ -143,7 +143,9 @@ def made_public(bot: Bot) -> None:
     bot.hear("mei", "需要有空余的公共邮箱名额")
     job = newest(bot, "convert")
     agreed(bot, job, "reclaim")
-    bot.hear("calvin", "凌 has agreed that your mailbox calvin@corp.test becomes a public mailbox. Reason: 客户常写信到此")
+    bot.hear(
+        "calvin", "凌 has agreed that your mailbox calvin@corp.test becomes a public mailbox. Reason: 客户常写信到此"
+    )
     bot.console("reclaim", member="calvin")
     says_done(bot, job, "完成")
     stands_at(bot, job, "waiting", "convert")
