@@ -62,6 +62,7 @@ NO_COMMANDS = {
 }  # fmt: skip
 ON_SCREEN = {
     "备份邮件",
+    "备份联系人",
     "邮箱别名",
     "DNS only",
     "exmail-bot audit verify",
