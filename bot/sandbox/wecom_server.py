@@ -26,6 +26,8 @@ from bot.sandbox.organisation import Organisation
 from bot.sandbox.recorder import PageWatch
 from bot.sandbox.stage import Stage
 from bot.sandbox.wecom.api import Gate, Refused, Upload
+from bot.wecom.errcodes import WeComError
+from bot.words import LANGUAGES
 
 __all__ = ["calls", "create_sandbox_app", "panel"]
 
@@ -149,6 +151,9 @@ def wecom_routes(app: FastAPI, org: Organisation) -> None:
             request=upload.name if upload else readable(raw),
             answer=without_secrets(answer) if answer is not None else 404,
         )
+        if answer is not None and answer["errcode"]:
+            refused = WeComError(answer["errcode"], str(answer.get("errmsg", "")), path)
+            entry["meaning"] = {language: refused.words().text(language) for language in LANGUAGES}
         if answer is None:
             return page_error(404)
         if org.troubles.strikes("answer_lost", path):

@@ -74,3 +74,16 @@ def test_the_wire_log_shows_both_forms(served: Served, english: Page) -> None:
     expect(english.locator(".of-api", has_text="message/send")).to_have_count(1)
     turn(english.get_by_label("Hold"), on=False)
     expect(english.locator(".of-api", has_text="message/send")).to_have_count(2)
+
+
+def test_the_wire_log_tells_a_refusal_in_words(served: Served, english: Page) -> None:
+    """What an errcode means and what to do about it, as the bot itself would say it."""
+    served.do(lambda: served.org.troubles.set("ip_not_trusted", on=True))
+    visit(english, served, "#mei/wire")
+    body = {"touser": "mei", "msgtype": "text", "agentid": served.org.agent_id, "text": {"content": "never heard"}}
+    served.run(served.http.post("/cgi-bin/message/send", params={"access_token": served.token}, json=body))
+    entry = english.locator(".of-api", has_text="message/send")
+    expect(entry.locator(".wire-result")).to_have_text("60020")
+    entry.locator("summary").click()
+    expect(entry.locator(".wire-whole")).to_contain_text("企业可信IP")
+    expect(entry.locator(".wire-whole h4").first).to_have_text("what it means")

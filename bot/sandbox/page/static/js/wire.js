@@ -4,7 +4,7 @@ import "./words/wire.js";
 import { does } from "./acts.js";
 import { atEnd, fill, h, morph } from "./dom.js";
 import { number, wireTime } from "./format.js";
-import { known, label, say } from "./words.js";
+import { known, label, language, say } from "./words.js";
 import { look } from "./world.js";
 
 const KEPT_MAX = 4000;
@@ -81,7 +81,7 @@ function whole(entry) {
   const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
   const parts = entry.kind === "callback"
     ? [["plain", indented(entry.plain)], ["sealed", entry.sealed], ["query", entry.query]]
-    : entry.kind === "api" ? [["query", entry.query], ["request", entry.request], ["answer", entry.answer]]
+    : entry.kind === "api" ? [["meaning", entry.meaning?.[language]], ["query", entry.query], ["request", entry.request], ["answer", entry.answer]]
       : entry.kind === "imap" ? [[null, `${entry.user || "–"} ${entry.direction}\n${entry.line}`]] : [[null, entry]];
   return h("div.wire-whole", { "data-key": "whole" }, parts.filter(([, value]) => value !== undefined && value !== null && pretty(value) !== "{}").map(([title, value]) =>
     [title ? h("h4", {}, say(title)) : null, h("pre", {}, pretty(value))]));
