@@ -80,7 +80,7 @@ TONGUES = {
         after=f"{CALVIN} stays a public mailbox",
         delete="after {number} delete",
         again=f"May the public mailbox {CALVIN} “",
-        deleted=f"The public mailbox {CALVIN} is deleted and in the recycle bin",
+        deleted=f"says that the public mailbox {CALVIN} is deleted. I cannot see it",
         sixty="60 days",
     ),
     "zh": Tongue(
@@ -103,7 +103,7 @@ TONGUES = {
         after=f"{CALVIN} 仍是公共邮箱",
         delete="善后 {number} 删除",
         again=f"是否同意删除公共邮箱 {CALVIN}“",
-        deleted=f"公共邮箱 {CALVIN} 已删除，位于邮箱回收站",
+        deleted=f"表示公共邮箱 {CALVIN} 已删除。我无法查看",
         sixty="60 天",
     ),
 }
