@@ -64,7 +64,10 @@ def received(store: Store, fields: dict[str, Any], key: str | None = None) -> in
 def told(store: Store) -> list[tuple[str, str]]:
     """Receiver and text of every reply, in order."""
     with store.begin() as tx:
-        return [(row.receiver, str(row.body.get("text"))) for row in tx.session.scalars(select(Delivery))]
+        return [
+            (row.receiver, str(row.body.get("text")))
+            for row in tx.session.scalars(select(Delivery).order_by(Delivery.id))
+        ]
 
 
 def state_of(store: Store, inbox_id: int) -> InboxMessage:

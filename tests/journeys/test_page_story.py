@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -50,7 +49,7 @@ def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
     expect(page.locator(".offer").first).to_contain_text("backup ")
     page.keyboard.press("Tab")  # the bot's own commands, words and mailboxes are offered
     page.keyboard.type("ahing to sup")
-    expect(page.locator(".offer")).to_have_text(re.compile("support@"))
+    expect(page.locator(".offer").first).to_contain_text("support@")
     page.keyboard.press("Tab")
     page.keyboard.type("because he leaves")
     expect(page.locator("#input")).to_have_value("backup ahing to support@ because he leaves")
