@@ -28,7 +28,7 @@ from handlers.approvals import approvals
 from handlers.copying.job_words import state_of
 from handlers.handovers import handovers
 from storage.approvals import fingerprint
-from storage.models import Approval, ApprovalStatus, Job, JobState
+from storage.models import Approval, Job, JobState
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -299,17 +299,7 @@ def put_away(tx: Transaction, job: Job, done: Words) -> list[Reply]:
 
 def decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes does it, a no ends it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    if job.state is not JobState.WAITING or job.stage != "approval":
-        return []
-    if approval.status is ApprovalStatus.APPROVED:
-        ctx.tx.jobs.put(job, approved_by=ctx.sender)
-        ctx.tx.jobs.wake(job, "act")
-    else:
-        ctx.tx.jobs.put(job, ending="rejected")
-        ctx.tx.jobs.wake(job, "cleanup")
-    ctx.start(job)
-    return []
+    return approvals.go_on(ctx, approval, "act", approved_by=ctx.sender)
 
 
 def act(job: JobContext) -> None:
@@ -491,8 +481,7 @@ def clean_up(job: JobContext) -> None:
             step.say(Text(row.asked_by, say(f"changes.ended_{ending}", title=title_of(row), number=row.id)))
         if ending != "done":
             step.tx.audit.add("bot", "change.ended", str(row.params["address"]), job=row.id, ending=ending)
-        state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-        step.tx.jobs.end(row, state, error=row.error)
+        step.tx.jobs.end_as(row, ending)
 
 
 @work.sweep("changes", timedelta(minutes=1))
@@ -503,11 +492,7 @@ def watch(sweep: SweepStep) -> None:
         for job in tx.jobs.waiting_or_due(name):
             if job.state is not JobState.WAITING:
                 continue
-            ending = None
-            if job.expires_at is not None and job.expires_at <= tx.now:
-                ending = "expired"
-            elif job.stage == "approval" and tx.approvals.get(int(job.data["approval"])).status is ApprovalStatus.VOID:
-                ending = "void"
+            ending = approvals.ran_out(tx, job)
             if ending is not None:
                 tx.jobs.put(job, ending=ending)
                 tx.approvals.void(job.id)

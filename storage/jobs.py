@@ -57,6 +57,11 @@ class Jobs(Asking):
         """Over: nothing starts it again but a person."""
         job.state, job.finished_at, job.error, job.expires_at = state, self.now, error, None
 
+    def end_as(self, job: Job, ending: str) -> None:
+        """Over, in the state that its ending means; why it failed is kept."""
+        states = {"done": JobState.DONE, "failed": JobState.FAILED}
+        self.end(job, states.get(ending, JobState.CANCELLED), error=job.error)
+
     def put(self, job: Job, **data: object) -> None:
         """Note what is known now (a JSON column is written only when it is another object)."""
         job.data = {**job.data, **data}

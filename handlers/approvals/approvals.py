@@ -35,7 +35,7 @@ from handlers.approvals.approval_card import (
 )
 from handlers.approvals.approval_times import next_reminder
 from storage.approvals import fingerprint
-from storage.models import Approval, ApprovalStatus, JobState, OverrideState
+from storage.models import Approval, ApprovalStatus, Job, JobState, OverrideState
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -310,6 +310,34 @@ def settle(ctx: Context, approval: Approval, how: How) -> list[Reply]:
     if approval.asked_by != ctx.sender:
         replies.append(Text(approval.asked_by, heard))
     return replies + (_DECIDED[approval.action](ctx, approval) if approval.action in _DECIDED else [])
+
+
+def go_on(ctx: Context, approval: Approval, stage: str, **kept: object) -> list[Reply]:
+    """
+    What most answers mean: after a yes the job goes on at `stage` and keeps what was learnt of it, after a no it ends.
+
+    Nothing, when the job does not wait for the answer any more.
+    """
+    job = ctx.tx.jobs.get(approval.job_id)
+    if job.state is not JobState.WAITING or job.stage != "approval":
+        return []
+    if approval.status is ApprovalStatus.APPROVED:
+        ctx.tx.jobs.put(job, **kept)
+        ctx.tx.jobs.wake(job, stage)
+    else:
+        ctx.tx.jobs.put(job, ending="rejected")
+        ctx.tx.jobs.wake(job, "cleanup")
+    ctx.start(job)
+    return []
+
+
+def ran_out(tx: Transaction, job: Job) -> str | None:
+    """Why a job waits in vain: for too long (`expired`), or for an answer that nobody may give any more (`void`)."""
+    if job.expires_at is not None and job.expires_at <= tx.now:
+        return "expired"
+    if job.stage == "approval" and tx.approvals.get(int(job.data["approval"])).status is ApprovalStatus.VOID:
+        return "void"
+    return None
 
 
 # --- taking it back --------------------------------------------------------------------------------------------------

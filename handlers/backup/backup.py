@@ -69,7 +69,7 @@ from handlers.copying.job_words import state_of
 from handlers.rescue import rescue
 from storage.ledger import LeaseLost, SqlHosts, SqlLedger
 from storage.ledger_tables import EngineDatabase
-from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
+from storage.models import Approval, Job, JobState, Mailbox, MailboxKind
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -231,17 +231,7 @@ def ask_approval(step: JobStep, requirement: Requirement) -> None:
 @approvals.decided("backup.public")
 def public_decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes lets it go on as always; a no ends it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    if job.state is not JobState.WAITING or job.stage != "approval":
-        return []
-    if approval.status is ApprovalStatus.APPROVED:
-        ctx.tx.jobs.put(job, facts=approval.facts)
-        ctx.tx.jobs.wake(job, "access")
-    else:
-        ctx.tx.jobs.put(job, ending="rejected")
-        ctx.tx.jobs.wake(job, "cleanup")
-    ctx.start(job)
-    return []
+    return approvals.go_on(ctx, approval, "access", facts=approval.facts)
 
 
 def one_box(one: Mailbox, other: Mailbox) -> bool:

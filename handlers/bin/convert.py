@@ -25,7 +25,6 @@ from handlers.handovers.handovers import Look, evidence, owner_now
 from storage.handovers import OPEN as STILL_OPEN
 from storage.models import (
     Approval,
-    ApprovalStatus,
     BinItem,
     BinSource,
     BinState,
@@ -177,17 +176,8 @@ def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
 @approvals.decided(ACTION)
 def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes begins it, a no ends it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    if job.state is not JobState.WAITING or job.stage != "approval":
-        return []
-    if approval.status is ApprovalStatus.APPROVED:
-        ctx.tx.jobs.put(job, approved_by=ctx.sender)
-        ctx.tx.jobs.wake(job, "convert" if job.data["owner"] is None else "reclaim")
-    else:
-        ctx.tx.jobs.put(job, ending="rejected")
-        ctx.tx.jobs.wake(job, "cleanup")
-    ctx.start(job)
-    return []
+    stage = "convert" if ctx.tx.jobs.get(approval.job_id).data["owner"] is None else "reclaim"
+    return approvals.go_on(ctx, approval, stage, approved_by=ctx.sender)
 
 
 # --- the console's steps ---------------------------------------------------------------------------------------------
@@ -291,8 +281,7 @@ def finish(step: JobStep) -> None:
         words = say(f"convert.ended_{ending}", number=step.job.id, address=data["source_address"])
         step.say(Text(step.job.asked_by, lines(words, *left_in_bin(step))))
     step.tx.audit.add("bot", "convert.ended", str(data["source_address"]), job=step.job.id, ending=ending)
-    state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-    step.tx.jobs.end(step.job, state, error=step.job.error)
+    step.tx.jobs.end_as(step.job, ending)
 
 
 @work.sweep("convert", conversion.WATCH_EVERY)
@@ -306,14 +295,11 @@ def watch(sweep: SweepStep) -> None:
             conversion.entry_of(tx, job.data),
             conversion.next_stage(tx, job, job.stage if job.stage != "access" else "convert"),
         )
-        ending = None
         over = item is not None and item.state is BinState.WAITING and item.deletes_at <= tx.now
         if over and not conversion.living(tx, item):
-            ending = "too_late"
-        elif job.expires_at is not None and job.expires_at <= tx.now:
-            ending = "expired"
-        elif job.stage == "approval" and tx.approvals.get(int(job.data["approval"])).status is ApprovalStatus.VOID:
-            ending = "void"
+            ending: str | None = "too_late"
+        else:
+            ending = approvals.ran_out(tx, job)
         if ending is not None:
             tx.jobs.put(job, ending=ending)
             tx.approvals.void(job.id)

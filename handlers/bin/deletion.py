@@ -22,7 +22,7 @@ from handlers.copying.backup_access import get_access
 from handlers.copying.backup_card import readers
 from handlers.handovers import handovers
 from handlers.handovers.handovers import Look
-from storage.models import Approval, ApprovalStatus, Job, JobState, Mailbox, MailboxKind
+from storage.models import Approval, Job, JobState, Mailbox, MailboxKind
 
 router = Router()
 work = Work()
@@ -145,17 +145,7 @@ def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
 @approvals.decided(ACTION)
 def decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes has the copy compared once more, a no ends it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    if job.state is not JobState.WAITING or job.stage != "approval":
-        return []
-    if approval.status is ApprovalStatus.APPROVED:
-        ctx.tx.jobs.put(job, approved_by=ctx.sender)
-        ctx.tx.jobs.wake(job, "access")
-    else:
-        ctx.tx.jobs.put(job, ending="rejected")
-        ctx.tx.jobs.wake(job, "cleanup")
-    ctx.start(job)
-    return []
+    return approvals.go_on(ctx, approval, "access", approved_by=ctx.sender)
 
 
 def compare(job: JobContext) -> None:
@@ -250,8 +240,7 @@ def finish(step: JobStep, seen: Look | None = None) -> None:
         words = say(f"deletion.ended_{ending}", number=step.job.id, address=data["source_address"])
         step.say(Text(step.job.asked_by, words))
     step.tx.audit.add("bot", "deletion.ended", str(data["source_address"]), job=step.job.id, ending=ending)
-    state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-    step.tx.jobs.end(step.job, state, error=step.job.error)
+    step.tx.jobs.end_as(step.job, ending)
 
 
 @work.sweep("deletion", conversion.WATCH_EVERY)
@@ -261,11 +250,7 @@ def watch(sweep: SweepStep) -> None:
     for job in tx.jobs.waiting_or_due(KIND):
         if job.state is not JobState.WAITING:
             continue
-        if job.expires_at is not None and job.expires_at <= tx.now:
-            ending = "expired"
-        elif job.stage == "approval" and tx.approvals.get(int(job.data["approval"])).status is ApprovalStatus.VOID:
-            ending = "void"
-        else:
+        if (ending := approvals.ran_out(tx, job)) is None:
             continue
         tx.jobs.put(job, ending=ending)
         tx.approvals.void(job.id)

@@ -398,8 +398,7 @@ def finish(step: JobStep) -> None:
     elif ending in TOLD_AT_THE_END:
         step.say(Text(job.asked_by, say(f"backup.ended_{ending}", number=job.id)))
     step.tx.audit.add("bot", "backup.ended", str(job.data.get("source_address", "")), job=job.id, ending=ending)
-    state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-    step.tx.jobs.end(job, state, error=job.error)
+    step.tx.jobs.end_as(job, ending)
 
 
 def failed(step: JobStep, words: Words) -> None:

@@ -34,7 +34,7 @@ from handlers.domain import domain_imap, domain_proof, domain_watch, domain_writ
 from handlers.domain.domain import fetch_with, in_words, lookup_of, meant, wanted_of
 from handlers.domain.domain_words import about, difference, name_of, plan_card, provider_words
 from handlers.handovers import handovers
-from storage.models import Approval, ApprovalStatus, Job, JobState
+from storage.models import Approval, Job, JobState
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -238,16 +238,8 @@ def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
 @approvals.decided(ACTION)
 def decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes begins it, a no ends it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    if job.state is not JobState.WAITING or job.stage != "approval":
-        return []
-    if approval.status is ApprovalStatus.APPROVED:
-        ctx.tx.jobs.wake(job, str(job.data["after_approval"]))
-    else:
-        ctx.tx.jobs.put(job, ending="rejected")
-        ctx.tx.jobs.wake(job, "cleanup")
-    ctx.start(job)
-    return []
+    stage = str(ctx.tx.jobs.get(approval.job_id).data["after_approval"])
+    return approvals.go_on(ctx, approval, stage)
 
 
 # --- the job ---------------------------------------------------------------------------------------------------------
@@ -405,8 +397,7 @@ def finish(step: JobStep) -> None:
             told.append(say("domain_setup.can_undo", number=job.id))
         step.say(Text(job.asked_by, lines(*told)))
     step.tx.audit.add("bot", "domain.ended", str(job.params["domain"]), job=job.id, ending=ending)
-    state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-    step.tx.jobs.end(job, state, error=job.error)
+    step.tx.jobs.end_as(job, ending)
 
 
 @work.sweep("domain-expiry", timedelta(minutes=1))

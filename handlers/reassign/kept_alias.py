@@ -28,7 +28,7 @@ from handlers.approvals import approvals
 from handlers.handovers.handovers import name_of, owner_now
 from handlers.reassign.reassign_card import day
 from storage.jobs import OPEN
-from storage.models import Approval, ApprovalStatus, BinState, Job, JobState
+from storage.models import Approval, BinState, Job, JobState
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -229,16 +229,7 @@ def ask_others(ctx: Context, job: Job, requirement: Requirement) -> list[Reply]:
 @approvals.decided(ACTION)
 def decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes tries it, a no ends it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    if job.state is not JobState.WAITING or job.stage != "approval":
-        return []
-    if approval.status is ApprovalStatus.APPROVED:
-        ctx.tx.jobs.wake(job, "try")
-    else:
-        ctx.tx.jobs.put(job, ending="rejected")
-        ctx.tx.jobs.wake(job, "cleanup")
-    ctx.start(job)
-    return []
+    return approvals.go_on(ctx, approval, "try")
 
 
 def put_away(ctx: Context | JobStep, job: Job, done: Words) -> list[Reply]:
@@ -323,8 +314,7 @@ def clean_up(job: JobContext) -> None:
             words = say(f"alias.ended_{ending}", address=job.params["address"], number=job.job_id)
             step.say(Text(step.job.asked_by, words))
         step.tx.audit.add("bot", "alias.ended", str(job.params["address"]), job=job.job_id, ending=ending)
-        state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
-        step.tx.jobs.end(step.job, state, error=step.job.error)
+        step.tx.jobs.end_as(step.job, ending)
 
 
 @work.sweep("alias", timedelta(minutes=10))

@@ -34,7 +34,7 @@ from handlers.handovers.handovers import Look, evidence
 from handlers.reassign import reassign_steps
 from handlers.reassign.reassign_card import alias_later, card_rows, day, lost, put_away, shown_card, what
 from handlers.reassign.reassign_steps import IN_BIN, IN_USE, KIND, PUBLIC, end_with, facts_of, known_job, still_public
-from storage.models import Approval, ApprovalStatus, HandoverState, Job, JobState, Mailbox, MailboxKind, Member
+from storage.models import Approval, HandoverState, Job, JobState, Mailbox, MailboxKind, Member
 
 if TYPE_CHECKING:
     from storage.store import Transaction
@@ -484,15 +484,5 @@ def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
 @approvals.decided(ACTION)
 def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes begins the preparations, a no ends it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    if job.state is not JobState.WAITING or job.stage != "approval":
-        return []
-    if approval.status is not ApprovalStatus.APPROVED:
-        ctx.tx.jobs.put(job, ending="rejected")
-        ctx.tx.jobs.wake(job, "cleanup")
-    else:
-        manager = ctx.sender if ctx.sender in approval.approvers else None  # not who answered in his place
-        ctx.tx.jobs.put(job, approved_by=ctx.sender, manager=manager, at_step="prepare")
-        ctx.tx.jobs.wake(job, "prepare")
-    ctx.start(job)
-    return []
+    manager = ctx.sender if ctx.sender in approval.approvers else None  # not who answered in his place
+    return approvals.go_on(ctx, approval, "prepare", approved_by=ctx.sender, manager=manager, at_step="prepare")

@@ -17,6 +17,7 @@ from bot.router import Router
 from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import addresses
+from handlers.approvals import approvals
 from handlers.bin import into_bin, recycle_bin
 from handlers.copying import copying
 from handlers.handovers import handovers
@@ -27,7 +28,6 @@ from handlers.reassign.reassign_card import alias_later, day, gone, known_card, 
 from storage.handovers import OPEN as STILL_OPEN
 from storage.jobs import OPEN
 from storage.models import (
-    ApprovalStatus,
     BinSource,
     BinState,
     Handover,
@@ -506,9 +506,8 @@ def clean_up(job: JobContext) -> None:
             step.say(*(Text(each, lines(words, *so_far(data), *told)) for each in told_of_failure(step)))
         elif told:
             step.say(*(Text(each, lines(*told)) for each in told_of_failure(step)))
-        state = {"done": JobState.DONE, "failed": JobState.FAILED}.get(ending, JobState.CANCELLED)
         step.tx.audit.add("bot", "reassign.ended", str(data["source_address"]), job=job.job_id, ending=ending)
-        step.tx.jobs.end(step.job, state, error=step.job.error)
+        step.tx.jobs.end_as(step.job, ending)
 
 
 def late(step: JobStep, handover: Handover, look: Look | None) -> list[Words]:
@@ -575,11 +574,8 @@ def watch(sweep: SweepStep) -> None:
         if job.stage == "prepare":
             copied = tx.jobs.find(int(job.data["backup"])) if job.data.get("backup") is not None else None
             ended = copied is not None and copied.state not in OPEN and not job.data.get("backup_noted")
-        if job.expires_at is not None and job.expires_at <= tx.now:
-            tx.jobs.put(job, ending="expired")
-            tx.jobs.wake(job, "cleanup")
-        elif job.stage == "approval" and tx.approvals.get(int(job.data["approval"])).status is ApprovalStatus.VOID:
-            tx.jobs.put(job, ending="void")
+        if (ending := approvals.ran_out(tx, job)) is not None:
+            tx.jobs.put(job, ending=ending)
             tx.jobs.wake(job, "cleanup")
         elif ended:
             tx.jobs.wake(job, "prepare")

@@ -40,7 +40,6 @@ from handlers.rescue.rescue_choice import (
 from handlers.rescue.rescue_public import ending_of
 from storage.jobs import OPEN
 from storage.models import (
-    ApprovalStatus,
     BinItem,
     BinState,
     Job,
@@ -254,8 +253,4 @@ def over(tx: Transaction, job: Job, item: BinItem) -> str | None:
         return "too_late"
     if not converted and item.state is not BinState.WAITING:
         return "too_late" if item.state is BinState.LOST else "over"
-    if job.expires_at is not None and job.expires_at <= tx.now:
-        return "expired"
-    if job.stage == "approval" and tx.approvals.get(int(job.data["approval"])).status is ApprovalStatus.VOID:
-        return "void"
-    return None
+    return approvals.ran_out(tx, job)

@@ -24,7 +24,6 @@ from handlers.copying.backup_card import readers
 from handlers.handovers import handovers
 from storage.models import (
     Approval,
-    ApprovalStatus,
     BinItem,
     BinSource,
     BinState,
@@ -212,9 +211,15 @@ def choose_way(ctx: Context, job_id: int, way: str) -> list[Reply]:
 
 def go_on(ctx: Context, job: Job) -> None:
     """The chosen way begins, or goes on."""
-    stage = "saving" if job.data.get("converted_at") else "convert"
-    ctx.tx.jobs.wake(job, "access" if job.data["way"] == "once" else stage)
+    ctx.tx.jobs.wake(job, stage_of_way(job))
     ctx.start(job)
+
+
+def stage_of_way(job: Job) -> str:
+    """Where the chosen way goes on."""
+    if job.data["way"] == "once":
+        return "access"
+    return "saving" if job.data.get("converted_at") else "convert"
 
 
 # --- somebody's yes --------------------------------------------------------------------------------------------------
@@ -281,17 +286,8 @@ def facts_again(ctx: Context, approval: Approval) -> dict[str, Any]:
 @approvals.decided(ACTION)
 def manager_decided(ctx: Context, approval: Approval) -> list[Reply]:
     """A yes begins the chosen way, a no ends it."""
-    job = ctx.tx.jobs.get(approval.job_id)
-    if job.state is not JobState.WAITING or job.stage != "approval":
-        return []
-    if approval.status is ApprovalStatus.APPROVED:
-        ctx.tx.jobs.put(job, approved_by=ctx.sender, facts=approval.facts)
-        go_on(ctx, job)
-    else:
-        ctx.tx.jobs.put(job, ending="rejected")
-        ctx.tx.jobs.wake(job, "cleanup")
-        ctx.start(job)
-    return []
+    stage = stage_of_way(ctx.tx.jobs.get(approval.job_id))
+    return approvals.go_on(ctx, approval, stage, approved_by=ctx.sender, facts=approval.facts)
 
 
 # --- it cannot go on --------------------------------------------------------------------------------------------------
