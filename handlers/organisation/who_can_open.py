@@ -193,7 +193,10 @@ def found(job: JobContext) -> list[Reply]:
             return [Text(asker, lines(say("who.nothing_found", words=wanted), say("who.not_all_seen")))]
         told: list[Words | str] = [*exact]
         if len(hits) <= LISTED_MAX:
-            told += [say(f"who.hit_{kind}", address=at or "?", name=name, more=more) for kind, at, name, more in hits]
+            unknown = say("who.address_unknown")
+            told += [
+                say(f"who.hit_{kind}", address=at or unknown, name=name, more=more) for kind, at, name, more in hits
+            ]
             return [Text(asker, lines(*told))]
         told.append(say("who.found_many", count=len(hits)))
         cells = [(kind, at, name, more if isinstance(more, str) else more.text("zh")) for kind, at, name, more in hits]

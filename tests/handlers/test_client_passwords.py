@@ -212,7 +212,7 @@ def test_looked_after_once_a_month(place: Place) -> None:
     place.sweep("password-hygiene")
     assert len(place.heard("mei")) == said
     place.does("mei", client_passwords.passwords)
-    assert "Nothing is wrong with the client passwords of the 1 public mailbox that I see" in place.last()
+    assert "Nothing is wrong with the client passwords of the public mailboxes that I see (1)" in place.last()
 
 
 def test_changed_before_it_was_made(place: Place) -> None:
