@@ -19,7 +19,7 @@ from bot.mail.copy import CopyOutcome, Limits, Progress, copy_and_verify
 from bot.mail.outcome import Filter
 from bot.mail.pace import Hours
 from bot.mail.session import MailAccount
-from bot.mail.verify import Verification
+from bot.mail.verify import Verification, verify_copy
 from storage.ledger import SqlHosts, SqlLedger
 from storage.ledger_file import LedgerFile, alone
 
@@ -33,7 +33,9 @@ TELL_SECONDS = 2.0
 HELP = """
 Copies the mail of one mailbox into a folder of another: byte for byte, with flags and dates, each mail once.
 Passwords come from the environment: SOURCE_PASSWORD and TARGET_PASSWORD.
-With --ledger FILE an interrupted copy goes on where it was, and a second run copies only what is new.
+With --ledger FILE an interrupted copy goes on where it was, and a second run copies only what is new; with --verify
+as well, months later, nothing is copied: both mailboxes are compared with what the ledger says was copied, the
+target alone where SOURCE_PASSWORD is not set.
 Exit status: 0 everything copied and verified, 1 it failed, 2 wrong arguments, 3 not all was copied or verified.
 """
 
@@ -50,6 +52,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--ca-file", metavar="FILE", help="certificates to trust instead of the system's")
     parser.add_argument("--dry-run", action="store_true", help="show what would be copied, change nothing")
     parser.add_argument("--ledger", type=Path, metavar="FILE", help="remember what was copied; resumes")
+    parser.add_argument("--verify", action="store_true", help="copy nothing, compare what that ledger says was copied")
     parser.add_argument(
         "--connections", type=int, metavar="N", help="to the target; default: as many as help, at most 4"
     )
@@ -58,6 +61,7 @@ def arguments() -> argparse.ArgumentParser:
         "--since", type=date.fromisoformat, metavar="DATE", help="only mail of that day (2024-01-31) on"
     )
     parser.add_argument("--folders", default="", metavar="A,B", help="only these folders and what is below them")
+    parser.add_argument("--without-junk", action="store_true", help="leave out the junk folder")
     parser.add_argument("--mails-per-second", type=float, metavar="N", help="not more than that")
     parser.add_argument("--bytes-per-second", type=float, metavar="N", help="not more than that")
     parser.add_argument("--hours", type=Hours.parse, metavar="22:00-06:00", help="copy only then, wait meanwhile")
@@ -72,15 +76,19 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(argv: list[str]) -> int:
     """The command; gives the exit status. Writes the result to stdout, progress and errors to stderr."""
-    options = arguments().parse_args(argv)
+    parser = arguments()
+    options = parser.parse_args(argv)
+    if options.verify and (options.ledger is None or options.dry_run):
+        parser.error("--verify needs the --ledger of the copy, and is no --dry-run")
     passwords = {side: os.environ.get(f"{side}_PASSWORD") for side in ("SOURCE", "TARGET")}
-    if missing := [f"{side}_PASSWORD" for side, password in passwords.items() if password is None]:
+    needed = ["TARGET"] if options.verify else ["SOURCE", "TARGET"]
+    if missing := [f"{side}_PASSWORD" for side in needed if passwords[side] is None]:
         print(f"Set {' and '.join(missing)} in the environment.", file=sys.stderr)
         return 2
     source = account(options, "source", passwords["SOURCE"] or "")
     target = account(options, "target", passwords["TARGET"] or "")
     try:
-        return asyncio.run(work(options, source, target))
+        return asyncio.run(work(options, source, target, both=passwords["SOURCE"] is not None))
     except KeyboardInterrupt:
         print("Stopped. With --ledger, the same command goes on from here.", file=sys.stderr)
         return FAILED
@@ -103,10 +111,12 @@ def account(options: argparse.Namespace, side: str, password: str) -> MailAccoun
     )
 
 
-async def work(options: argparse.Namespace, source: MailAccount, target: MailAccount) -> int:
-    """Plan, or copy and verify."""
+async def work(options: argparse.Namespace, source: MailAccount, target: MailAccount, *, both: bool) -> int:
+    """Plan, or copy and verify, or verify alone: the target without the source unless `both`."""
     meant = Filter(
-        since=options.since, folders=tuple(name.strip() for name in options.folders.split(",") if name.strip())
+        since=options.since,
+        folders=tuple(name.strip() for name in options.folders.split(",") if name.strip()),
+        without_junk=options.without_junk,
     )
     if options.dry_run:
         from bot.mail.plan import make_plan  # here: a copy does not need it
@@ -121,6 +131,8 @@ async def work(options: argparse.Namespace, source: MailAccount, target: MailAcc
             )
             tell(options, {"ok": False, "error": "LedgerInUse", "text": text}, text)
             return FAILED
+        if options.verify:
+            return await verified(options, source, target, meant, both=both)
         return await copied(options, source, target, meant)
 
 
@@ -160,6 +172,28 @@ async def copied(options: argparse.Namespace, source: MailAccount, target: MailA
     complete = complete and not any(note.kind in ("folder_refused", "folder_unreadable") for note in outcome.notes)
     tell(options, {"ok": complete, **result_values(outcome, check)}, result_text(outcome, check))
     return VERIFIED if complete else NOT_VERIFIED
+
+
+async def verified(
+    options: argparse.Namespace, source: MailAccount, target: MailAccount, meant: Filter, *, both: bool
+) -> int:
+    """Compare with what the ledger says was copied; nothing copied is nothing verified."""
+    if options.ledger.exists():
+        file = LedgerFile(options.ledger)
+        try:
+            ledger = SqlLedger(file, key(source), key(target), options.into)
+            if any(True for _ in ledger.folders()):
+                check = await verify_copy(source if both else None, target, ledger=ledger, filter=meant)
+                tell(options, {"ok": check.ok, **check_values(check)}, check_text(check, both=both))
+                return VERIFIED if check.ok else NOT_VERIFIED
+        finally:
+            file.close()
+    text = (
+        f"{options.ledger} knows of no copy from {key(source)} into {options.into} of {key(target)}. "
+        "Nothing was compared: give the ledger, the mailboxes and --into as they were given to the copy."
+    )
+    tell(options, {"ok": False, "error": "NothingCopied", "text": text}, text)
+    return FAILED
 
 
 def key(account: MailAccount) -> str:
@@ -210,7 +244,6 @@ def plan_text(plan: Plan) -> str:
 def result_values(outcome: CopyOutcome, check: Verification) -> dict[str, Any]:
     return {
         "finished": outcome.finished,
-        "verified": check.ok,
         "stored": outcome.stored,
         "already": outcome.already,
         "adopted": outcome.adopted,
@@ -218,14 +251,21 @@ def result_values(outcome: CopyOutcome, check: Verification) -> dict[str, Any]:
         "reconnects": outcome.reconnects,
         "size_bytes": outcome.size_bytes,
         "seconds": round(outcome.seconds, 3),
-        "hashed": check.hashed,
         "connections": outcome.connections,
         "refused": [asdict(each) for each in outcome.refused],
         "wrapped": [asdict(each) for each in outcome.wrapped],
         "folders": [asdict(each) for each in outcome.folders],
+        "notes": [{"kind": each.kind, "folder": each.folder, "text": str(each.words())} for each in outcome.notes],
+        **check_values(check),
+    }
+
+
+def check_values(check: Verification) -> dict[str, Any]:
+    return {
+        "verified": check.ok,
+        "hashed": check.hashed,
         "checks": [asdict(each) for each in check.folders],
         "differences": check.differences,
-        "notes": [{"kind": each.kind, "folder": each.folder, "text": str(each.words())} for each in outcome.notes],
     }
 
 
@@ -240,6 +280,18 @@ def result_text(outcome: CopyOutcome, check: Verification) -> str:
         f"{outcome.stored} copied ({outcome.size_bytes} bytes in {outcome.seconds:.1f} s, {rate:.0f} a second), "
         f"{outcome.already + outcome.adopted} already there, {len(outcome.refused)} refused. "
         + (f"Verified, {check.hashed} of them byte for byte." if check.ok else "NOT verified.")
+    )
+    return "\n".join(lines)
+
+
+def check_text(check: Verification, *, both: bool) -> str:
+    lines = [f"{each.name} -> {each.target}: {each.found} of {each.stored} mails there" for each in check.folders]
+    lines += [f"Difference: {each}" for each in check.differences]
+    looked = "both mailboxes" if both else "the target (SOURCE_PASSWORD is not set: the source was not looked at)"
+    found = sum(each.found for each in check.folders)
+    lines.append(
+        f"Compared with {looked}: {found} mails, {check.hashed} of them byte for byte. "
+        + ("All is as it was copied." if check.ok else "NOT as it was copied.")
     )
     return "\n".join(lines)
 

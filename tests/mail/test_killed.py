@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.mail import child
-from tests.mail.mailboxes import bag, count, fill
+from tests.mail.mailboxes import bag, count, fill, opened
 from tests.servers.dovecot import PROFILES, Dovecot
 
 KILLS = 8
@@ -65,7 +65,7 @@ def changed_at(ledger: Path) -> int:
 
 
 def test_the_command_alone(dovecot: Dovecot, tmp_path: Path) -> None:
-    """`python -m bot.copy_command` looks only, is killed, run to the end, and run again for nothing."""
+    """`python -m bot.copy_command` looks only, is killed, run to the end, run again for nothing, and verified later."""
     source, target = dovecot.account(profile="exmail"), dovecot.account(profile="exmail")
     fill(source, seed=8, per_folder=30, folders=("INBOX", "Sent"))
     before = bag(source)
@@ -99,3 +99,26 @@ def test_the_command_alone(dovecot: Dovecot, tmp_path: Path) -> None:
     assert bag(target, root="Backup/box") == before
     status, result = run()
     assert (status, result["stored"], result["already"]) == (0, 0, count(before))
+
+    status, result = run("--verify", "--into=Elsewhere")
+    assert (status, result["error"]) == (1, "NothingCopied")
+    status, result = run("--verify")
+    assert (status, result["verified"], "stored" in result) == (0, True, False)
+    with opened(target) as there:
+        there.select_folder("Backup/box/Sent")
+        there.delete_messages(there.search()[:1])
+        there.expunge()
+    status, result = run("--verify")
+    assert (status, result["verified"]) == (3, False)
+    assert [(each["stored"] - each["found"]) for each in result["checks"] if each["missing"]] == [1]
+
+    alone = {name: value for name, value in child.environment().items() if name != "SOURCE_PASSWORD"}
+    words = subprocess.run(
+        [*(each for each in line if each != "--json"), "--verify"],
+        env=alone,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (words.returncode, "NOT as it was copied" in words.stdout) == (3, True), words.stderr
+    assert "the source was not looked at" in words.stdout
