@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.context import Context
-from bot.directory import names_of
+from bot.directory import phrase_of
+from bot.pinyin import Fit, fit
 from bot.replies import Reply, Text
 from bot.router import Router
 from bot.wecom import exmail
@@ -163,7 +164,7 @@ def what(job: JobContext) -> list[Reply]:
 )
 def find(ctx: Context, words: str) -> list[Reply]:
     """Members, mailboxes, groups and aliases with this in name or address; whether an address is free."""
-    wanted = words.strip().casefold()
+    wanted = phrase_of(words)
     address = ctx.directory.address(wanted) if "@" in wanted and " " not in wanted else None
     params = {"words": wanted, "address": address}
     ctx.start(ctx.tx.jobs.add("find", asked_by=ctx.sender, params=params))
@@ -212,9 +213,10 @@ def kind_of(job: JobContext, address: str) -> Words:
 
 
 def members_called(step: JobStep, part: str) -> list[Hit]:
-    """Members by name, userid or alias, also those who left."""
+    """Members by name, userid, alias, nickname or the whole in pinyin, also those who left."""
     everybody: Sequence[Member] = step.tx.members.all(left=True)
-    called = [each for each in everybody if any(part in name for name in names_of(each))]
+    names = [(each, step.directory.names(each)) for each in everybody]
+    called = [who for who, every in names if any(part in name or fit(part, name) is Fit.USUAL for name in every)]
     hits: list[Hit] = []
     for member in called:
         box = step.tx.mailboxes.of(member.userid)

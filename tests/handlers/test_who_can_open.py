@@ -92,7 +92,9 @@ def test_what_a_member_can_open(place: Place) -> None:
     [
         ("sup", ["public mailbox support@corp.test “客户支持” (1)"]),
         ("支持", ["public mailbox support@corp.test “客户支持” (1)"]),
-        ("阿", ["member 阿兴 (ahing): ahing@corp.test"]), ("serv", ["alias service@corp.test of support@corp.test"]),
+        ("阿", ["member 阿兴 (ahing): ahing@corp.test"]), ("兴哥", ["member 阿兴 (ahing): ahing@corp.test"]),
+        ("@阿兴", ["member 阿兴 (ahing): ahing@corp.test"]), ("axing", ["member 阿兴 (ahing): ahing@corp.test"]),
+        ("Big B", ["member 阿兴 (ahing): ahing@corp.test"]), ("serv", ["alias service@corp.test of support@corp.test"]),
         ("team", ["mail group team@corp.test “Team”"]), ("gone", ["in the recycle bin: gone@corp.test", "`bin "]),
         ("support@", ["support@corp.test is taken: it is the public mailbox “客户支持”"]),
         ("service@", ["service@corp.test is taken: it is an alias of support@corp.test"]),
@@ -103,12 +105,14 @@ def test_what_a_member_can_open(place: Place) -> None:
     ],
 )  # fmt: skip
 def test_find(place: Place, words: str, said: list[str]) -> None:
-    """A part of a name or address, or a whole address: what it is, that it is free, or held by the bin."""
+    """A part of a name, nickname or address, or a whole address: what it is, that it is free, or held by the bin."""
     fields = {"groupname": "Team", "email_list": {"list": ["ahing@corp.test"]}, "allow_type": 0}
     place.org.groups["team@corp.test"] = MailGroup("team@corp.test", True, fields)
     place.public().aliases = ["service@corp.test"]
     with place.store.begin() as tx:
         tx.mailboxes.member_has("ahing", "ahing@corp.test", "look-up")
+        for name in ("阿兴哥", "Big Boss"):
+            tx.names.call("ahing", name, by="mei")
         box = tx.mailboxes.at(SUPPORT)
         assert box is not None
         box.aliases = ["service@corp.test"]
