@@ -188,8 +188,8 @@ def replica_name(settings: Settings) -> str:
 
 
 def sweeps_of(work: Work) -> Sequence[Sweep]:
-    """The sweeps every feature declares."""
-    return [Sweep(name, every) for name, (every, _) in work.sweeps.items()]
+    """The rounds of the sweeps every feature declares."""
+    return [Sweep(name, every) for name, (every, _) in work.rounds().items()]
 
 
 def add_routes(bot: Bot) -> None:

@@ -2,7 +2,7 @@
 The clock that ticks. APScheduler with a memory job store, in every replica; the database decides what is due.
 
 A tick starts every due row that has no live workflow, takes over what dead replicas left, and starts the sweeps; a
-sweep's workflow id holds its slot of time, so it runs once.
+workflow's id holds their slot of time, so they run once.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from bot.router import Router
 from bot.work import Services, Work
 from handlers import addresses, audit, changes, jobs, lookup, mail_clients, possible
@@ -75,8 +77,9 @@ FEATURES = (
 )
 
 
+@cache
 def router() -> Router:
-    """Every command, button, menu entry and event."""
+    """Every command, button, menu entry and event; that no two clash is looked at once a process."""
     everything = Router()
     for feature in FEATURES:
         everything.include(feature.router)

@@ -272,6 +272,35 @@ def test_a_bug_in_a_sweep_ends_the_sweep_alone(
     assert runner.sweep("gone", "1") == []
 
 
+def test_frequent_sweeps_of_a_period_go_together(store: Store, services: Services) -> None:
+    """In one workflow, which costs more than what they do; a database that is away in one of them stops no other."""
+    work, ran = Work(), list[str]()
+    minute = timedelta(minutes=1)
+    for name, every in (("first", minute), ("away", minute), ("last", minute), ("daily", timedelta(days=1))):
+
+        def sweep(sweep: SweepStep, name: str = name) -> None:
+            ran.append(name)
+            if name == "away":
+                raise OperationalError("", {}, Exception("locked"))
+            sweep.tx.moments.happened(name)
+
+        work.sweep(name, every)(sweep)
+    assert work.rounds() == {
+        "every-60s": (minute, ["first", "away", "last"]),
+        "daily": (timedelta(days=1), ["daily"]),
+    }
+    runner = Runner(work, services, lambda tx: Roles({}))
+    with pytest.raises(OperationalError):
+        runner.sweep("every-60s", "1")
+    assert ran == ["first", "away", "last"]
+    runner.sweep("daily", "1")
+    with store.begin() as tx:
+        assert all(tx.moments.last(each) for each in ("first", "last", "daily"))
+        assert tx.moments.last("away") is None
+    assert runner.sweep("first", "1") == []  # begun by a release before this one
+    assert ran[-1] == "first"
+
+
 @pytest.fixture
 def old_and_new(store: Store, services: Services) -> tuple[Vault, str]:
     """A secret under an old key, with the new one in front."""

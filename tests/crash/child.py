@@ -20,6 +20,7 @@ import alembic.command
 import alembic.config  # noqa: F401
 import uvicorn
 
+import handlers
 from bot import jobs, work
 from bot.app import build
 from bot.callback import Callback
@@ -35,6 +36,7 @@ SHIFT = "clock-shift"  # the file in the data folder that says how far the clock
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LEASE_SECONDS = 2.0  # so that another replica takes over soon
 BEAT_SECONDS = 0.4
+handlers.router()  # made once, before the fork
 
 
 class ToldClock:
