@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
+from bot.clock import SystemClock
 from storage.base import Base
 from storage.leases import Leases
 from storage.models import AuditEntry, Delivery, Moment
@@ -62,6 +65,28 @@ def test_four_processes_migrate_at_once(database_url: str) -> None:
     for child in children:
         child.join(90)
         assert child.exitcode == 0
+
+
+def test_a_new_file_in_use_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses to turn a file that is being written into WAL, at once and whatever its time limit says."""
+    file = tmp_path / "new.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as first:
+        first.execute("CREATE TABLE begun (id)")
+        first.execute("BEGIN IMMEDIATE")
+        first.execute("INSERT INTO begun VALUES (1)")
+        with ThreadPoolExecutor(1) as pool:
+            opened = pool.submit(open_and_count, f"sqlite:///{file}")
+            with pytest.raises(TimeoutError):
+                opened.result(0.2)
+            first.execute("COMMIT")
+            assert opened.result(10) == 1
+
+
+def open_and_count(url: str) -> int | None:
+    """How many rows a second one finds, as soon as it may look."""
+    store = Store(url, SystemClock().now)
+    with closing(store), store.begin() as tx:
+        return tx.session.scalar(text("SELECT count(*) FROM begun"))
 
 
 # --- the audit chain
