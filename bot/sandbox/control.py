@@ -19,7 +19,7 @@ from bot.sandbox.chat import card_shown
 from bot.sandbox.console import ACTIONS, Console, Done, Order
 from bot.sandbox.hours import Hours, NothingAhead
 from bot.sandbox.mailserver import FAULTS
-from bot.sandbox.orders import Acknowledgement, Click, Drop, Enter, MenuClick, Move, Moved, Play, Say, Trouble
+from bot.sandbox.orders import Acknowledgement, Click, Drop, Enter, MenuClick, Move, Moved, Play, Renew, Say, Trouble
 from bot.sandbox.organisation import ConsoleError, Organisation
 from bot.sandbox.people import Member
 from bot.sandbox.shown import mail_shown, whole_state
@@ -275,9 +275,11 @@ def control_router(org: Organisation, callbacks: Callbacks, hours: Hours, stage:
         return {"entries": chosen[-limit:] if limit > 0 else [], "last": org.wire_count}
 
     @router.post("/reset")
-    async def reset() -> dict[str, str]:
+    async def reset(order: Renew | None = None) -> dict[str, str]:
         """Everything as at the start, the bot's rows, too, but for the clock, the secrets and the ids the bot holds."""
         stage.stop()
+        if order is not None and order.language is not None:
+            stage.settings = stage.settings | {"bot_language": order.language}
         await stage.begin_anew()
         return {"clock": org.now().isoformat()}
 

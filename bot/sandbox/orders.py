@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from bot.sandbox.hours import Goal
+from bot.words import Language
 
 
 class Say(BaseModel):
@@ -87,6 +88,12 @@ class Trouble(BaseModel):
     after: int | None = Field(None, ge=0, description="mail and bot_killed: after so many occasions, or mails")
     command: str | None = Field(None, description="mail: only this command")
     value: int | None = Field(None, description="mail: the size of faults that have one")
+
+
+class Renew(BaseModel):
+    """Begin anew; with a language the bot then speaks it to whoever has not spoken to it."""
+
+    language: Language | None = None
 
 
 class Play(BaseModel):

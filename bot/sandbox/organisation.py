@@ -90,6 +90,7 @@ class Organisation:
         self.imap_wire: deque[dict[str, Any]] = deque(maxlen=WIRE_MAX)
         self.wire_count = 0
         self.on_append: Callable[[], None] = lambda: None  # a mail is about to be stored over IMAP
+        self.on_change: Callable[[], None] = lambda: None  # but for lines of IMAP, which are so many
         self.version = 0
         self._changed = asyncio.Event()
         self.dns = DnsWorld(self.now, self.changed)
@@ -158,6 +159,10 @@ class Organisation:
 
     def changed(self) -> None:
         """Tell whoever waits (the page) that something changed."""
+        self.on_change()
+        self._tell()
+
+    def _tell(self) -> None:
         self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
@@ -191,7 +196,7 @@ class Organisation:
             self.on_append()
         entry = {"n": self.wire_count, "at": self.now().isoformat(), "kind": "imap"}
         self.imap_wire.append({**entry, "user": user, "direction": direction, "line": line})
-        self.changed()
+        self._tell()
 
     def owns(self, domain: str) -> bool:
         """Whether a domain is in use in this organisation: added and verified."""

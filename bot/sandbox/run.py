@@ -33,6 +33,7 @@ from bot.sandbox.plays import perform
 from bot.sandbox.seed import fill
 from bot.sandbox.smtpserver import SmtpServer
 from bot.sandbox.story import BadStory, find
+from bot.sandbox.tour import SETTINGS as TOUR_SETTINGS
 from bot.sandbox.wecom_server import create_sandbox_app
 from bot.settings import Settings
 from bot.vault import new_key
@@ -100,6 +101,12 @@ class Sandbox:
         self.web.router.routes.extend(page_routes())
         self.web.router.lifespan_context = self.lifespan
         self.bot: Bot | None = None
+
+    def lead(self) -> None:
+        """What the guided tour needs, until a story that is played wants it otherwise."""
+        stage = self.web.state.stage
+        self.story_settings = stage.settings = dict(TOUR_SETTINGS)
+        stage.recorder.restart(stage.settings, self.organisation.now())
 
     def bot_settings(self) -> Settings:
         """The bot's settings: what an engineer would copy out of the simulated console."""
@@ -265,6 +272,7 @@ def run(*, port: int, browser: bool, play: str | None, begins: datetime | None =
                 with running(folder, begins=story.begins, **story.given()) as sandbox:
                     return perform(story, sandbox.url)
             sandbox = Sandbox(folder, port=port, begins=begins)
+            sandbox.lead()
         except (DataDirectoryInUse, OSError) as error:
             print(f"The sandbox cannot start: {error}", file=sys.stderr)
             return 1

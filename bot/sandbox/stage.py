@@ -53,6 +53,7 @@ class Stage:
     def __init__(self, org: Organisation) -> None:
         self.org = org
         self.recorder = Recorder(org)
+        self.settings: dict[str, Any] = {}  # of the bot while no story says otherwise
         self.show: Show | None = None
         self.renew: Callable[[dict[str, Any], datetime | None], Awaitable[None]] | None = None
         self.kill: Callable[[], Awaitable[None]] | None = None
@@ -82,7 +83,7 @@ class Stage:
     async def begin_anew(self, story: Story | None = None) -> None:
         """Everything as at the start; for a story with its settings, at its moment."""
         self.org.on_append = lambda: None
-        settings, begins = (story.given(), story.begins) if story else ({}, None)
+        settings, begins = (story.given(), story.begins) if story else (self.settings, None)
         if self.renew is not None:
             await self.renew(settings, begins)
         else:

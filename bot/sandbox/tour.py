@@ -1,8 +1,9 @@
 """
 The guided tour: its steps, each done when the simulated organisation shows that it is.
 
-Nothing is ticked by a click: the chats, mailboxes, the bin, the zones and the wire are looked at. What was done stays
-done until the organisation begins anew. The words stand in the page's words/tour.js.
+Nothing is ticked by a click: the chats, mailboxes, the bin, the zones and the wire are looked at whenever something
+has changed, so that a step done in a moment is seen, too (a card shows its buttons only until somebody decides). What
+was done stays done until the organisation begins anew. The words stand in the page's words/tour.js.
 """
 
 from __future__ import annotations
@@ -10,13 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from bot.sandbox.chat import Entry, card_shown
+from bot.sandbox.chat import Entry
 from bot.sandbox.organisation import Organisation
+from bot.words import LANGUAGES, sentence
 
-ADMIN, OWNER, NEXT, LEAVER = "mei", "ahing", "calvin", "jun"
+SETTINGS = {"bot_admins": ["mei", "yan"]}  # two: what lets people read others' mail needs a second
+ADMIN, OWNER, NEXT, MANAGER = "mei", "ahing", "calvin", "ling"
 SUPPORT, OWNED, LEFT = "support@corp.test", "ahing@corp.test", "jun@corp.test"
 REMINDED_AFTER = timedelta(days=10)  # a reminder and not the first news: the first comes after sixteen of thirty days
 ROOT = "其他文件夹"
+
+
+def beginnings(*keys: str) -> tuple[str, ...]:
+    """How sentences of the catalogue begin, before their first value, in every language."""
+    return tuple(sentence(key)[language].partition("{")[0] for key in keys for language in LANGUAGES)
+
+
+PARTIAL = tuple(each.partition(":")[0].partition("：")[0] for each in beginnings("rescue.once_partial"))
+VERDICTS = beginnings("doctor.sum_fine", "doctor.sum_warnings")
 
 
 def said(org: Organisation, member: str) -> list[Entry]:
@@ -30,12 +42,12 @@ def text_of(entry: Entry, member: str) -> str:
 
 
 def has_button(org: Organisation, member: str, verb: str) -> bool:
-    """Whether a member was sent a card with such a button, pressed or not."""
+    """Whether a card of a member shows such a button, pressed or not."""
     return any(
-        str(button["key"] or "").startswith(verb)
+        str(button.get("key") or "").startswith(verb)
         for entry in said(org, member)
         if entry.card
-        for button in card_shown(entry.card.views[member])["buttons"]
+        for button in entry.card.views[member].card.get("button_list") or []
     )
 
 
@@ -49,7 +61,9 @@ def consented(org: Organisation) -> bool:
 
 def receipted(org: Organisation) -> bool:
     files = [each.media.name for each in said(org, ADMIN) if each.media]
-    return f"{ROOT}/{OWNED}/INBOX" in org.box(SUPPORT).folders and any(each.endswith(".xlsx") for each in files)
+    box = org.mail.mailbox(SUPPORT)
+    copied = box is not None and f"{ROOT}/{OWNED}/INBOX" in box.folders
+    return copied and any(each.endswith(".xlsx") for each in files)
 
 
 def opened(org: Organisation) -> bool:
@@ -58,12 +72,12 @@ def opened(org: Organisation) -> bool:
 
 
 def manager_asked(org: Organisation) -> bool:
-    return has_button(org, "ling", "approve:")
+    return has_button(org, MANAGER, "approve:")
 
 
 def agreed(org: Organisation) -> bool:
     return any(
-        (each.card.views["ling"].clicked or "").startswith("approve:") for each in said(org, "ling") if each.card
+        (each.card.views[MANAGER].clicked or "").startswith("approve:") for each in said(org, MANAGER) if each.card
     )
 
 
@@ -82,7 +96,9 @@ def reminded(org: Organisation) -> bool:
 
 
 def rescued(org: Organisation) -> bool:
-    return any(each.address == LEFT and each.backed_up_to == SUPPORT for each in org.bin)
+    saved = any(each.address == LEFT and each.backed_up_to == SUPPORT for each in org.bin)
+    told = [text_of(each, ADMIN) for each in said(org, ADMIN)]
+    return saved and any(LEFT in each and any(first in each for first in PARTIAL) for each in told)
 
 
 def connected(org: Organisation) -> bool:
@@ -109,9 +125,7 @@ def saved(org: Organisation) -> bool:
 
 
 def examined(org: Organisation) -> bool:
-    lines = org.chats.entries.get(ADMIN, [])
-    typed = [n for n, each in enumerate(lines) if each.sender == "member" and each.text.strip() in ("doctor", "体检")]
-    return "saved" in org.tour and bool(typed) and any(each.sender == "bot" for each in lines[typed[-1] :])
+    return "saved" in org.tour and any(each.text.startswith(VERDICTS) for each in said(org, ADMIN))
 
 
 STEPS: dict[str, Callable[[Organisation], bool]] = {
@@ -123,9 +137,11 @@ STEPS: dict[str, Callable[[Organisation], bool]] = {
 }  # fmt: skip
 
 
+def look(org: Organisation) -> None:
+    """Note the steps that are done by now."""
+    org.tour.update(name for name, holds in STEPS.items() if name not in org.tour and holds(org))
+
+
 def tour(org: Organisation) -> list[dict[str, object]]:
     """The steps in their order, and which of them are done."""
-    for name, holds in STEPS.items():
-        if name not in org.tour and holds(org):
-            org.tour.add(name)
     return [{"step": name, "done": name in org.tour} for name in STEPS]

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -25,6 +26,7 @@ from bot.sandbox.hours import Hours
 from bot.sandbox.organisation import Organisation
 from bot.sandbox.recorder import PageWatch
 from bot.sandbox.stage import Stage
+from bot.sandbox.tour import look
 from bot.sandbox.wecom.api import Gate, Refused, Upload
 from bot.wecom.errcodes import WeComError
 from bot.words import LANGUAGES
@@ -61,6 +63,7 @@ def create_sandbox_app(
     callbacks = Callbacks(organisation, deliver, retry_delays=retry_delays, timeout_seconds=timeout_seconds)
     hours = Hours(organisation)
     stage = Stage(organisation)
+    organisation.on_change = partial(look, organisation)
     app.state.organisation, app.state.callbacks, app.state.hours = organisation, callbacks, hours
     app.state.stage = stage
     app.add_middleware(PageWatch, recorder=stage.recorder)

@@ -97,7 +97,7 @@ does({
   async reset(button) {
     if (!sure(button, "reset_sure")) return;
     button.textContent = say("reset");
-    if (await doing(button, () => order("reset"))) {
+    if (await doing(button, () => order("reset", { language }))) {
       world.chats.clear();
       forgetSeen();
       forgetEntered();

@@ -3,6 +3,7 @@
 import "./words/tour.js";
 import { consoleOrder, does, doing } from "./acts.js";
 import { fill, h } from "./dom.js";
+import { nameOf } from "./faces.js";
 import { heldPhone } from "./phones.js";
 import { choose, narrow, openTab } from "./place.js";
 import { known, say } from "./words.js";
@@ -13,13 +14,13 @@ const PLACES = {
   asked: { member: "mei" },
   consented: { member: "ahing", box: "ahing@corp.test" },
   receipted: { member: "mei" },
-  opened: { member: "mei" },
+  opened: { members: ["mei", "yan"] },
   manager_asked: { member: "mei" },
   agreed: { member: "ling" },
-  handed_over: { members: ["calvin", "mei"], box: "calvin@corp.test", tab: "bin" },
+  handed_over: { members: ["calvin", "mei"], box: "calvin@corp.test", tab: "console" },
   binned: { member: "mei", tab: "bin" },
   reminded: { member: "mei", tab: "due" },
-  rescued: { members: ["mei", "wei"], tab: "bin" },
+  rescued: { members: ["mei", "wei"], tab: "console" },
   connected: { member: "mei", tab: "dns" },
   aliased: { member: "mei" },
   minted: { member: "mei" },
@@ -36,10 +37,10 @@ function step({ step: name, done }, current) {
   const button = (words, act, more) => h("button.small", { type: "button", "data-do": act, ...more }, words);
   return h("li.tour-step", { "data-key": name, "data-step": name, "data-done": done ? "" : null, "aria-current": current ? "step" : null },
     h("strong", {}, say(`tour_${name}`)), done ? h("span.tour-done", {}, ` ✓ ${say("tour_done")}`) : null,
-    current ? h("p", {}, say(`tour_${name}_how`)) : null,
+    current ? h("ol.tour-how", {}, say(`tour_${name}_how`).split("\n").map((each) => h("li", {}, each))) : null,
     current ? h("div.tour-acts", {},
       known(command) ? [h("code", {}, say(command)), button(say("tour_type_it"), "tour-type", { "data-member": members[0], "data-text": say(command) })] : null,
-      members.map((each) => button(say("tour_be", { who: person(each).alias || person(each).name }), "member", { "data-member": each })),
+      members.map((each) => button(say("tour_be", { who: nameOf(person(each)) }), "member", { "data-member": each })),
       place.box ? button(say("tour_box", { box: `${place.box.split("@")[0]}@` }), "go-box", { "data-address": place.box }) : null,
       place.tab ? button(say("tour_open", { tab: say(`tab_${place.tab}`) }), "tab", { "data-tab": place.tab }) : null,
       place.save ? button(say("tour_save"), "tour-save", {}) : null) : null);
