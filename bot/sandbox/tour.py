@@ -27,7 +27,7 @@ def beginnings(*keys: str) -> tuple[str, ...]:
     return tuple(sentence(key)[language].partition("{")[0] for key in keys for language in LANGUAGES)
 
 
-PARTIAL = tuple(each.partition(":")[0].partition("：")[0] for each in beginnings("rescue.once_partial"))
+PARTIAL = beginnings("rescue.once_partial")
 VERDICTS = beginnings("doctor.sum_fine", "doctor.sum_warnings")
 
 

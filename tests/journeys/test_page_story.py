@@ -56,7 +56,7 @@ def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".member[data-member=ahing] .badge")).to_be_visible(timeout=SLOW_MS)
 
-    steps = page.locator("#steps li")
+    steps = page.locator("#steps .tour-step")
     steps.nth(1).get_by_role("button", name="Go to ahing@").click()
     box = page.locator("[id='box-ahing@corp.test']")
     box.locator("select").select_option(label="all mail")

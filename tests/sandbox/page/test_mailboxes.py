@@ -108,7 +108,7 @@ def test_the_console_s_buttons(served: Served, english: Page) -> None:
 def test_the_panels_of_the_dns_providers(served: Served, english: Page) -> None:
     """A record is removed, another added, and the console then verifies the domain."""
     visit(english, served, "#mei/dns")
-    box = english.locator(".box", has_text="newcorp.test")
+    box = english.locator(".zone", has_text="newcorp.test")
     old, new = (box.locator("li", has_text=each) for each in ("mail.oldhost.test", "MX @ mxbiz1.qq.com 5"))
     old.get_by_role("button").click()
     expect(old).to_have_count(0)

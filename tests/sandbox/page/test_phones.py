@@ -213,7 +213,7 @@ def test_the_menu_of_the_bot(served: Served, english: Page) -> None:
 def test_the_tour_leads_through_the_demo_and_is_ticked_by_what_happens(served: Served, english: Page) -> None:
     """Its buttons type, choose the member and open his mailbox; a step is done when the organisation shows it."""
     visit(english, served)
-    steps = english.locator("#steps li")
+    steps = english.locator("#steps .tour-step")
     expect(steps).to_have_count(15)
     steps.nth(0).get_by_role("button", name="Type it for me").click()
     expect(english.locator("#input")).to_have_value("backup ahing to support@ because he leaves")

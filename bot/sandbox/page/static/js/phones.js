@@ -59,6 +59,7 @@ does({
       const selected = answersOf(card);
       if (Object.keys(selected).length) body.selected = selected;
     }
+    phoneOf(button).atEnd = true; // as with what is typed: the answer is looked at
     return doing(button, () => order("click", body));
   },
   menu(button) {
@@ -87,6 +88,7 @@ async function send(one) {
   const { member } = one;
   if (!text || !member) return;
   one.submit.setAttribute("aria-busy", "true");
+  one.atEnd = true; // who says something looks at what comes of it
   one.sent(member, text);
   const answer = await doing(null, () => order("say", { member, text }));
   one.submit.removeAttribute("aria-busy");
