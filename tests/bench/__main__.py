@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.bench import relay
 from tests.bench.copiers import versions
 from tests.bench.sections import ON_DEMAND, ROUND_TRIP_MS, SECTIONS, Bench
-from tests.bench.tables import write_markdown
+from tests.bench.tables import check_markdown, write_markdown
 from tests.servers.dovecot import Dovecot
 from tests.servers.running import running
 
@@ -60,6 +60,9 @@ def main() -> int:
         "--markdown", type=Path, metavar="FILE", help="write the tables into a document's marked places"
     )
     options = parser.parse_args()
+    wanted = [name for name in SECTIONS if name in (options.only or SECTIONS.keys() - ON_DEMAND)]
+    if options.markdown:
+        check_markdown(options.markdown, (*wanted, "machine"))
     began, load = time.monotonic(), os.getloadavg()[0]
     place = in_memory()
     facts = [
@@ -72,10 +75,8 @@ def main() -> int:
     failed = False
     with running(functools.partial(Dovecot, names=("full", "exmail", "literal_plus")), place=place) as server:
         bench = Bench(server, options)
-        for name, section in SECTIONS.items():
-            if name not in (options.only or SECTIONS.keys() - ON_DEMAND):
-                continue
-            table = section(bench)
+        for name in wanted:
+            table = SECTIONS[name](bench)
             failed = failed or bool(table.failed)
             print(table.text(), flush=True)
             if options.markdown:

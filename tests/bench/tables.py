@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,11 +50,26 @@ def padded(text: str, wanted: int, place: int) -> str:
     return text + space if place == 0 else space + text
 
 
+def check_markdown(file: Path, sections: Iterable[str]) -> None:
+    """Before anything is measured: the document has a place for each. Raises SystemExit with what is to be mended."""
+    for section in sections:
+        place_in(file, section)
+
+
 def write_markdown(file: Path, section: str, text: str) -> None:
     """Put `text` between `<!-- bench: SECTION -->` and `<!-- end of SECTION -->`; the marks must be there."""
-    whole = file.read_text("utf-8")
+    before, after = place_in(file, section)
+    file.write_text(f"{before}\n{text.strip()}\n{after}", "utf-8")
+
+
+def place_in(file: Path, section: str) -> tuple[str, str]:
+    """What stands before and after a section's place. Raises SystemExit when there is none."""
+    try:
+        whole = file.read_text("utf-8")
+    except OSError as error:
+        raise SystemExit(f"{file} cannot be filled ({error.strerror}): name a copy of docs/performance.md.") from None
     begin, end = f"<!-- bench: {section} -->", f"<!-- end of {section} -->"
     found = re.search(f"{re.escape(begin)}\n.*?{re.escape(end)}", whole, re.DOTALL)
     if found is None:
         raise SystemExit(f"{file} has no place for {section}: write {begin} and {end} where it shall stand.")
-    file.write_text(whole[: found.start()] + f"{begin}\n{text.strip()}\n{end}" + whole[found.end() :], "utf-8")
+    return whole[: found.start()] + begin, end + whole[found.end() :]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import __main__ as bench
 from tests.bench import mailbox, relay, tables
 from tests.bench.reading import compare, contents
 from tests.bench.sections import SECTIONS, Target, cpu_words
@@ -81,3 +82,19 @@ def test_tables_fill_their_places(tmp_path: Path) -> None:
     assert "| copier |" not in text, "the tables of before are gone"
     with pytest.raises(SystemExit, match="no place"):
         tables.write_markdown(document, "elsewhere", "")
+
+
+def test_a_document_that_cannot_be_filled_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(bench, "running", measured)
+    monkeypatch.setattr(bench.relay, "measured", measured)
+    page = tmp_path / "page.md"
+    for words in ("cannot be filled", "no place for planning"):
+        monkeypatch.setattr("sys.argv", ["bench", "--only", "planning", "--markdown", str(page)])
+        with pytest.raises(SystemExit, match=words):
+            bench.main()
+        page.write_text("# Performance", "utf-8")
