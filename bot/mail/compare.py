@@ -66,10 +66,10 @@ class TargetFolders:
         """
         records = [each for each in self.records if each.target == target]
         if status is None or status.uidvalidity != records[0].target_uidvalidity:
-            tally = Tally(missing=self._stored(target))
             if status is not None:
-                tally.wrong.append("the target has renumbered the folder; run the copy once more")
-            elif tally.missing:
+                return self._renumbered(target)
+            tally = Tally(missing=self._stored(target))
+            if tally.missing:
                 tally.wrong.append("the folder cannot be opened in the target")
             return tally
         if status.uidnext > PAGE_UIDS or session.in_turn:
@@ -93,6 +93,12 @@ class TargetFolders:
             reading.ask(uids[start : start + BATCH_MAILS])
         return Glance(target, status, owners, picked, page, pages, reading)
 
+    def _renumbered(self, target: WireName) -> Tally:
+        """Of a folder with a new UIDVALIDITY nothing we know of its UIDs is true."""
+        return Tally(
+            missing=self._stored(target), wrong=["the target has renumbered the folder; run the copy once more"]
+        )
+
     def _stored(self, target: WireName) -> int:
         """So many, by the ledger."""
         records = (each for each in self.records if each.target == target)
@@ -104,6 +110,8 @@ class TargetFolders:
         await glance.reading.settle()
         if isinstance(told, str) or glance.pages.sizeless or glance.reading.refused:
             return await self.page_by_page(session, glance.target, glance.status, everything)
+        if told.uidvalidity != glance.status.uidvalidity:  # since it was asked for its numbers
+            return self._renumbered(glance.target)
         tally = Tally()
         self._compare_page(tally, glance.target, glance.page, glance.owners)
         self._count_the_rest(tally, glance.target)
@@ -129,6 +137,8 @@ class TargetFolders:
             told = (await list_mails(session, {target: some}, on_mail, first={target: low}))[target]
             if isinstance(told, str):
                 tally.wrong.append(f"the target does not list it: {told}")
+            elif told.uidvalidity != status.uidvalidity:
+                return self._renumbered(target)
             picked += self._compare_page(tally, target, page, self.ledger.owners(target, low, high))
             if not everything:
                 picked = self._pick(picked)

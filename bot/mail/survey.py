@@ -154,8 +154,9 @@ async def list_mails(
             line = b"UID FETCH " + wire.uid_set(some) + b" (" + items + b")"
             asked = session.send(line, on_fetch=page.take)
             try:
-                selected(await opening.done, session.account.user)
+                told = selected(await opening.done, session.account.user)
                 checked(await asked.done, session.account.user)
+                result[name] = told  # its numbers may be new by now
                 page.end(sizeless_too=True)
             except CommandRefused as error:
                 result[name] = error.text

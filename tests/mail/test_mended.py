@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bot.mail import prepare, session, survey
+from bot.mail import compare, prepare, session, survey
 from bot.mail.copy import CopyOutcome, Limits, copy_and_verify, copy_mail
 from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter, make_plan
@@ -124,6 +124,28 @@ def test_a_folder_restored_to_an_older_state_is_not_verified(ledger: SqlLedger) 
         check = await verify_copy(*here.accounts, ledger=here.ledger)
         assert not check.ok
         assert sum(each.missing for each in check.folders) == MAILS
+
+    tried(ledger, story)
+
+
+@pytest.mark.parametrize("page", [2, 5_000])
+def test_a_target_renumbered_while_it_is_verified_is_not_verified(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """It tells the old number when asked for all folders, and another when one is opened; the mails look the same."""
+    monkeypatch.setattr(compare, "PAGE_UIDS", page)
+
+    async def story(here: World) -> None:
+        await here.copy()
+        middle = Middle(here.server.port)
+        middle.on_answer = lambda data: re.sub(rb"\[UIDVALIDITY \d+\]", b"[UIDVALIDITY 7]", data)
+        source, target = here.accounts
+        async with middle.running():
+            check = await verify_copy(source, dataclasses.replace(target, port=middle.port), ledger=here.ledger)
+        assert not check.ok
+        assert {each.found for each in check.folders} == {0}
+        assert sum("has renumbered the folder" in each for each in check.differences) == len(check.folders)
+        assert await here.verified()
 
     tried(ledger, story)
 
