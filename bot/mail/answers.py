@@ -81,7 +81,7 @@ class Answers:
             target_uid=target_uid,
             sha256=item.digest.sha256,
             size_bytes=item.read_bytes,  # what the source told may be untrue
-            identity=item.digest.identity if self.ledger.altered else None,
+            identity=item.digest.identity if self.ledger.altered or item.line.wrapped else None,
             target_flags=item.flags if changed else None,
         )
         if changed and flag_set(item.line.flags) - flag_set(item.flags):

@@ -18,6 +18,8 @@ BATCH_MAILS = 32
 BATCHES_AHEAD = 8
 
 
+EXPLANATION = "X-Exmail-Bot-Explanation"  # in a mail of ours: so many bytes of its body are words to a person
+EXPLANATION_BYTES = re.compile(rb"(?im)^" + EXPLANATION.encode() + rb": (\d{1,4})\r?$")
 EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 NOTHING = hashlib.sha256()
 
@@ -26,8 +28,9 @@ class Digest:
     """
     Two names of a mail: `sha256` of every byte, and `identity`, which survives a server that adds headers.
 
-    The identity is Message-ID, Date, From and Subject with a hash of the body without its last line ends. A mail whose
-    header is not ASCII has a third: `munged`, the `sha256` of what Cyrus makes of it.
+    The identity is Message-ID, Date, From and Subject with a hash of the body without its last line ends, and without
+    the words with which a mail of ours begins (`wrap.py`): these may be said otherwise one day. A mail whose header is
+    not ASCII has a third name: `munged`, the `sha256` of what Cyrus makes of it.
     """
 
     def __init__(self, *, identify: bool = True) -> None:
@@ -40,6 +43,7 @@ class Digest:
         self._header: bytes | None = b""  # None once it is complete
         self._fields = b""
         self._tail = b""  # line ends that count only if more follows
+        self._words_left = 0  # bytes of the body that explain
 
     def update(self, data: bytes) -> None:
         self.size_bytes += len(data)
@@ -59,9 +63,15 @@ class Digest:
             self._fields, self._header = fields(header), None
             if not header.isascii():
                 self._munged = hashlib.sha256(EIGHT_BIT.sub(b"X", header) + body)
+            if (words := EXPLANATION_BYTES.search(header)) is not None:
+                self._words_left = int(words[1])
             self._body_update(body)
 
     def _body_update(self, data: bytes) -> None:
+        if self._words_left:
+            words = data[: self._words_left]
+            self._words_left -= len(words)
+            data = data[len(words) :]
         data = self._tail + data
         text = data.rstrip(b"\r\n")
         self._tail = data[len(text) :]

@@ -68,7 +68,7 @@ class Line(Protocol):
     @property
     def sha256(self) -> bytes | None: ...  # of the source's bytes
     @property
-    def identity(self) -> bytes | None: ...  # used with servers that change bytes
+    def identity(self) -> bytes | None: ...  # where the server changes bytes, or we say something around the mail
     @property
     def attempts(self) -> int: ...
     @property

@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from bot.mail import wire
 from bot.mail.digest import Content, digest_mails
@@ -22,7 +23,7 @@ from bot.mail.quirks import Refused, parse_internaldate, why_refused
 from bot.mail.session import Session, Stream
 from bot.mail.survey import PAGE_UIDS
 from bot.mail.work import Job, Renumbered, ServerBusy
-from bot.mail.wrap import Wrapped
+from bot.mail.wrap import Way, Wrapped
 
 PROBED_MAILS = 8  # read again before a target is said to change bytes
 LINES_READ = 2_000  # at once
@@ -41,7 +42,7 @@ class Likeness:
         self.source, self.target, self.ledger, self.job = source, target, ledger, job
         self.notes: list[Note] = []
         self._contents: dict[Key, Content] = {}
-        self._wrapped: dict[Key, bytes] = {}  # SHA-256 of what would be sent
+        self._wrapped: dict[Key, Attachment] = {}  # what would be sent
         self._moments: Moments | None = None
         self._clusters: dict[int, Cluster] = {}
         self._attachments: list[Line] | None = None
@@ -78,20 +79,21 @@ class Likeness:
             if key_of(line) in but:
                 continue
             if line.state == LineState.STORED:
-                found = line.sha256
+                found = content.sha256 == line.sha256 or content.identity == line.identity
             else:
-                found = await self._as_attachment(line)
-            if found == content.sha256:
+                sent = await self._as_attachment(line)
+                found = sent is not None and sent.is_named(content.sha256, content.identity)
+            if found:
                 same.append(line)
         return same
 
-    async def _as_attachment(self, line: Line) -> bytes | None:
+    async def _as_attachment(self, line: Line) -> Attachment | None:
         key = key_of(line)
         if key not in self._wrapped and self._may_read(line):
             await open_source(self.source, self.job.record)
             found = await digest_wrapped(self.source, line, line.uid)
             if found is not None:
-                self._wrapped[key] = found[0]
+                self._wrapped[key] = found
         return self._wrapped.get(key)
 
     async def alike(self, content: Content, *, stored_too: bool = False, but: Collection[Key] = ()) -> list[Line]:
@@ -257,11 +259,19 @@ def moment_of(internal_date: str) -> int:
     return UNDATED if moment is None else int(moment.timestamp())
 
 
-async def digest_wrapped(source: Session, line: Line, uid: int) -> tuple[bytes, bytes] | None:
-    """
-    The SHA-256 of the mail at `uid` of the open folder, wrapped as `line` says; beside it, as it was wrapped before
-    the folder's numbers were left out of it. Raises ServerBusy.
-    """
+class Attachment(NamedTuple):
+    """The names of a mail of ours around one of the source."""
+
+    identity: bytes
+    sha256s: frozenset[bytes]  # as it is wrapped now, and as it was in the ways of before
+
+    def is_named(self, sha256: bytes | None, identity: bytes | None) -> bool:
+        """Every byte is equal, or every byte but the words to a person."""
+        return sha256 in self.sha256s or identity == self.identity
+
+
+async def digest_wrapped(source: Session, line: Line, uid: int) -> Attachment | None:
+    """The mail at `uid` of the open folder, wrapped as `line` says. Raises ServerBusy."""
     found: list[Wrapped] = []
 
     def update(chunk: bytes) -> None:
@@ -272,7 +282,7 @@ async def digest_wrapped(source: Session, line: Line, uid: int) -> tuple[bytes, 
         if told.uid != uid or told.body is None or found:
             return False
         size = stream.size if stream is not None else len(told.body)  # type: ignore[arg-type]
-        found.extend((Wrapped(line, size), Wrapped(line, size, numbered=True)))
+        found.extend(Wrapped(line, size, way) for way in Way)
         if stream is not None:
             stream.tap = update
         elif isinstance(told.body, bytes):
@@ -282,7 +292,10 @@ async def digest_wrapped(source: Session, line: Line, uid: int) -> tuple[bytes, 
     done = await source.send(b"UID FETCH %d (UID BODY.PEEK[])" % uid, on_fetch=take).done
     if not found and not done.ok and why_refused(done.text) is Refused.BUSY:
         raise ServerBusy(done.text, mailbox=source.account.user)
-    return (found[0].sha256(), found[1].sha256()) if found else None
+    if not found:
+        return None
+    digests = [each.finish() for each in found]
+    return Attachment(digests[0].identity, frozenset(each.sha256 for each in digests))
 
 
 async def open_source(source: Session, record: FolderRecord) -> None:

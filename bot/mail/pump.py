@@ -272,7 +272,8 @@ class Pass:
                 return True  # void: it counts as not come
             del batch.lines[uid]
             held = batch.held.pop(uid)
-            item = Item(batch.job, line, body, held, batch.alone, digest=Digest(identify=self.identify))
+            digest = Digest(identify=self.identify or line.wrapped)
+            item = Item(batch.job, line, body, held, batch.alone, digest=digest)
             if (beyond := held_for(item.read_bytes) - held) > 0:  # what the source has told was untrue
                 item.held_bytes += beyond
                 self.budget.owe(beyond, session, body)

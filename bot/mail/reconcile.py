@@ -104,7 +104,7 @@ class Reconciler:
             target_uid=uid,
             sha256=content.sha256 if line.wrapped else sha256,
             size_bytes=size,
-            identity=content.identity if self.ledger.altered else None,
+            identity=content.identity if self.ledger.altered or line.wrapped else None,
             target_flags=None if flag_set(line.flags) == flag_set(content.flags) else content.flags,
         )
         likeness.adopted(line)
@@ -207,7 +207,10 @@ class Reconciler:
                     moved[old.pop(0)] = uid
                     continue
                 for line in attached.get((moment, content.size_bytes), []):
-                    if line.uid not in moved and line.sha256 in (await digest_wrapped(self.source, line, uid) or ()):
+                    if line.uid in moved:
+                        continue
+                    sent = await digest_wrapped(self.source, line, uid)
+                    if sent is not None and sent.is_named(line.sha256, line.identity):
                         moved[line.uid] = uid
                         break
         return self.ledger.renumbered(job.record.id, source_uidvalidity=uidvalidity, source_uidnext=uidnext, uids=moved)

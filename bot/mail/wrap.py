@@ -3,7 +3,8 @@ A mail the target does not take as it is, as the attachment of a small mail of o
 
 The attachment is the original, byte for byte, base64 in an `.eml` file: inside `message/rfc822` no such encoding is
 allowed (RFC 2046 5.2.1), and unencoded it would be the very bytes that were refused. Equal input gives equal bytes,
-so that what a killed run stored is found again.
+so that what a killed run stored is found again; what we say around it may be said otherwise one day, so a header
+tells how many bytes of the body say it, and the mail is known by the others (`Digest.identity`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import UTC, datetime
+from enum import Enum
 from functools import cached_property
 
+from bot.mail.digest import EXPLANATION, Digest
 from bot.mail.ledger import Line
 from bot.mail.quirks import parse_internaldate
 from bot.words import LANGUAGES, say
@@ -20,43 +23,68 @@ from bot.words import LANGUAGES, say
 LINE_BYTES = 57  # 76 characters of base64
 
 
+# What was said around a mail in the ways of before, letter for letter: never said any more, only known.
+FIRST_WORDS = (
+    "The mail server did not accept this mail as it is ({detail})."
+    " The attached file holds the original, byte for byte.",
+    "邮件服务器不接受这封邮件的原始内容（{detail}）。附件是逐字节保留的原邮件。",
+)
+
+
+class Way(Enum):
+    """How it is done, and how it was once: such mails lie in mailboxes and must be known."""
+
+    NOW = "now"
+    UNTOLD = "untold"  # no header told which bytes are our words
+    NUMBERED = "numbered"  # and it held the folder's numbers: it cannot be done again when these have changed
+
+
 class Wrapping:
     """The mail around a mail of `size_bytes`: `head`, the encoded original, `tail`."""
 
-    def __init__(self, line: Line, size_bytes: int, *, numbered: bool = False) -> None:
-        """`numbered` is how it was done once: it cannot be done again when the folder got other numbers."""
+    def __init__(self, line: Line, size_bytes: int, way: Way = Way.NOW) -> None:
         self._line = line
         self._size_bytes = size_bytes
-        self._numbered = numbered
+        self._way = way
         self._rest = b""
 
     @cached_property
     def head(self) -> bytes:
         import email.utils  # here: few copies need it
 
-        words = say("mail.wrapped", detail=self._line.detail or "?")
-        text = "\r\n".join(words.text(language) for language in LANGUAGES)
         moment = parse_internaldate(self._line.internal_date) or datetime(1970, 1, 1, tzinfo=UTC)
-        boundary = self._boundary
-        lines = (
-            f"Date: {email.utils.format_datetime(moment)}",
-            f"Subject: {encoded(self._line.subject or 'mail')}",
-            "MIME-Version: 1.0",
-            f'Content-Type: multipart/mixed; boundary="{boundary}"',
-            "",
-            f"--{boundary}",
+        words = in_lines(
+            f"--{self._boundary}",
             "Content-Type: text/plain; charset=utf-8",
             "Content-Transfer-Encoding: base64",
             "",
-            base64.encodebytes(text.encode()).decode().strip().replace("\n", "\r\n"),
-            f"--{boundary}",
+            base64.encodebytes(self._words.encode()).decode().strip().replace("\n", "\r\n"),
+        )
+        header = in_lines(
+            f"Date: {email.utils.format_datetime(moment)}",
+            f"Subject: {encoded(self._line.subject or 'mail')}",
+            *([f"{EXPLANATION}: {len(words)}"] if self._way is Way.NOW else []),
+            "MIME-Version: 1.0",
+            f'Content-Type: multipart/mixed; boundary="{self._boundary}"',
+            "",
+        )
+        attachment = in_lines(
+            f"--{self._boundary}",
             'Content-Type: application/octet-stream; name="original.eml"',
             'Content-Disposition: attachment; filename="original.eml"',
             "Content-Transfer-Encoding: base64",
             "",
-            "",
         )
-        return "\r\n".join(lines).encode("ascii")
+        return (header + words + attachment).encode("ascii")
+
+    @property
+    def _words(self) -> str:
+        """For whoever opens it, in each language."""
+        detail = self._line.detail or "?"
+        if self._way is not Way.NOW:
+            return "\r\n".join(each.format(detail=detail) for each in FIRST_WORDS)
+        words = say("mail.wrapped", detail=detail)
+        return "\r\n".join(words.text(language) for language in LANGUAGES)
 
     @property
     def tail(self) -> bytes:
@@ -66,7 +94,7 @@ class Wrapping:
     def _boundary(self) -> str:
         line = self._line
         mark = f"{line.folder_id}-{line.uid}"
-        if not self._numbered:
+        if self._way is not Way.NUMBERED:
             facts = (line.internal_date, line.subject, line.detail, self._size_bytes)
             mark = hashlib.sha256(repr(facts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
         return f"=_exmail-bot-{mark}"  # "=_" never stands in base64
@@ -104,16 +132,21 @@ def encoded(text: str) -> str:
     return "\r\n ".join(f"=?utf-8?b?{base64.b64encode(word.encode('utf-8', 'replace')).decode()}?=" for word in words)
 
 
-class Wrapped:
-    """What the target holds of a mail, by its bytes."""
+def in_lines(*lines: str) -> str:
+    return "".join(f"{line}\r\n" for line in lines)
 
-    def __init__(self, line: Line, size_bytes: int, *, numbered: bool = False) -> None:
-        self._wrapping = Wrapping(line, size_bytes, numbered=numbered)
-        self._hash = hashlib.sha256(self._wrapping.head)
+
+class Wrapped:
+    """What the target would hold of a mail, by its names."""
+
+    def __init__(self, line: Line, size_bytes: int, way: Way = Way.NOW) -> None:
+        self._wrapping = Wrapping(line, size_bytes, way)
+        self._digest = Digest()
+        self._digest.update(self._wrapping.head)
 
     def update(self, chunk: bytes) -> None:
-        self._hash.update(self._wrapping.encode(chunk))
+        self._digest.update(self._wrapping.encode(chunk))
 
-    def sha256(self) -> bytes:
-        self._hash.update(self._wrapping.finish())
-        return self._hash.digest()
+    def finish(self) -> Digest:
+        self._digest.update(self._wrapping.finish())
+        return self._digest

@@ -246,7 +246,8 @@ def test_the_mail_around_a_mail(size: int, subject: str) -> None:
     wrapped, digest = Wrapped(line, size), Digest()
     wrapped.update(raw)
     digest.update(whole)
-    assert wrapped.sha256() == digest.sha256
+    named = wrapped.finish()
+    assert (named.sha256, named.identity) == (digest.sha256, digest.identity)
 
 
 def test_one_mailbox_under_two_names_is_not_copied_into_itself(dovecot: Dovecot, ledger: SqlLedger) -> None:

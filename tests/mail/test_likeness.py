@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from bot.mail import likeness, settling
+from bot import words
+from bot.mail import likeness, pump, settling
 from bot.mail.notes import NoteKind
+from bot.mail.wrap import Way, Wrapped, Wrapping
 from bot.sandbox.mail.boxes import Folder, Message
 from storage.ledger import SqlLedger
 from storage.ledger_file import LedgerFile
@@ -138,6 +141,43 @@ def test_an_attached_mail_that_a_killed_run_stored_is_not_sent_again(
         assert await here.verified()
 
     tried(ledger, story)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize("renumbered", ["neither", "source", "target", "both"])
+@pytest.mark.parametrize("way", [Way.NOW, Way.UNTOLD])
+def test_an_attached_mail_is_known_whatever_is_said_around_it(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch, killed: bool, renumbered: str, way: Way
+) -> None:
+    """The sentence has been edited since; also of mails that were wrapped before a header told which bytes it is."""
+
+    async def story(here: World) -> None:
+        here.target.faults["nul_refused"] = True
+        uid = here.source.put("INBOX", ODD, NOW)
+        with monkeypatch.context() as patch:
+            patch.setattr(pump, "Wrapping", functools.partial(Wrapping, way=way))
+            assert await wrapped_copy(here) == MAILS + 1
+        if killed:
+            forgotten(here, uid)
+        edited = {"en": "It lies in the file: {detail}.", "zh": "原邮件在附件中：{detail}。"}
+        monkeypatch.setitem(words.of_feature("mail"), "mail.wrapped", edited)
+        new_numbers(here, renumbered)
+        assert await wrapped_copy(here) == 0
+        assert attachments(here) == 1
+        assert await here.verified()
+
+    tried(ledger, story)
+
+
+def test_the_ways_of_before_are_known_letter_for_letter() -> None:
+    """What lies in mailboxes: byte for byte as the code of then has made it."""
+    line: Any = type("Line", (), {"folder_id": 1, "uid": 2, "detail": "NUL", "subject": "发票", "internal_date": ""})
+    made = {}
+    for way in Way:
+        wrapped = Wrapped(line, len(ODD), way)
+        wrapped.update(ODD)
+        made[way] = wrapped.finish().sha256.hex()[:16]
+    assert (made[Way.UNTOLD], made[Way.NUMBERED]) == ("49ae1bb58ae17a69", "1ec3965993d9c2f6")
 
 
 @pytest.mark.parametrize("then", ["source", "target", "both"])
