@@ -79,17 +79,31 @@ async def copy_mail(
     hosts: Hosts | None = None,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     give_up: Callable[[], bool] = never,
+    on_fewer: Callable[[int], None] = lambda connections: None,
 ) -> CopyOutcome:
     """
     Copy what the ledger lacks: source folder X into `into`/X (display names, "/" between parts).
 
     `should_stop` ends it where mail is copied; `give_up` (then GivenUp is raised) also while both sides are looked at.
+    `on_fewer` hears, in the event loop, with how many connections to the target it will do from now on.
     Safe to run again after a crash at any point; two runs at once on one ledger are the caller's to prevent. Raises
     QuotaFull, LoginRefused, ConnectionLost (reconnecting was tried), FolderRefused (the root cannot be made),
     MailError; the ledger then holds what was done. A single refused mail is a line in the outcome.
     """
     work = Copy(
-        source, target, into, filter, ledger, limits, on_progress, should_stop, exclude_roots, hosts, pause, give_up
+        source,
+        target,
+        into,
+        filter,
+        ledger,
+        limits,
+        on_progress,
+        should_stop,
+        exclude_roots,
+        hosts,
+        pause,
+        give_up,
+        on_fewer,
     )
     outcome, _ = await work.run()
     if work.given_up:
@@ -133,6 +147,7 @@ class Copy:
         hosts: Hosts | None,
         pause: Callable[[float], Awaitable[None]],
         give_up: Callable[[], bool] = never,
+        on_fewer: Callable[[int], None] = lambda connections: None,
     ) -> None:
         self.source, self.target, self.hosts = source, target, hosts
         self.give_up = give_up
@@ -175,6 +190,7 @@ class Copy:
             should_stop=should_stop,
             reconcile=self._reconcile,
             pause=lambda seconds: self.pause(seconds),
+            on_fewer=on_fewer,
         )
         self.begun = self.given_up = False
 

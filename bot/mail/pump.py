@@ -129,6 +129,10 @@ class Pass:
         """This connection to the target begins nothing new."""
         self.retired.add(session)
 
+    def is_idle(self, session: Session) -> bool:
+        """Nothing of it is under way on this connection to the target."""
+        return session not in self._writing and not session.pending
+
     def _start(self, tasks: set[asyncio.Task[None]], session: Session, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._guard(session, work))
         tasks.add(task)

@@ -24,6 +24,7 @@ from bot.mail.supply import Supply
 IDLE_PASSES_MAX = 3
 TICK_SECONDS = 0.05
 ASK_SECONDS = 0.2
+REST_SECONDS = 30.0  # a connection that rests so long is logged out: others may want its place
 
 
 class Rounds:
@@ -42,8 +43,9 @@ class Rounds:
         should_stop: Callable[[], bool],
         reconcile: Callable[[], Awaitable[None]],
         pause: Callable[[float], Awaitable[None]],
+        on_fewer: Callable[[int], None],
     ) -> None:
-        """`reconcile` looks through the doubtful folders."""
+        """`reconcile` looks through the doubtful folders; `on_fewer` hears how many connections to the target do."""
         self.source, self.target, self.ledger, self.limits, self.course = source, target, ledger, limits, course
         self.settling = settling
         self.error: BaseException | None = None  # found outside of a pass
@@ -59,6 +61,8 @@ class Rounds:
             too_big=self.answers.too_big,
         )
         self._asked_whether_to_stop, self._reconcile, self._pause = should_stop, reconcile, pause
+        self._on_fewer = on_fewer
+        self._rests_since: dict[Session, float] = {}
         self._throttle = Throttle(limits.mails_per_second, limits.bytes_per_second)
         self._pipelining = self._grouping = True
         self._asked_at = -ASK_SECONDS
@@ -149,8 +153,10 @@ class Rounds:
                 await asyncio.sleep(TICK_SECONDS)
                 governor, targets = self.target.governor, self.target.live
                 governor.note(time.monotonic(), self.course.stored, len(targets))
-                for number, session in enumerate(targets):
-                    (passing.work if number < governor.wanted else passing.rest)(session)
+                for session in targets[: governor.wanted]:
+                    passing.work(session)
+                    self._rests_since.pop(session, None)
+                await self._rest(passing, targets[governor.wanted :])
                 for side, add in sides:
                     if side.missing <= 0 or (side.live and side.pause_seconds > 0):
                         continue
@@ -166,6 +172,21 @@ class Rounds:
                             passing.close(error)
         except Exception as error:
             passing.close(error)
+
+    async def _rest(self, passing: Pass, resting: list[Session]) -> None:
+        """These are too much: for a while one that works may be lost and they take its place, then they log out."""
+        now = time.monotonic()
+        for session in resting:
+            passing.rest(session)
+            if now - self._rests_since.setdefault(session, now) >= REST_SECONDS and passing.is_idle(session):
+                await session.close()
+        gone = [each for each in self._rests_since if each.lost is not None]
+        for session in gone:
+            del self._rests_since[session]
+        if gone and self.target.missing >= 0:
+            wanted = self.target.governor.wanted
+            self.target.governor.no_more(wanted)
+            self._on_fewer(wanted)
 
     # When to end
 

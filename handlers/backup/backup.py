@@ -40,7 +40,7 @@ from handlers.copying.backup_card import (
     redrawn,
     sure_card,
 )
-from handlers.copying.connections import WANTED, wanted_by_others
+from handlers.copying.connections import WANTED, Connections, wanted_by_others
 from handlers.copying.copying import (
     KIND,
     LET_IN,
@@ -393,16 +393,16 @@ def copy(job: JobContext) -> None:
         return
     ledger = ledger_of(job, both, lambda: job.services.leases.holds(lease, holder, fence))
 
-    def slice_of(source: MailAccount, target: MailAccount, connections: int) -> CopyOutcome:
+    def slice_of(source: MailAccount, target: MailAccount, connections: Connections) -> CopyOutcome:
         count_what_is_there(job, both)
         plan_refused_again(job, ledger)
         reporter = Reporter(job)
         return asyncio.run(
             copy_mail(
                 source, target, into=str(job.data["root"]), filter=filter_of(job.params), ledger=ledger,
-                limits=limits_of(job, connections - 1), hosts=SqlHosts(EngineDatabase(job.services.store.engine)),
+                limits=limits_of(job, connections.count - 1), hosts=SqlHosts(EngineDatabase(job.services.store.engine)),
                 on_progress=reporter.progress, should_stop=reporter.should_stop, exclude_roots=own_roots,
-                give_up=Unwanted(job),
+                give_up=Unwanted(job), on_fewer=lambda targets: connections.keep_only(1 + targets),
             )
         )  # fmt: skip
 

@@ -42,6 +42,7 @@ class Connections:
         self._holder = f"{job.services.replica}:{job.job_id}"
         self._total = job.services.settings.exmail_imap_connections_max
         self._names: list[str] = []
+        self._changing = threading.Lock()  # nobody holds for longer what is being given back
         self._beside = beside
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep_on, name=f"connections of {job.job_id}", daemon=True)
@@ -67,8 +68,9 @@ class Connections:
 
     def keep(self) -> None:
         """Hold them for longer."""
-        for name in self._names:
-            self._acquire(name)
+        with self._changing:
+            for name in self._names:
+                self._acquire(name)
         if self._beside is not None:
             self._leases.acquire(*self._beside)
 
@@ -79,14 +81,19 @@ class Connections:
             except SQLAlchemyError:  # the next time is early enough
                 log.warning("connections_not_kept", job_id=self._job.job_id, exc_info=True)
 
+    def keep_only(self, count: int) -> None:
+        """So many do for the rest of the work: others may have the others."""
+        with self._changing:
+            self._names, others = self._names[:count], self._names[count:]
+            for name in others:
+                self._leases.release(name, self._holder)
+
     def give_back(self) -> None:
         """Others may have them."""
         self._over.set()
         with contextlib.suppress(RuntimeError):  # it was not begun
             self._keeper.join()
-        for name in self._names:
-            self._leases.release(name, self._holder)
-        self._names = []
+        self.keep_only(0)
 
     def __enter__(self) -> Connections:
         if self._names:

@@ -242,20 +242,20 @@ def readers_known(facts: Mapping[str, Any]) -> bool:
 def with_both(
     job: JobContext,
     both: dict[Side, Mailbox],
-    act: Callable[[MailAccount, MailAccount, int], Result],
+    act: Callable[[MailAccount, MailAccount, Connections], Result],
     *,
     most: int = 2,
     beside: tuple[str, str, float] | None = None,
 ) -> Result | None:
     """
-    What comes of logging in to both mailboxes, over so many connections; None when that has to wait.
+    What comes of logging in to both mailboxes, over those connections; None when that has to wait.
 
     Then the job's row says for what: a connection, a password, somebody who enters another, or its cleanup.
     """
 
-    def enter(accounts: Sequence[MailAccount], count: int) -> Result:
+    def enter(accounts: Sequence[MailAccount], connections: Connections) -> Result:
         source, target = accounts
-        return act(source, target, count)
+        return act(source, target, connections)
 
     return logged_in(job, both, enter, sides=SIDES, most=most, beside=beside)
 
@@ -268,7 +268,7 @@ def with_target(job: JobContext, both: dict[Side, Mailbox], act: Callable[[MailA
 def logged_in(
     job: JobContext,
     boxes: Mapping[Side, Mailbox],
-    act: Callable[[Sequence[MailAccount], int], Result],
+    act: Callable[[Sequence[MailAccount], Connections], Result],
     *,
     sides: Sequence[Side],
     most: int,
@@ -282,7 +282,7 @@ def logged_in(
         accounts = [access.account(job, side, boxes[side]) for side in sides]
         with Connections(job, least=len(sides), most=most, beside=beside) as connections:
             if connections.count:
-                came = act(accounts, connections.count)
+                came = act(accounts, connections)
                 let_in(job, boxes)
                 return came
         wait_for_connections(job)

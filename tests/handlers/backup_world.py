@@ -80,6 +80,7 @@ class Mail:
         self.copying: list[Callable[[], Any]] = []
         self.checking: list[Callable[[], Any]] = []
         self.limits: list[Any] = []
+        self.on_fewer: Callable[[int], None] = lambda connections: None
         self.newer = 0
         self.broken = False  # a copy that is not whole
 
@@ -88,6 +89,7 @@ class Mail:
 
     async def copy(self, *args: Any, **more: Any) -> CopyOutcome:
         self.limits.append(more["limits"])
+        self.on_fewer = more["on_fewer"]
         done = CopyOutcome(True, 0, 0, 0, 0.0)
         return cast(CopyOutcome, self.copying.pop(0)() or done) if self.copying else done
 

@@ -513,6 +513,30 @@ def test_connections_are_held_however_long_a_stage_takes(world: World, monkeypat
     assert leases.acquire(names[0], "other", 1.0) is not None
 
 
+def test_a_copy_that_needs_fewer_gives_the_others_back(world: World) -> None:
+    """While it runs: another job may log in with them, and they are not held on to either."""
+    one, two = world.started("calvin"), world.started("ahing")
+    with world.store.begin() as tx:
+        tx.jobs.put(tx.jobs.get(two), **{WANTED: True})
+    seen: list[int] = []
+
+    def others() -> None:
+        with holding(world, two, least=1, most=4) as held:
+            seen.append(held.count)
+
+    def fewer() -> None:
+        world.mail.on_fewer(1)  # to the target; one is to the source
+        others()
+
+    with holding(world, one, least=4, most=4) as held:
+        held.keep_only(3)
+        held.keep()
+        others()
+    world.mail.copying = [fewer]
+    world.run(one)
+    assert (world.mail.limits[0].connections, seen) == (3, [1, 2])
+
+
 def test_a_copy_uses_what_it_was_given(world: World) -> None:
     """One connection to the source, the rest to the target; all are given back."""
     job = world.started("calvin")

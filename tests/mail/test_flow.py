@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bot import copy_command
-from bot.mail import copy, prepare, reconcile, settling, telling
+from bot.mail import copy, prepare, reconcile, rounds, settling, telling
 from bot.mail.copy import Limits
 from bot.mail.errors import ConnectionLost, NotReachable
 from bot.mail.notes import NoteKind
@@ -132,6 +132,7 @@ def begun(here: World, limits: Limits, **more: Any) -> copy.Copy:
         (),
         None,
         no_pause,
+        on_fewer=told.get("on_fewer", lambda connections: None),
     )
 
 
@@ -163,6 +164,33 @@ def test_a_rested_connection_takes_over(ledger: SqlLedger) -> None:
                 await reached(lambda: len(passing._writing) == 1)
                 going.target_side.live[0].fail(ConnectionLost("cut"))
             assert run.result()[0].finished
+            assert here.copied() == here.expected()
+
+    asyncio.run(work())
+
+
+def test_a_connection_that_rests_for_long_is_logged_out(ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who lends connections hears that fewer do; the copy goes on with those."""
+    monkeypatch.setattr(rounds, "REST_SECONDS", 0.3)
+    fewer: list[int] = []
+
+    async def work() -> None:
+        async with world(ledger) as here:
+            for number in range(200):
+                here.source.put("INBOX", b"Subject: %d\r\n\r\n" % number + b"x" * 5000, NOW, [])
+            limits = Limits(connections=3, silence_seconds=5, mails_per_second=200, budget_bytes=50_000)
+            going = begun(here, limits, on_fewer=fewer.append)
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                run = group.create_task(going.run())
+                await reached(lambda: going.course.stored > 20)
+                before = list(going.target_side.live)
+                going.target_side.governor.refused(0.0, 3)  # half of them, for good
+                await reached(lambda: bool(fewer))
+                assert not run.done()
+                assert [each.lost is None for each in before] == [True, False, False]
+                assert going.target_side.live == before[:1]
+            assert run.result()[0].finished
+            assert (fewer, going.target_side.logins) == ([1], 3)
             assert here.copied() == here.expected()
 
     asyncio.run(work())
