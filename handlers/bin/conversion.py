@@ -94,7 +94,7 @@ def prove(job: JobContext) -> None:
 def logged_in(job: JobContext, side: Side, box: Mailbox) -> bool:
     """Whether a login to one side worked; if not, what has to follow is written down."""
 
-    def look(accounts: Sequence[MailAccount], _: int) -> OwnFolders:
+    def look(accounts: Sequence[MailAccount], _: object) -> OwnFolders:
         return asyncio.run(own_folders(accounts[0]))
 
     return copying.logged_in(job, {side: box}, look, sides=(side,), most=1, on_refusal=refused_at(side)) is not None

@@ -50,7 +50,7 @@ def look(job: JobContext) -> None:
         box = tx.mailboxes.get(int(job.data["target"]))
         own_roots = tuple(tx.mailboxes.roots_in(box))
 
-    def count(accounts: Sequence[MailAccount], _: int) -> OwnFolders:
+    def count(accounts: Sequence[MailAccount], _: object) -> OwnFolders:
         return asyncio.run(own_folders(accounts[0], exclude_roots=own_roots))
 
     refused_at = conversion.refused_at("target")
