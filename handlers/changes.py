@@ -25,6 +25,7 @@ from bot.wecom.errcodes import Retry, WeComError
 from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work, wait_after
 from handlers.approvals import approvals
+from handlers.approvals.facts import in_words
 from handlers.copying.job_words import state_of
 from handlers.handovers import handovers
 from storage.approvals import fingerprint
@@ -330,23 +331,17 @@ def still_agreed(job: JobContext, facts: Mapping[str, Any]) -> None:
         return
     shown: Mapping[str, Any] = job.data["facts"]
     changed = sorted(name for name in {*facts, *shown} if facts.get(name) != shown.get(name))
-    differences = [
-        say(
-            "changes.difference",
-            fact=say(f"changes.fact_{name}"),
-            before=in_words(shown.get(name)),
-            after=in_words(facts.get(name)),
-        )
-        for name in changed
-    ]
+    with job.begin() as step:
+        differences = [
+            say(
+                "changes.difference",
+                fact=say(f"changes.fact_{name}"),
+                before=in_words(step.tx, step.directory, name, shown.get(name)),
+                after=in_words(step.tx, step.directory, name, facts.get(name)),
+            )
+            for name in changed
+        ]
     raise Refused(lines(say("changes.facts_changed", title=title_of(job), number=job.job_id), *differences))
-
-
-def in_words(fact: object) -> object:
-    """A fact as people read it."""
-    if isinstance(fact, dict):
-        fact = [str(each) for part in fact.values() for each in part]
-    return approvals.shown(fact)
 
 
 @contextmanager

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import String, cast, exists, func, literal, or_, select
 
 from storage.asking import Asking
+from storage.ledger_tables import CopyFolder, CopyRoot, LedgerLine
 from storage.models import BackupRoot, Json, LookUp, Mailbox, MailboxKind
 
 
 class Mailboxes(Asking):
-    """Questions asked of `mailboxes`, `look_ups` and `backup_roots`."""
+    """Questions asked of `mailboxes`, `look_ups`, `backup_roots`, and of the ledger whose mail lies where."""
 
     def get(self, mailbox_id: int) -> Mailbox:
         """The mailbox; it must exist."""
@@ -213,9 +214,14 @@ class Mailboxes(Asking):
         return root
 
     def backups_in(self, target: Mailbox) -> list[str]:
-        """Whose mail was ever copied into a mailbox, by address."""
-        query = select(Mailbox.address).join(BackupRoot, BackupRoot.source_id == Mailbox.id)
-        return sorted(set(self.session.scalars(query.where(BackupRoot.target_id == target.id))))
+        """Whose mail lies in a mailbox, by address: some was stored there, or a run that does is under way."""
+        stored = exists().where(
+            CopyFolder.root_id == CopyRoot.id, LedgerLine.folder_id == CopyFolder.id, LedgerLine.state == "stored"
+        )
+        source = literal("mailbox:") + cast(Mailbox.id, String)
+        query = select(Mailbox.address).join(CopyRoot, CopyRoot.source_key == source)
+        into = query.where(CopyRoot.target_key == f"mailbox:{target.id}", or_(CopyRoot.under_way, stored))
+        return sorted(set(self.session.scalars(into)))
 
     def roots_in(self, target: Mailbox) -> list[str]:
         """All our roots in a mailbox: an earlier backup is not backed up again."""

@@ -34,6 +34,7 @@ from handlers.approvals.approval_card import (
     zone_of,
 )
 from handlers.approvals.approval_times import next_reminder
+from handlers.approvals.facts import differences
 from storage.approvals import fingerprint
 from storage.models import Approval, ApprovalStatus, Job, JobState, OverrideState
 
@@ -275,17 +276,10 @@ def void_if_changed(ctx: Context, approval: Approval) -> list[Reply] | None:
     names = sorted(name for name in {*now, *approval.facts} if now.get(name) != approval.facts.get(name))
     before, after = ({name: facts.get(name) for name in names} for facts in (approval.facts, now))
     ctx.tx.audit.add("bot", "approval.void", f"approval {approval.id}", job=approval.job_id, before=before, after=after)
-    differences = [
-        say("approvals.difference", name=name, before=shown(before[name]), after=shown(after[name])) for name in names
-    ]
-    words = say("approvals.facts_changed", number=approval.id, differences=differences)
+    changed = differences(ctx.tx, ctx.directory, before, after)
+    words = say("approvals.facts_changed", number=approval.id, differences=changed)
     replies = closing(ctx.tx, approval, say("approvals.withdrawn", number=approval.id), pressed=ctx.task_id)
     return [*replies, *(Text(each, words) for each in dict.fromkeys([ctx.sender, approval.asked_by]))]
-
-
-def shown(fact: object) -> object:
-    """A fact as people read it."""
-    return fact if fact not in (None, [], "") else "-"
 
 
 def settle(ctx: Context, approval: Approval, how: How) -> list[Reply]:

@@ -22,7 +22,7 @@ from bot.work import JobContext, JobStep, Work
 from handlers import changes, readers
 from handlers.changes import Question, Written
 from handlers.lookup import answers
-from handlers.tables import table
+from handlers.tables import Form, table
 
 router = Router()
 work = Work()
@@ -38,11 +38,15 @@ Call = Callable[[WeComClient, Sequence[str]], VipOutcome]
 
 
 @router.command(
-    "vip|seats", "高级功能|高级席位|vip席位", role="auditor", topic="people", example=("vip", "高级功能"),
-)  # fmt: skip
-def seats_show(ctx: Context) -> list[Reply]:
+    "vip|seats [as {form:xlsx|csv}]",
+    "高级功能|高级席位|vip席位 [导出 {form:xlsx|csv}]",
+    role="auditor",
+    topic="people",
+    example=("vip", "高级功能"),
+)
+def seats_show(ctx: Context, form: Form | None = None) -> list[Reply]:
     """Who has the advanced mail functions (邮件高级功能)."""
-    ctx.start(ctx.tx.jobs.add(SHOW_KIND, asked_by=ctx.sender, params={}))
+    ctx.start(ctx.tx.jobs.add(SHOW_KIND, asked_by=ctx.sender, params={"form": form}))
     return []
 
 
@@ -79,16 +83,16 @@ def shown(job: JobContext) -> list[Reply]:
     """Everybody with a seat; a long list as a file."""
     having = seated(job)
     with job.begin() as step:
-        to = step.job.asked_by
+        to, form = step.job.asked_by, step.job.params.get("form")
         if not having:
             return [Text(to, lines(say("seats.none"), say("seats.how")))]
         told = [say("seats.heading", count=len(having))]
         replies: list[Reply] = []
-        if len(having) <= NAMES_SHOWN:
+        if form is None and len(having) <= NAMES_SHOWN:
             told.append(say("seats.names", names=names_of(step, having)))
         else:
             rows = [(step.directory.name(each), each) for each in having]
-            replies.append(table(to, f"advanced-seats-{step.now:%Y%m%d}", "Seats", COLUMNS, rows))
+            replies.append(table(to, f"advanced-seats-{step.now:%Y%m%d}", "Seats", COLUMNS, rows, form or "xlsx"))
         told += [say("seats.meaning"), say("seats.how")]
         return [Text(to, lines(*told)), *replies]
 

@@ -33,6 +33,10 @@ work = Work()
 LISTED_MAX = 25
 WHO_COLUMNS = ("Member 成员", "Userid 账号", "Mailbox 邮箱", "By 途径")
 WHAT_COLUMNS = ("Mailbox 邮箱", "Name 名称", "How we know 来源")
+KINDS = {
+    "member": "Member 成员", "left": "Left 已离职", "public": "Public mailbox 公共邮箱", "group": "Mail group 邮件群组",
+    "alias": "Alias 别名", "bin": "Recycle bin 邮箱回收站",
+}  # fmt: skip
 FOUND_COLUMNS = ("What 类型", "Address 地址", "Name 名称", "More 说明")
 
 
@@ -143,7 +147,7 @@ def what(job: JobContext) -> list[Reply]:
             told.append(say(key, address=box.address, name=box.name or box.address))
         if not opens:
             told.append(say("who.opens_no_public", name=name))
-        told.append(say("public.only_own"))
+        told += public_shown.only_own(step.tx)
         asker = step.job.asked_by
         if not long:
             return [Text(asker, lines(*told))]
@@ -156,17 +160,17 @@ def what(job: JobContext) -> list[Reply]:
 
 
 @router.command(
-    "find|search {words:text}",
-    "查找|搜索 {words:text}",
+    "find|search {words:text} [as {form:xlsx|csv}]",
+    "查找|搜索 {words:text} [导出 {form:xlsx|csv}]",
     role="auditor",
     topic="people",
     example=("find sal", "查找 sal"),
 )
-def find(ctx: Context, words: str) -> list[Reply]:
+def find(ctx: Context, words: str, form: Form | None = None) -> list[Reply]:
     """Members, mailboxes, groups and aliases with this in name or address; whether an address is free."""
     wanted = phrase_of(words)
     address = ctx.directory.address(wanted) if "@" in wanted and " " not in wanted else None
-    params = {"words": wanted, "address": address}
+    params = {"words": wanted, "address": address, "form": form}
     ctx.start(ctx.tx.jobs.add("find", asked_by=ctx.sender, params=params))
     return []
 
@@ -193,15 +197,21 @@ def found(job: JobContext) -> list[Reply]:
         if not hits and not exact:
             return [Text(asker, lines(say("who.nothing_found", words=wanted), say("who.not_all_seen")))]
         told: list[Words | str] = [*exact]
-        if len(hits) <= LISTED_MAX:
+        form = job.params.get("form")
+        if form is None and len(hits) <= LISTED_MAX:
             unknown = say("who.address_unknown")
             told += [
                 say(f"who.hit_{kind}", address=at or unknown, name=name, more=more) for kind, at, name, more in hits
             ]
             return [Text(asker, lines(*told))]
         told.append(say("who.found_many", count=len(hits)))
-        cells = [(kind, at, name, more if isinstance(more, str) else more.text("zh")) for kind, at, name, more in hits]
-        return [Text(asker, lines(*told)), table(asker, "found", "Found 查找结果", FOUND_COLUMNS, cells)]
+        cells = [
+            (KINDS[kind], at, name, more if isinstance(more, str) else more.text("zh")) for kind, at, name, more in hits
+        ]
+        return [
+            Text(asker, lines(*told)),
+            table(asker, "found", "Found 查找结果", FOUND_COLUMNS, cells, form or "xlsx"),
+        ]
 
 
 def kind_of(job: JobContext, address: str) -> Words:

@@ -19,7 +19,7 @@ from bot.delivery import language_of
 from bot.errors import UserError
 from bot.jobs import Start
 from bot.pages.onetime import PageFacts
-from bot.replies import Reply, Text
+from bot.replies import File, Reply, Text
 from bot.router import Router
 from bot.wecom import exmail, limits
 from bot.wecom.errcodes import WeComError
@@ -33,7 +33,7 @@ from handlers.copying import access
 from handlers.copying.access import PUBLIC_GONE
 from handlers.lookup import answers
 from handlers.public import public_shown
-from handlers.tables import Cell, table
+from handlers.tables import Cell, Form, table
 from storage.models import JobState, Mailbox, OneTimeLink
 
 if TYPE_CHECKING:
@@ -63,16 +63,16 @@ COLUMNS = (
 
 
 @router.command(
-    "passwords [{mailbox}]",
-    "客户端密码 [{mailbox}]",
+    "passwords [{mailbox}] [as {form:xlsx|csv}]",
+    "客户端密码 [{mailbox}] [导出 {form:xlsx|csv}]",
     role="auditor",
     topic="public",
     example=("passwords support@", "客户端密码 support@"),
 )
-def passwords(ctx: Context, mailbox: str | None = None) -> list[Reply]:
+def passwords(ctx: Context, mailbox: str | None = None, form: Form | None = None) -> list[Reply]:
     """The client passwords of a public mailbox, or what is wrong with any: age, last use, who made them."""
     address = public_shown.meant(ctx, mailbox) if mailbox is not None else None
-    ctx.start(ctx.tx.jobs.add("passwords", asked_by=ctx.sender, params={"address": address}))
+    ctx.start(ctx.tx.jobs.add("passwords", asked_by=ctx.sender, params={"address": address, "form": form}))
     return []
 
 
@@ -93,6 +93,10 @@ def listed(job: JobContext) -> list[Reply]:
         if not found:
             return [Text(step.job.asked_by, say("passwords.none", address=box.address, local=local))]
         told = [say("passwords.heading", address=box.address, count=len(found), max=limits.AUTH_CODES_MAX)]
+        form: Form | None = job.params.get("form")
+        if form is not None:
+            rows = [cells_of(step, box.address, seen.id, each) for each in found]
+            return [Text(step.job.asked_by, lines(*told, say("passwords.in_file"))), file_of(step, rows, form=form)]
         told += [line_of(step.tx, seen.id, each, step.now, zone) for each in found]
         told.append(say("passwords.how_to_revoke", local=local, number=found[0].id))
         return [Text(step.job.asked_by, lines(*told))]
@@ -114,6 +118,23 @@ def line_of(tx: Transaction, public_id: int, password: AuthCodeInfo, now: dateti
     line = say("passwords.line", number=password.id, remark=password.remark or "-", made=made, last=last)
     notes = notes_of(tx, public_id, password, now)
     return say("passwords.noted", line=line, notes=notes) if notes else line
+
+
+def cells_of(step: JobStep, address: str, public_id: int, password: AuthCodeInfo) -> tuple[Cell, ...]:
+    """A password as a row of the file."""
+    zone, row = step.services.settings.zone, row_of(step.tx, public_id, password)
+    return (
+        address, password.id, password.remark, step.directory.name(row.made_by) if row is not None else "",
+        public_shown.day(password.created_at, zone) if password.created_at is not None else "",
+        public_shown.day(password.last_used_at, zone) if password.last_used_at is not None else "",
+        "；".join(note.text("zh") for note in notes_of(step.tx, public_id, password, step.now)),
+    )  # fmt: skip
+
+
+def file_of(step: JobStep, rows: Sequence[Sequence[Cell]], *, to: str | None = None, form: Form | None = None) -> File:
+    """Passwords as a file, to who asked or somebody else."""
+    name = f"client-passwords-{step.now.astimezone(step.services.settings.zone):%Y%m%d}"
+    return table(to or step.job.asked_by, name, "Client passwords 客户端密码", COLUMNS, rows, form or "xlsx")
 
 
 def row_of(tx: Transaction, public_id: int, password: AuthCodeInfo) -> ClientPassword | None:
@@ -470,13 +491,7 @@ def hygiene(job: JobContext, *, to: Sequence[str] | None) -> list[Reply]:
                     continue
                 line = line_of(step.tx, seen.id, each, step.now, zone)
                 told.append(say("passwords.of", address=seen.address, line=line))
-                row = row_of(step.tx, seen.id, each)
-                rows.append((
-                    seen.address, each.id, each.remark, step.directory.name(row.made_by) if row is not None else "",
-                    public_shown.day(each.created_at, zone) if each.created_at is not None else "",
-                    public_shown.day(each.last_used_at, zone) if each.last_used_at is not None else "",
-                    "；".join(note.text("zh") for note in notes),
-                ))  # fmt: skip
+                rows.append(cells_of(step, seen.address, seen.id, each))
     with job.begin() as step:
         receivers = [step.job.asked_by] if to is None else list(to)
         if not told:
@@ -484,14 +499,14 @@ def hygiene(job: JobContext, *, to: Sequence[str] | None) -> list[Reply]:
             return [] if to is not None else [Text(each, lines(well, say("public.only_own"))) for each in receivers]
         heading = say("passwords.hygiene", count=len(told))
         how = say("passwords.hygiene_how")
-        if len(told) <= LISTED_MAX:
+        form: Form | None = job.params.get("form")
+        if form is None and len(told) <= LISTED_MAX:
             return [Text(each, lines(heading, *told, how)) for each in receivers]
-        name = f"client-passwords-{step.now.astimezone(step.services.settings.zone):%Y%m%d}"
         return [
             reply
             for each in receivers
             for reply in (
                 Text(each, lines(heading, say("passwords.in_file"), how)),
-                table(each, name, "Client passwords 客户端密码", COLUMNS, rows),
+                file_of(step, rows, to=each, form=form),
             )
         ]

@@ -18,6 +18,7 @@ from bot.words import Words, as_json, from_json, lines, say
 from bot.work import JobContext, JobStep, SweepStep, Work
 from handlers import addresses
 from handlers.approvals import approvals
+from handlers.approvals.facts import in_words
 from handlers.bin import into_bin, recycle_bin
 from handlers.copying import copying
 from handlers.handovers import handovers
@@ -279,8 +280,8 @@ def void(step: JobStep, now: dict[str, Any]) -> None:
         say(
             "approvals.difference",
             name=say(f"reassign.fact_{name}"),
-            before=before[name] or "-",
-            after=now[name] or "-",
+            before=in_words(step.tx, step.directory, name, before[name]),
+            after=in_words(step.tx, step.directory, name, now[name]),
         )
         for name in names
     ]

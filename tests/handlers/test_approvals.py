@@ -247,7 +247,7 @@ def test_changed_facts_make_a_question_void(
         assert [each.id for each in action] == [1]
         assert tx.approvals.get(2).status is ApprovalStatus.VOID
         for reader in ("ling", "mei"):
-            assert "readers was mei, ling, is now mei" in texts(replies, reader)[-1]
+            assert "who can read the copy was 美玲, 凌, is now 美玲" in texts(replies, reader)[-1]
         assert [str(each.card.done) for each in redrawn(replies)] == ["Withdrawn"]
         with pytest.raises(UserError, match="withdrawn"):
             approvals.approve(speaking(tx, "ling"), 2)

@@ -9,10 +9,10 @@ import pytest
 from bot.errors import UserError
 from handlers import changes, jobs
 from handlers.public import client_passwords
-from storage.models import BackupRoot, JobState, Secret
+from storage.models import JobState, Secret
 from storage.store import Store
 from tests.handlers.conftest import FakeClock
-from tests.handlers.wecom_wire import Place
+from tests.handlers.wecom_wire import Place, backed_up
 
 SUPPORT = "support@corp.test"
 
@@ -143,15 +143,18 @@ def test_ten_are_the_limit(place: Place) -> None:
     assert "“p0”" in place.last()
     place.does("mei", client_passwords.passwords)
     assert "support@corp.test has 10 of 10 client passwords" in place.last()
+    place.does("mei", client_passwords.passwords, form="csv")
+    place.does("mei", client_passwords.passwords, SUPPORT, "csv")
+    (_, full), (name, content) = place.files()
+    assert "10" in full.decode("utf-8-sig").splitlines()[1]
+    assert name == "client-passwords-20260302.csv"
+    assert len(content.decode("utf-8-sig").splitlines()) == 11
 
 
 def test_backups_in_it_want_a_second_admin(place: Place) -> None:
     """Who cannot open the mailbox would read them with the password; who can already needs no other yes."""
     with place.store.begin() as tx:
-        source = tx.mailboxes.member_has("ahing", "ahing@corp.test", "look-up")
-        target = tx.mailboxes.at(SUPPORT)
-        assert target is not None
-        tx.session.add(BackupRoot(source_id=source.id, target_id=target.id, root="ahing"))
+        backed_up(tx, "ahing", SUPPORT)
     job = place.does("yan", client_passwords.password_new, SUPPORT, "printer")
     assert place.stands(job) == (JobState.WAITING, "approval")
     assert "holds backups of ahing@corp.test" in place.last("yan")

@@ -185,7 +185,7 @@ def test_another_answer_comes_first(
     replies = run(store, settings)
     assert {mark for _, mark in marks(replies)} >= {"Over"}
     if answer == "facts":
-        assert "readers was mei, ling, is now mei, ling, fang" in texts(replies, "fang")[0]
+        assert "who can read the copy was 美玲, 凌, is now 美玲, 凌, 方敏" in texts(replies, "fang")[0]
     else:
         assert texts(replies, "fang")[0].startswith("Your override of approval 1 is over before it took effect. ")
     assert run(store, settings) == []

@@ -126,7 +126,7 @@ def test_what_changed_after_the_question_stops_it(place: Place) -> None:
     place.public().members.append("wei")
     place.approves("yan", job)
     assert place.public() is not None
-    assert "Who can open it: then ahing, mei, now ahing, mei, wei." in place.last()
+    assert "Who can open it: then 阿兴, 美玲, now 阿兴, 美玲, 魏强." in place.last()
     assert place.ending(job) == "refused"
 
 
@@ -329,7 +329,7 @@ def test_the_address_is_somebody_elses_by_the_time_wecom_answers(place: Place) -
     place.later(job, minutes=3)
     assert not member(place, "calvin").frozen
     assert not member(place, "ahing").frozen
-    assert "owner: then ahing, now calvin" in place.last()
+    assert "owner: then 阿兴, now 卡尔文" in place.last()
     assert place.ending(job) == "refused"
 
 

@@ -11,10 +11,11 @@ from bot.sandbox.people import MailGroup
 from handlers import changes, jobs
 from handlers.bin import recycle_bin
 from handlers.public import public_mailbox, public_shown
+from storage.ledger_tables import CopyRoot
 from storage.models import BinSource, JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock
-from tests.handlers.wecom_wire import Place
+from tests.handlers.wecom_wire import Place, backed_up
 
 SUPPORT, HELP = "support@corp.test", "help@corp.test"
 
@@ -342,10 +343,7 @@ def test_a_read_that_was_lost_keeps_nobody_out(place: Place) -> None:
 def test_backups_in_it_want_a_second_admin(place: Place) -> None:
     """Whoever can open it reads them; who gains does not agree to it himself."""
     with place.store.begin() as tx:
-        source = tx.mailboxes.member_has("ahing", "ahing@corp.test", "look-up")
-        target = tx.mailboxes.at(SUPPORT)
-        assert target is not None
-        tx.mailboxes.choose_root(source, target, "ahing")
+        backed_up(tx, "ahing", SUPPORT)
     job = place.does("mei", public_mailbox.public_add, SUPPORT, ["calvin"])
     assert "holds backups of ahing@corp.test" in place.last()
     assert place.stands(job) == (JobState.WAITING, "approval")
@@ -358,14 +356,25 @@ def test_backups_in_it_want_a_second_admin(place: Place) -> None:
     assert "needs a second admin" in place.last(), "she is the only other one, and would gain by it"
 
 
+def test_a_backup_that_waits_for_access_lies_nowhere_yet(place: Place) -> None:
+    """What was only asked for is no copy: nothing is said of it, and one admin decides."""
+    with place.store.begin() as tx:
+        backed_up(tx, "ahing", SUPPORT, stored=False)
+    place.does("mei", public_shown.public, SUPPORT)
+    assert "backups of" not in place.last()
+    assert place.stands(place.does("mei", public_mailbox.public_add, SUPPORT, ["calvin"]))[1] == "confirm"
+    with place.store.begin() as tx:
+        tx.session.add(CopyRoot(source_key="mailbox:99", target_key="mailbox:1", root="x", under_way=True))
+        backed_up(tx, "ahing", SUPPORT)
+    place.does("mei", public_shown.public, SUPPORT)
+    assert "It holds backups of ahing@corp.test:" in place.last()
+
+
 def test_backups_that_came_after_the_question(place: Place) -> None:
     """What was agreed to is not so any more: asked again, by the stricter rule."""
     job = place.does("mei", public_mailbox.public_add, SUPPORT, ["calvin"])
     with place.store.begin() as tx:
-        source = tx.mailboxes.member_has("ahing", "ahing@corp.test", "look-up")
-        target = tx.mailboxes.at(SUPPORT)
-        assert target is not None
-        tx.mailboxes.choose_root(source, target, "ahing")
+        backed_up(tx, "ahing", SUPPORT)
     place.does("mei", changes.confirm, job)
     assert "things are not as they were when you agreed" in place.last()
     assert "Whose backups it holds: then -, now ahing@corp.test." in place.last()

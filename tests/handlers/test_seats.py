@@ -62,6 +62,8 @@ def test_a_hundred_a_call_and_who_is_refused_is_named(world: World) -> None:
     assert len(world.org.vip) == 251
     world.does("mei", seats.seats_show)
     assert world.files("mei") == ["advanced-seats-20260302.xlsx"]
+    world.does("mei", seats.seats_show, "csv")
+    assert world.files("mei")[1:] == ["advanced-seats-20260302.csv"]
 
 
 def test_stopped_half_way_it_says_what_was_done(world: World) -> None:

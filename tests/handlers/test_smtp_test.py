@@ -8,7 +8,6 @@ import pytest
 
 from bot.errors import UserError
 from bot.mail.smtp import Sent, SmtpAccount
-from handlers import mail_clients
 from handlers.public import public_shown, smtp_test
 from storage.models import MintedPassword
 from storage.store import Store
@@ -158,12 +157,3 @@ def test_what_cannot_be_sent_from(office: Office) -> None:
         office.does("mei", smtp_test.smtp_test, "support@", "somebody@elsewhere.example")
     assert "I cannot make a password for sales@" in office.does("mei", smtp_test.smtp_test, "sales@", "mei@")
     assert office.came == []
-
-
-def test_how_to_log_in(office: Office) -> None:
-    """For everybody, whatever his role."""
-    assert "https://en.exmail.qq.com" in office.does("ahing", mail_clients.help_login)
-    said = office.does("ahing", mail_clients.help_smtp)
-    for part in ("imap.exmail.qq.com, port 993", "hwsmtp.exmail.qq.com", "客户端访问权限", "16 letters"):
-        assert part in said
-    assert "3 on the free plan" in office.does("ahing", mail_clients.help_personal)

@@ -124,6 +124,22 @@ def test_find(place: Place, words: str, said: list[str]) -> None:
         assert each in place.last()
 
 
+def test_what_is_found_comes_as_a_file_too(place: Place) -> None:
+    """As CSV whenever it is wanted, as a workbook when there is much; nothing in it is computed."""
+    with place.store.begin() as tx:
+        for number in range(30):
+            tx.members.saw(f"crowd{number}", name="=1+1" if number == 0 else f"@Crowd{number}", departments=[5])
+    place.does("mei", who_can_open.find, "crowd")
+    assert "30 found" in place.last()
+    place.does("mei", who_can_open.find, "crowd0", "csv")
+    (one, content), (two, few) = place.files()
+    sheet = load_workbook(io.BytesIO(content)).active
+    assert sheet is not None
+    assert {cell.data_type for row in sheet.iter_rows() for cell in row if cell.value is not None} == {"s"}
+    assert (one, two) == ("found.xlsx", "found.csv")
+    assert few.decode("utf-8-sig").splitlines()[1:] == ["Member 成员,,'=1+1,crowd0"]
+
+
 def test_members_who_are_no_auditors_find_nothing(place: Place) -> None:
     """The dispatcher asks for the role; the handler is only reached with it."""
     commands = {each.name: each.role for each in who_can_open.router.commands}

@@ -24,6 +24,7 @@ from handlers import changes
 from handlers import work as all_work
 from handlers.approvals import approvals
 from storage.leases import Leases
+from storage.ledger_tables import CopyFolder, CopyRoot, LedgerLine
 from storage.models import AuditEntry, Delivery, Job, JobState, StoredFile
 from storage.store import Store, Transaction
 from tests.handlers.conftest import SETTINGS, FakeClock
@@ -189,3 +190,23 @@ class Place:
     def public(self, address: str = "support@corp.test") -> Any:
         """A public mailbox as the simulated WeCom has it."""
         return self.org.public_of_address(address)
+
+
+def backed_up(tx: Transaction, userid: str, target: str, *, stored: bool = True) -> None:
+    """A backup of a member's mailbox into another: asked for, or with a mail of it stored there."""
+    source, into = tx.mailboxes.member_has(userid, f"{userid}@corp.test", "look-up"), tx.mailboxes.at(target)
+    assert into is not None
+    root = tx.mailboxes.choose_root(source, into, userid)
+    if not stored:
+        return
+    copied = CopyRoot(source_key=f"mailbox:{source.id}", target_key=f"mailbox:{into.id}", root=root)
+    tx.session.add(copied)
+    tx.session.flush()
+    folder = CopyFolder(
+        root_id=copied.id, source="INBOX", source_uidvalidity=1, source_uidnext=2, target=root, target_uidvalidity=1,
+        target_mark=1,
+    )  # fmt: skip
+    tx.session.add(folder)
+    tx.session.flush()
+    line = LedgerLine(folder_id=folder.id, uid=1, size_bytes=9, internal_date="", flags="", state="stored")
+    tx.session.add(line)
