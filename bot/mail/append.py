@@ -193,16 +193,16 @@ class Writer:
     async def _whole(self, sent: Sent) -> None:
         """An APPEND with everything in it."""
         session = self._session
-        session.write(self._line(sent, plus=True))
+        last = len(sent.items) - 1
         for number, item in enumerate(sent.items):
-            if number:
-                session.write(self._head(item, plus=True))
+            head = self._head(item, plus=True) if number else self._line(sent, plus=True)
+            tail = b"" if number < last else b"\r\n"
             if isinstance(item.body, bytes) and item.wrapping is None:
                 item.digest.update(item.body)
-                session.write(item.body)
+                session.write(head, item.body, tail)
             else:
-                await self._body(item, b"")
-        session.write(b"\r\n")
+                session.write(head)
+                await self._body(item, tail)
         for item in sent.items:
             self._pass.sent(item)
         if session.full:

@@ -203,6 +203,7 @@ class Session(asyncio.Protocol):
         self._probe: Command | None = None  # whether LITERAL+ works as announced
         self.pending: dict[bytes, Command] = {}
         self._takers: dict[bytes, OnFetch] = {}  # of those that wait for mails
+        self._took = b""  # whose was the last one
         self._loop = asyncio.get_running_loop()
         self._greeted: asyncio.Future[str] = self._loop.create_future()
         self._parser = wire.Parser(stream_over=STREAM_OVER_BYTES)
@@ -241,8 +242,10 @@ class Session(asyncio.Protocol):
                 if isinstance(event, wire.Fetched):
                     if not isinstance(event.body, wire.Big):  # that one was delivered when it began
                         self._deliver(event, None)
+                elif isinstance(event, wire.Response):
+                    self._response(event)
                 else:
-                    self._event(event)
+                    self._passed_on(event)
         except wire.WireError as error:
             self.fail(self._loss(f"not IMAP: {error}"))
         except Exception as error:  # of whoever took a mail: it ends his wait as what it is, no lost connection
@@ -259,10 +262,9 @@ class Session(asyncio.Protocol):
 
     # What comes in
 
-    def _event(self, event: wire.Event) -> None:
+    def _passed_on(self, event: wire.BigStart | wire.BigChunk | wire.BigEnd) -> None:
+        """A literal while it arrives."""
         match event:
-            case wire.Response():
-                self._response(event)
             case wire.BigStart(head, size):
                 stream = Stream(self, size)
                 told = wire.fetched((*head, wire.Big(size)))
@@ -317,8 +319,12 @@ class Session(asyncio.Protocol):
                     break
 
     def _deliver(self, told: wire.Fetched, stream: Stream | None) -> bool:
-        for taker in tuple(self._takers.values()):  # noqa: SIM110 - a generator for each mail costs more than that
+        """To the command that asked for it: mostly the one that took the mail before it."""
+        if self._took in self._takers and self._takers[self._took](told, stream):
+            return True
+        for tag, taker in tuple(self._takers.items()):
             if taker(told, stream):
+                self._took = tag
                 return True
         return False
 
@@ -421,15 +427,16 @@ class Session(asyncio.Protocol):
 
     # What goes out
 
-    def write(self, data: bytes) -> None:
+    def write(self, *pieces: bytes) -> None:
         """Raw bytes, for literals. They leave before the event loop waits, with all else that is written till then."""
         if self.lost:
             raise self.lost
         if not self._unsent:
             self._loop.call_soon(self._send)
-        self._written += len(data)
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
+        size = sum(map(len, pieces))
+        self._written += size
+        self._unsent += pieces
+        self._unsent_bytes += size
         if self._unsent_bytes >= TOGETHER_BYTES:
             self._send()
 

@@ -42,7 +42,7 @@ class Supply:
         """As long as nothing says stop."""
         room = None if self._mails_max is None else self._mails_max - self._course.stored - self._course.refused
         for job in self._course.jobs or []:
-            batch = Batch(job, {}, False, {})
+            batch, size_bytes = Batch(job, {}, False, {}), 0
             for line in self._lines(job):
                 if self._should_stop() or (room is not None and room <= 0):
                     break
@@ -55,16 +55,17 @@ class Supply:
                 trouble = self._course.troubles.get((line.folder_id, line.uid))
                 alone = trouble is not None and trouble.alone
                 big = line.size_bytes > STREAM_OVER_BYTES
-                full = len(batch.lines) >= BATCH_MAILS or batch.size_bytes + line.size_bytes > BATCH_BYTES
+                full = len(batch.lines) >= BATCH_MAILS or size_bytes + line.size_bytes > BATCH_BYTES
                 if batch.lines and (alone or big or full):
                     yield batch
-                    batch = Batch(job, {}, False, {})
+                    batch, size_bytes = Batch(job, {}, False, {}), 0
                 batch.lines[line.uid] = line
-                batch.held[line.uid] = held_for(line.size_bytes)
+                batch.held[line.uid] = held = held_for(line.size_bytes)
+                size_bytes += held
                 if alone or big:
                     batch.alone = alone
                     yield batch
-                    batch = Batch(job, {}, False, {})
+                    batch, size_bytes = Batch(job, {}, False, {}), 0
             if batch.lines:
                 yield batch
 
