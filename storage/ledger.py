@@ -47,8 +47,7 @@ ADD_LINE = """
 """
 STORED = f"""
     UPDATE copy_ledger SET state = 'stored', target_uid = :target_uid, sha256 = :sha256, identity = :identity,
-        size_bytes = COALESCE(:size_bytes, size_bytes), target_flags = :target_flags,
-        reason = CASE WHEN wrapped THEN reason END,
+        target_flags = :target_flags, reason = CASE WHEN wrapped THEN reason END,
         detail = CASE WHEN wrapped THEN detail END
     {OF_LINE}
 """
@@ -61,10 +60,11 @@ WRAPPED = f"""
     UPDATE copy_ledger SET wrapped = true, reason = :reason, detail = :detail, subject = :subject, date = :date
     {OF_LINE}
 """
+RESIZED = f"UPDATE copy_ledger SET size_bytes = :size_bytes {OF_LINE}"  # by itself: else each line costs an index more
 GONE = f"UPDATE copy_ledger SET state = 'gone' {OF_LINE}"
 GONE_UIDS = "SELECT uid FROM copy_ledger WHERE folder_id = :folder AND uid BETWEEN :low AND :high AND state = 'gone'"
 PLANNED_AGAIN = f"UPDATE copy_ledger SET state = 'planned' {OF_LINE} AND state = 'gone'"
-GATHERED = (STORED, REFUSED, WRAPPED, GONE)
+GATHERED = (RESIZED, STORED, REFUSED, WRAPPED, GONE)
 
 
 class LeaseLost(Exception):
@@ -368,12 +368,13 @@ class SqlLedger:
         identity: bytes | None = None,
         target_flags: str | None = None,
     ) -> None:
+        if size_bytes is not None:
+            self._gather(RESIZED, {"folder": folder_id, "uid": uid, "size_bytes": size_bytes})
         line = {
             "folder": folder_id,
             "uid": uid,
             "target_uid": target_uid,
             "sha256": sha256,
-            "size_bytes": size_bytes,
             "identity": identity,
             "target_flags": target_flags,
         }

@@ -80,7 +80,7 @@ class Answers:
             item.line.uid,
             target_uid=target_uid,
             sha256=item.digest.sha256,
-            size_bytes=item.read_bytes,  # what the source told may be untrue
+            size_bytes=None if item.read_bytes == item.line.size_bytes else item.read_bytes,  # the source told no truth
             identity=item.digest.identity if self.ledger.altered or item.line.wrapped else None,
             target_flags=item.flags if changed else None,
         )
