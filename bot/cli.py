@@ -29,8 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             from bot import copy_command
 
+            gc.freeze()  # what is loaded now is no garbage later
             return copy_command.run(arguments[1:])
         finally:
+            gc.unfreeze()
             gc.set_threshold(*usual)
     parser = argparse.ArgumentParser(
         "exmail-bot", description="A WeCom chat bot that backs up and hands over corporate mailboxes (Exmail)."
