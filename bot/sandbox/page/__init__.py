@@ -1,12 +1,14 @@
 """
 The sandbox's one page: markup, style sheets and script modules, served as they are; nothing comes from elsewhere.
 
-Only the markup's head is completed, once: it names every style sheet and every module there is, so that the browser
-asks for all of them at once instead of finding one in the other.
+Only the markup's head is completed, once. It holds the style sheets, so that the first answer is all that the browser
+needs to paint, and names every module there is, so that it asks for all of them at once instead of finding one in the
+other.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from pathlib import Path
 
@@ -16,11 +18,21 @@ from starlette.routing import Route
 
 HERE = Path(__file__).parent
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def style() -> str:
+    """All style sheets as one, the page's own first."""
+    sheets = sorted((HERE / "static").glob("*.css"), key=lambda each: (each.name != "page.css", each.name))
+    return "".join(each.read_text("utf-8") for each in sheets)
+
+
+STYLE = style()
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
-        "style-src 'self'",
+        f"style-src 'sha256-{STYLE_HASH}'",  # the page's own and no other
         "connect-src 'self'",
         "img-src 'self'",
         "base-uri 'none'",
@@ -55,20 +67,17 @@ class Asset:
 
 
 def head(names: list[str]) -> str:
-    """The links to all style sheets, the page's own first, and to all modules."""
-    styles = sorted((each for each in names if each.endswith(".css")), key=lambda each: (each != "page.css", each))
+    """The style, and links to all modules."""
     modules = sorted(each for each in names if each.endswith(".js") and not each.endswith("/main.js"))
-    return "".join(
-        f'<link rel="{kind}" href="/_sandbox/static/{each}">\n'
-        for kind, found in (("stylesheet", styles), ("modulepreload", modules))
-        for each in found
-    )
+    links = "".join(f'<link rel="modulepreload" href="/_sandbox/static/{each}">\n' for each in modules)
+    return f"<style>{STYLE}</style>\n{links}"
 
 
 def page_routes() -> list[Route]:
     """GET / and GET /_sandbox/static/*: the page, which lives on the control API of the same origin."""
     static, markup = HERE / "static", HERE / "templates" / "index.html"
-    files = {each.relative_to(static).as_posix(): Asset(each) for each in static.rglob("*") if each.suffix in TYPES}
+    served = [each for each in static.rglob("*") if each.suffix in TYPES and each.suffix != ".css"]
+    files = {each.relative_to(static).as_posix(): Asset(each) for each in served}
     index = Asset(markup, markup.read_text("utf-8").replace("<!-- files -->\n", head(list(files))).encode())
 
     async def page(request: Request) -> Response:
