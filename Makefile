@@ -4,7 +4,7 @@
 VENV ?= .venv
 PYTHON ?=
 ARGS ?=
-WORKERS ?= 3
+WORKERS ?= 4
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
@@ -27,7 +27,7 @@ demo: $(RUNTIME) ## the sandbox: a simulated WeCom and Exmail, the bot, and a pa
 test: $(DEV) ## lint, then every test; installs Dovecot, PostgreSQL and Chromium when it may (Debian, root)
 	scripts/test-servers
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV) ## format, lint, types, imports: what a test run checks first
 	$(BIN)/ruff format --check .

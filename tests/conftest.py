@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +33,18 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("exmail-bot")
+
+
+# Where few tests of a file take long, mostly waiting: they come first, so that the others fill the gaps and no worker
+# is left alone with one of them in the end.
+LONG = ("journeys", "crash", "soak", "pages", "sandbox/page")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; otherwise the order stays as it was shuffled."""
+    folder = Path(__file__).parent
+    long = {item.path for item in items if any(item.path.is_relative_to(folder / each) for each in LONG)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 class LeavesTheMachine(AssertionError):
