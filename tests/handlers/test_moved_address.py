@@ -7,7 +7,10 @@ import pytest
 from bot.errors import UserError
 from handlers import addresses
 from handlers.address import old_address, rename
+from handlers.bin import convert, recycle_bin
 from handlers.organisation import moved_address
+from handlers.reassign import reassign_steps
+from handlers.rescue import rescue_choice
 from storage.models import BinSource, Job, JobState
 from storage.store import Store
 from tests.handlers.conftest import FakeClock
@@ -30,7 +33,9 @@ def seen_elsewhere(world: World, address: str = AHENG) -> int:
         starts: list[Job] = []
         addresses.member_has(tx, starts.append, "ahing", address, "directory")
     world.run()
-    return world.newest(moved_address.KIND).id
+    job = world.newest(moved_address.KIND).id
+    assert [each.id for each in starts] == [job], "at once, not at the next tick"
+    return job
 
 
 def test_renamed_in_the_console_it_is_the_same_mailbox(world: World) -> None:
@@ -57,6 +62,11 @@ def test_renamed_in_the_console_it_is_the_same_mailbox(world: World) -> None:
     with pytest.raises(UserError, match="over"):
         world.does("mei", moved_address.answer_other, job)
     assert world.audited("mailbox") == ["mailbox.moved", "mailbox.same"]
+    assert cards_open(world, job) == []
+    with world.store.begin() as tx:
+        moved, renamed = (each for each in tx.audit.entries() if each.what in ("mailbox.moved", "mailbox.same"))
+        assert (moved.who, moved.subject, moved.detail["former"]) == ("bot", AHENG, AHING)
+        assert (renamed.who, renamed.subject, renamed.detail["former"]) == ("yan", AHENG, AHING)
 
 
 @pytest.mark.parametrize("answer", ["other", "none"])
@@ -88,15 +98,75 @@ def test_it_moves_on_or_back_before_anybody_answers(world: World) -> None:
     job = seen_elsewhere(world)
     assert seen_elsewhere(world, "axing@corp.test") == job
     assert "and has axing@corp.test now" in world.heard("mei")[-1]
+    assert cards_open(world, job) == ["mei", "yan"], "the first two are greyed"
     assert seen_elsewhere(world, AHING) == job
     assert f"阿兴 has {AHING} again" in world.heard("mei")[-1]
     assert world.job(job).state is JobState.DONE
+    assert cards_open(world, job) == []
 
 
-def test_what_we_do_ourselves_is_not_asked_about(world: World) -> None:
-    """A rename that waits for the console, and what the book has already."""
-    world.does("mei", rename.request_rename, "ahing@", "aheng@", ["none"])
+def cards_open(world: World, job: int) -> list[str]:
+    """Whose cards of a question can be pressed."""
+    with world.store.begin() as tx:
+        return sorted(each.member for each in tx.cards.open_about(f"moved-address-{job}"))
+
+
+def test_two_who_moved_are_two_questions(world: World) -> None:
+    """What becomes of the one says nothing of the other."""
+    first = seen_elsewhere(world)
+    with world.store.begin() as tx:
+        tx.mailboxes.member_has("calvin", "calvin@corp.test", "look-up")
+        addresses.member_has(tx, lambda job: None, "calvin", "kalvin@corp.test", "directory")
+    world.run()
+    second = world.newest(moved_address.KIND).id
+    assert second != first
+    assert world.job(first).data["source_address"] == AHING
+    assert "is the mailbox that was calvin@corp.test" in world.does("mei", moved_address.answer_same, second)
+    assert world.job(first).state is JobState.WAITING
+
+
+def asked_when_moved(world: World) -> bool:
+    """Whether anybody is asked when Ahing's other address is seen."""
     with world.store.begin() as tx:
         starts: list[Job] = []
         addresses.member_has(tx, starts.append, "ahing", AHENG, "directory")
-        assert starts == []
+        return bool(starts)
+
+
+def test_what_we_do_ourselves_is_not_asked_about(world: World) -> None:
+    """A rename that waits for the console."""
+    world.does("mei", rename.request_rename, "ahing@", "aheng@", ["none"])
+    assert not asked_when_moved(world)
+
+
+def test_what_the_book_has_already_is_not_asked_about(world: World) -> None:
+    """It is known to lie in the recycle bin."""
+    with world.store.begin() as tx:
+        tx.mailboxes.member_has("ahing", AHING, "look-up")
+        recycle_bin.enter(
+            tx, world.services.settings, source=BinSource.RECLAIMED, known_from="command", address=AHING, added_by="mei"
+        )
+    assert not asked_when_moved(world)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "asked"),
+    [
+        (rename.KIND, {"address": AHING}, False),
+        (convert.KIND, {"address": AHENG}, False),
+        (rescue_choice.KIND, {"target": AHENG}, False),
+        (reassign_steps.KIND, {"source": {"address": AHENG}}, False),
+        (reassign_steps.KIND, {"source": {"address": "support@corp.test"}, "new_owner": "ahing"}, False),
+        (reassign_steps.KIND, {"source": {"address": "support@corp.test"}, "new_owner": "calvin"}, True),
+        (rename.KIND, {"address": "support@corp.test"}, True),
+        ("backup", {"address": AHING}, True),
+    ],
+)
+def test_whatever_of_ours_is_at_work_on_one_of_the_two(
+    world: World, kind: str, params: dict[str, object], asked: bool
+) -> None:
+    """Each of our jobs that moves mailboxes sees to it itself, and only for those that it moves."""
+    with world.store.begin() as tx:
+        tx.mailboxes.member_has("ahing", AHING, "look-up")
+        tx.jobs.add(kind, asked_by="mei", params=params)
+    assert asked_when_moved(world) is asked
