@@ -440,11 +440,12 @@ def change_members(job: JobContext, do: str) -> Written:
         now = Members.of(must_be_seen(job))
         if (now & members) != (members if do == "add" else Members()):
             raise Refused(say("groups.not_kept", address=address))
+    tags = tag_names(job, members)
 
     def written(step: JobStep) -> Words:
         detail = {do: members.as_json()}
         step.tx.audit.add(step.job.asked_by, "group.changed", address, job=job.job_id, **detail)
-        return say(f"groups.done_{do}", address=address, members=named(step, members, {}))
+        return say(f"groups.done_{do}", address=address, members=named(step, members, tags))
 
     return written
 
@@ -460,10 +461,11 @@ def set_senders(job: JobContext) -> Written:
                     job.client, address, allow_type=kind, allow_addresses=people.addresses,
                     allow_departments=people.departments, allow_tags=people.tags,
                 )  # fmt: skip
+    tags = tag_names(job, people)
 
     def written(step: JobStep) -> Words:
         step.tx.audit.add(step.job.asked_by, "group.senders", address, job=job.job_id, senders=kind.name.lower())
-        return say("groups.done_senders", address=address, who=who_words(kind, named(step, people, {})))
+        return say("groups.done_senders", address=address, who=who_words(kind, named(step, people, tags)))
 
     return written
 

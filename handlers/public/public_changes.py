@@ -12,7 +12,7 @@ from typing import Any
 
 from bot.context import Context
 from bot.errors import UserError
-from bot.replies import Reply, Text
+from bot.replies import Reply
 from bot.router import Router
 from bot.wecom import exmail, limits
 from bot.wecom.errcodes import WeComError
@@ -29,7 +29,7 @@ from handlers.public import public_shown
 from handlers.public.public_mailbox import checked_name, one
 from handlers.readers import Lists
 from storage.mailboxes import made_in_console
-from storage.models import Mailbox, MailboxKind
+from storage.models import Mailbox
 
 router = Router()
 work = Work()
@@ -37,6 +37,7 @@ work = Work()
 KIND = "public-change"
 DELETE_KIND = "public-delete"
 ADOPT_KIND = "public-adopt"
+NOTE_KIND = "public-note"
 
 
 def asked(ctx: Context, kind: str, address: str, title: Words, /, **params: Any) -> list[Reply]:
@@ -313,7 +314,7 @@ def look_adopt(job: JobContext) -> Written:
 
 
 def never(job: JobContext) -> Written:
-    """Adopting asks nobody and changes nothing."""
+    """Adopting and noting ask nobody and change nothing."""
     raise AssertionError(job.kind)
 
 
@@ -329,20 +330,36 @@ changes.kind(work, ADOPT_KIND, look=look_adopt, act=never)
 )
 def public_note(ctx: Context, address: str, name: str, people: list[str]) -> list[Reply]:
     """Tell me of a public mailbox made in the console, which I cannot see: its name and who can open it."""
-    admin, address, name = ctx.require_admin(), ctx.directory.address(address), checked_name(name)
+    ctx.require_admin()
+    address, name = ctx.directory.address(address), checked_name(name)
     wished = readers.typed(ctx, people)
     if wished["tags"]:
         raise UserError(say("public.note_without_tags"))
     known = {each.name.casefold(): each.id for each in ctx.tx.members.departments()}
     if unknown := [each for each in wished["departments"] if each.casefold() not in known]:
         raise UserError(say("readers.no_department", name=unknown[0], offered=list(known)[: readers.OFFERED_MAX]))
-    box = ctx.tx.mailboxes.at(address)
-    if box is not None and not (box.kind is MailboxKind.UNSEEN or made_in_console(box)):
-        if box.owner is not None:
-            raise UserError(say("clash.member", address=address, owner=ctx.directory.name(box.owner)))
-        raise UserError(say("clash.public", address=address, name=box.name or box.address))
     lists = Lists(tuple(wished["userids"]), tuple(known[each.casefold()] for each in wished["departments"]))
-    box = ctx.tx.mailboxes.told_of(address, name=name, readers=lists.as_json())
-    ctx.tx.audit.add(admin, "public.noted", address, readers=lists.as_json())
-    named = readers.named(ctx.tx, ctx.directory, lists, {})
-    return [Text(admin, lines(say("public.noted", address=address, readers=named), say("public.only_own")))]
+    title = say("public.title_note", address=address)
+    return asked(ctx, NOTE_KIND, address, title, name=name, lists=lists.as_json())
+
+
+def look_note(job: JobContext) -> Written:
+    """Kept as it was told, unless the address is seen to be somebody's or something else's."""
+    address, name = str(job.params["address"]), str(job.params["name"])
+    with job.services.store.begin() as tx:
+        box = tx.mailboxes.at(address)
+    told_before = box is not None and made_in_console(box)
+    if not told_before and (taken := clash.holder_we_see(job, address)) is not None:
+        raise Refused(taken)
+    lists = Lists(**{part: tuple(each) for part, each in job.params["lists"].items()})
+
+    def written(step: JobStep) -> Words:
+        step.tx.mailboxes.told_of(address, name=name, readers=lists.as_json())
+        step.tx.audit.add(step.job.asked_by, "public.noted", address, job=step.job.id, readers=lists.as_json())
+        named = readers.named(step.tx, step.directory, lists, {})
+        return lines(say("public.noted", address=address, readers=named), say("public.only_own"))
+
+    return written
+
+
+changes.kind(work, NOTE_KIND, look=look_note, act=never)

@@ -288,12 +288,13 @@ def change_readers(job: JobContext, do: str, changed: Callable[[Lists, Lists], L
         now = Lists.of(found)
         if (now & wish) != (wish if do == "add" else Lists()):
             raise Refused(say("public.not_kept", address=box.address))
+    tags = readers.tag_names(job, wish)
 
     def written(step: JobStep) -> Words:
         addresses.keep_public(step.tx, found)
         detail: Mapping[str, Any] = {"id": seen.id, do: wish.as_json()}
         step.tx.audit.add(step.job.asked_by, "public.readers", box.address, job=step.job.id, **detail)
-        named = readers.named(step.tx, step.directory, wish, {})
+        named = readers.named(step.tx, step.directory, wish, tags)
         done = say(f"public.done_{do}", address=box.address, readers=named, count=len(now.expanded(step.tx)))
         return lines(done, *after_words(do, box))
 

@@ -230,6 +230,8 @@ def test_told_of_by_hand(place: Place) -> None:
     assert "As I was told, these can open it" in place.last()
     place.does("mei", public_changes.public_note, "support@", "x", ["ling"])
     assert "support@corp.test is taken: it is the public mailbox" in place.last()
+    place.does("mei", public_changes.public_note, "ahing@", "Ahing", ["ling"])
+    assert "ahing@corp.test is taken: it belongs to 阿兴" in place.last(), "of whom nothing was known before"
     place.does("mei", public_changes.public_note, "x@", "x", ["tag:客服值班"])
     assert "Please name members or departments" in place.last()
     place.org.troubles.set("own_public_mailboxes_only", False)

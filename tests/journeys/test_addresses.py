@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from bot.sandbox.player import button_of, text_of
+from bot.sandbox.player import button_of
 from storage.models import Job
 from tests.journeys.conftest import Bot
 from tests.journeys.people_steps import answer, calls, read_all
@@ -34,6 +34,9 @@ ENGLISH = {
     "busy": "WeCom does not answer just now, or wants me to wait", "added": "the aliases of chentao@corp.test are",
     "undo": "undo", "no_program": "No program can change this address",
     "cancel": "cancel", "nothing": "nothing was changed",
+    "step_back": "Change the address lijun@corp.test to jun@corp.test",
+    "not_back_yet": "lijun@corp.test belongs to 李军",
+    "back": "lijun@corp.test is jun@corp.test now",
     "reminder": "Does anybody still write there?",
     "group": 'group create all@ "Everybody" with dept:客服, 阿兴', "reaches": "will reach: 阿兴 (ahing@corp.test)",
     "made": "The mail group all@corp.test “Everybody” is made",
@@ -65,6 +68,9 @@ CHINESE = {
     "add": "添加别名 tt@ 到 陈涛", "whole": "届时为：tao@corp.test、tt@corp.test", "yes": "确认",
     "busy": "企业微信暂时没有响应", "added": "chentao@corp.test 的别名为",
     "undo": "撤销", "no_program": "该地址已无法由程序修改", "cancel": "取消", "nothing": "未做任何改动",
+    "step_back": "把邮箱地址 lijun@corp.test 改为 jun@corp.test",
+    "not_back_yet": "lijun@corp.test 属于 李军",
+    "back": "lijun@corp.test 已改为 jun@corp.test",
     "reminder": "还有人用旧地址写信吗",
     "group": "邮件群组 创建 all@ “全体” 成员 部门:客服、阿兴", "reaches": "邮件送达：阿兴 (ahing@corp.test)",
     "made": "邮件群组 all@corp.test“全体”已创建",
@@ -212,14 +218,28 @@ def one_alias_more(bot: Bot, say: dict[str, str]) -> None:
 
 
 def undone(bot: Bot, say: dict[str, str]) -> None:
-    """Back to the old address: shown, and left as it is."""
+    """Back to the old address: shown and left as it is; then done in the console, seen, and told to the member."""
     with bot.store.begin() as tx:
         first = next(
             each.id for each in tx.session.scalars(select(Job).where(Job.kind == "rename")) if each.data.get("renamed")
         )
     answer(bot, "mei", f"{say['undo']} {first}", say["no_program"])
     answer(bot, "mei", f"{say['cancel']} {newest(bot, 'rename')}", say["nothing"])
-    assert text_of(bot.entries("mei")[-1])
+    assert of(bot, "jun").address == LIJUN
+    asked = renames(bot)
+    answer(bot, "mei", f"{say['undo']} {first}", say["no_program"])
+    job = newest(bot, "rename")
+    answer(bot, "mei", f"{say['yes']} {job}", say["step_back"])
+    says_done(bot, job, say["done"], say["not_back_yet"])
+    member = of(bot, "jun")
+    member.aliases = []  # the console takes an alias for an address once it is none any more
+    bot.console("rename", member="jun", new_address=JUN)
+    bot.advance(MINUTE)
+    answer(bot, "mei", f"{say['done']} {step_of(bot, job).id}", say["back"])
+    assert renames(bot) == asked, "no program may change it twice"
+    with bot.store.begin() as tx:
+        assert (tx.mailboxes.of("jun").address, tx.mailboxes.of("jun").aliases) == (JUN, [LIJUN])
+    answer(bot, "mei", f"{say['undo']} {first}", JUN)
 
 
 def renamed_without_me(bot: Bot, say: dict[str, str]) -> None:
