@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import UpstreamError
+from bot.mail.account import MailAccount
 from bot.mail.copy import CopyOutcome, Limits, Progress, copy_and_verify
 from bot.mail.outcome import Filter
 from bot.mail.pace import Hours
-from bot.mail.session import MailAccount
 from bot.mail.verify import Verification, verify_copy
 from storage.ledger import SqlHosts, SqlLedger
 from storage.ledger_file import LedgerFile, alone

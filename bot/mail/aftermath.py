@@ -10,7 +10,8 @@ from bot.mail.likeness import open_source
 from bot.mail.notes import Note, NoteKind
 from bot.mail.outcome import FolderOutcome, Progress, Refusal, RefusalReason
 from bot.mail.quirks import header_of, parse_internaldate
-from bot.mail.session import Session, selected
+from bot.mail.session import Session
+from bot.mail.told import selected
 from bot.mail.work import Job
 
 DESCRIBED_MAX = 200

@@ -12,7 +12,8 @@ from bot.mail.ledger import Ledger, Line, LineState
 from bot.mail.likeness import open_source
 from bot.mail.outcome import RefusalReason
 from bot.mail.quirks import BUSY_PAUSES_SECONDS, Refused, flag_set, header_of, why_refused
-from bot.mail.session import Done, Session
+from bot.mail.session import Session
+from bot.mail.told import Done
 from bot.mail.work import Job, Renumbered
 
 LOST_MAX = 3  # connections a mail may break before it is given up

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.mail import names
+from bot.mail.connection import Command
 from bot.mail.errors import ConnectionLost, MailError
 from bot.mail.flow import Channel, Item, Trouble, drop
 from bot.mail.pace import Throttle
 from bot.mail.quirks import sendable_flags, strict_internaldate, system_flags
-from bot.mail.session import Command, Done, Session, Stream
+from bot.mail.session import Session
+from bot.mail.stream import Stream
+from bot.mail.told import Done
 
 WINDOW = 64  # mails under way with LITERAL+
 GROUP_MAILS = 16  # in one APPEND with MULTIAPPEND

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from bot.mail import wire
+from bot.mail.account import MailAccount
 from bot.mail.names import WireName
 from bot.mail.quirks import FolderKind, folder_kind, parse_internaldate
-from bot.mail.session import SILENCE_SECONDS, MailAccount, open_session
+from bot.mail.session import SILENCE_SECONDS, open_session
 from bot.mail.survey import list_mails, statuses
 
 OWN = (FolderKind.SENT, FolderKind.DRAFTS)  # what lies there did not come

@@ -10,8 +10,9 @@ from bot.mail.digest import BATCH_MAILS, Content, Reading, digest_mails
 from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import WireName
 from bot.mail.quirks import flag_set, parse_internaldate
-from bot.mail.session import Session, Status
+from bot.mail.session import Session
 from bot.mail.survey import LISTING, PAGE_UIDS, Pages, list_mails
+from bot.mail.told import Status
 from bot.mail.work import ServerBusy
 
 READ_AHEAD_MAX = 256  # mails read back that are asked for at once

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from bot.mail import names
+from bot.mail.account import MailAccount, same_mailbox
 from bot.mail.aftermath import describe_refusals, folder_outcome, kept, refusals_of
 from bot.mail.course import Course
 from bot.mail.crew import Side
@@ -35,12 +36,7 @@ from bot.mail.quirks import (
 )
 from bot.mail.reconcile import Reconciler
 from bot.mail.rounds import TICK_SECONDS, Rounds
-from bot.mail.session import (
-    MailAccount,
-    append_limit,
-    both,
-    same_mailbox,
-)
+from bot.mail.session import append_limit, both
 from bot.mail.settling import Settling
 from bot.mail.telling import Telling
 from bot.mail.verify import Check, Verification, check_over, verify_copy

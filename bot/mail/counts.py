@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bot.mail.account import MailAccount
 from bot.mail.names import Folder
 from bot.mail.quirks import folder_kind, hides_folders, is_exmail
-from bot.mail.session import SILENCE_SECONDS, MailAccount, open_session
+from bot.mail.session import SILENCE_SECONDS, open_session
 from bot.mail.survey import choose, statuses
 
 

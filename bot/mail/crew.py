@@ -7,10 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from bot.mail.account import MailAccount
 from bot.mail.errors import ConnectionLost, LoginRefused, MailError
 from bot.mail.pace import Governor, complains
 from bot.mail.quirks import Refused, why_refused
-from bot.mail.session import COMMAND_SECONDS, SILENCE_SECONDS, MailAccount, Session, open_session
+from bot.mail.session import COMMAND_SECONDS, SILENCE_SECONDS, Session, open_session
 
 RECONNECTS_MAX = 5  # in a row, without a mail stored in between
 RECONNECT_PAUSE_MAX_SECONDS = 30.0

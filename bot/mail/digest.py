@@ -8,8 +8,10 @@ from collections import deque
 from typing import NamedTuple
 
 from bot.mail import wire
+from bot.mail.connection import Command
 from bot.mail.quirks import Refused, why_refused
-from bot.mail.session import Command, Session, Stream
+from bot.mail.session import Session
+from bot.mail.stream import Stream
 from bot.mail.work import ServerBusy
 
 HEADER_BYTES_MAX = 65_536

@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bot.mail.connection import Command
 from bot.mail.digest import Digest
 from bot.mail.ledger import Line
-from bot.mail.session import OPENING_BYTES, STREAM_HELD_BYTES, Command, Session, Stream
+from bot.mail.session import Session
+from bot.mail.stream import OPENING_BYTES, STREAM_HELD_BYTES, Stream
 from bot.mail.work import Job
 from bot.mail.wrap import Wrapping
 

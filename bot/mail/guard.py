@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bot.mail import wire
+from bot.mail.account import same_mailbox
 from bot.mail.digest import digest_mails
 from bot.mail.errors import MailError, SameMailbox
 from bot.mail.names import WireName
-from bot.mail.session import Session, Status, both, same_mailbox
+from bot.mail.session import Session, both
 from bot.mail.survey import list_mails
+from bot.mail.told import Status
 
 PROBED_FOLDERS = 3
 PROBED_UIDS = 20

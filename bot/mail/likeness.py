@@ -20,7 +20,8 @@ from bot.mail.ledger import FolderRecord, Ledger, Line, LineState
 from bot.mail.names import WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.quirks import Refused, parse_internaldate, why_refused
-from bot.mail.session import Session, Stream
+from bot.mail.session import Session
+from bot.mail.stream import Stream
 from bot.mail.survey import PAGE_UIDS
 from bot.mail.work import Job, Renumbered, ServerBusy
 from bot.mail.wrap import Way, Wrapped

@@ -8,22 +8,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bot.mail import wire
+from bot.mail.account import MailAccount
+from bot.mail.connection import Command
 from bot.mail.crew import Side, with_patience
 from bot.mail.guard import Told, refuse_same
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.outcome import Filter
 from bot.mail.quirks import WINDOW_DAYS, dated_since, hides_folders, is_exmail, parse_internaldate
-from bot.mail.session import (
-    SILENCE_SECONDS,
-    Command,
-    MailAccount,
-    Selected,
-    Session,
-    append_limit,
-    both,
-)
+from bot.mail.session import SILENCE_SECONDS, Session, append_limit, both
 from bot.mail.survey import Chosen, choose, list_mails, list_told
+from bot.mail.told import Selected
 from bot.mail.tree import Ground, lay_out, look_at
 from bot.mail.work import never, unless
 

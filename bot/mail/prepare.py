@@ -11,8 +11,9 @@ from bot.mail.notes import Note, NoteKind
 from bot.mail.outcome import Filter
 from bot.mail.quirks import Refused, dated_since, is_exmail, why_refused
 from bot.mail.reconcile import Reconciler, uidnext_of
-from bot.mail.session import Selected, Session, Status, both
+from bot.mail.session import Session, both
 from bot.mail.survey import choose, list_mails, list_told
+from bot.mail.told import Selected, Status
 from bot.mail.tree import Branch, Ground, Tree, grow, lay_out, look_at
 from bot.mail.work import Job, Renumbered, ServerBusy
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bot.mail import wire
+from bot.mail.account import MailAccount
 from bot.mail.errors import CommandRefused, ConnectionLost, LoginRefused
 from bot.mail.names import WireName, quoted
 from bot.mail.quirks import EXMAIL_ROOT
-from bot.mail.session import MailAccount, Session, Stream, append_limit, open_session
+from bot.mail.session import Session, append_limit, open_session
+from bot.mail.stream import Stream
 
 NAME = "exmail-bot-probe"
 MARK = b"X-Exmail-Bot-Probe: this mail tries the server and is removed again"

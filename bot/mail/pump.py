@@ -15,13 +15,16 @@ from typing import Any, Protocol
 
 from bot.mail import wire
 from bot.mail.append import Sent, Writer
+from bot.mail.connection import Command
 from bot.mail.digest import Digest
 from bot.mail.errors import CommandRefused, ConnectionLost, MailError
 from bot.mail.flow import Batch, Budget, Channel, Item, Key, PassClosed, Trouble, drop, held_for
 from bot.mail.ledger import Line
 from bot.mail.pace import Throttle
 from bot.mail.quirks import Refused, why_refused
-from bot.mail.session import Command, Done, Session, Stream, selected
+from bot.mail.session import Session
+from bot.mail.stream import Stream
+from bot.mail.told import Done, selected
 from bot.mail.work import Job, Renumbered
 from bot.mail.wrap import Wrapping
 

@@ -18,8 +18,9 @@ from bot.mail.likeness import Key, Likeness, digest_wrapped, is_open, key_of
 from bot.mail.names import WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.quirks import Refused, flag_set, parse_internaldate, why_refused
-from bot.mail.session import Selected, Session, Status, status_of
+from bot.mail.session import Session
 from bot.mail.survey import PAGE_UIDS, OnMail, list_mails
+from bot.mail.told import Selected, Status, status_of
 from bot.mail.work import Job, Renumbered, ServerBusy
 
 HASHED_AHEAD = 256  # orphans looked at in one go

@@ -17,9 +17,10 @@ from bot.mail.outcome import Filter, Limits
 from bot.mail.pace import Throttle
 from bot.mail.pump import Pass
 from bot.mail.quirks import BUSY_PAUSES_SECONDS
-from bot.mail.session import Done, Session, both
+from bot.mail.session import Session, both
 from bot.mail.settling import Settling
 from bot.mail.supply import Supply
+from bot.mail.told import Done
 
 IDLE_PASSES_MAX = 3
 TICK_SECONDS = 0.05

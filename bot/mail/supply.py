@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from bot.mail.connection import STREAM_OVER_BYTES
 from bot.mail.course import Course
 from bot.mail.flow import Batch, held_for
 from bot.mail.ledger import Ledger, Line, LineState
 from bot.mail.outcome import Filter
 from bot.mail.quirks import dated_since
-from bot.mail.session import STREAM_OVER_BYTES
 from bot.mail.work import Job
 
 PLAN_LINES = 500

@@ -6,20 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bot.mail import names, wire
+from bot.mail.connection import Command
 from bot.mail.errors import CommandRefused
 from bot.mail.names import Folder, WireName
 from bot.mail.quirks import FOLDER_NAMES, FolderKind, folder_kind
-from bot.mail.session import (
-    Command,
-    Selected,
-    Session,
-    Status,
-    checked,
-    folders_of,
-    selected,
-    status_in,
-    status_of,
-)
+from bot.mail.session import Session
+from bot.mail.told import Selected, Status, checked, folders_of, selected, status_in, status_of
 
 PAGE_UIDS = 5_000  # UIDs asked for in one listing: a range without bounds times out on Exmail
 PAGES_MAX = 1_000

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bot.mail import names
+from bot.mail.connection import Command
 from bot.mail.errors import CommandRefused, FolderRefused
 from bot.mail.names import DisplayName, Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.quirks import is_exmail
-from bot.mail.session import Command, Selected, Session, Status, checked, folders_of, selected
+from bot.mail.session import Session
 from bot.mail.survey import list_told
+from bot.mail.told import Selected, Status, checked, folders_of, selected
 
 
 class Branch(NamedTuple):

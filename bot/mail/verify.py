@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.mail import wire
+from bot.mail.account import MailAccount, same_mailbox
 from bot.mail.compare import Glance, Tally, TargetFolders
 from bot.mail.crew import Side, with_patience
 from bot.mail.digest import Content, digest_mails
@@ -20,17 +21,9 @@ from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.outcome import Filter
 from bot.mail.quirks import dated_since
-from bot.mail.session import (
-    SILENCE_SECONDS,
-    MailAccount,
-    Selected,
-    Session,
-    Status,
-    both,
-    folders_of,
-    same_mailbox,
-)
+from bot.mail.session import SILENCE_SECONDS, Session, both
 from bot.mail.survey import PAGE_UIDS, choose, list_mails, list_told, statuses
+from bot.mail.told import Selected, Status, folders_of
 from bot.mail.work import ServerBusy, never, unless
 
 EVERYTHING = Filter()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.mail.session import MailAccount
+from bot.mail.account import MailAccount
 from tests.servers.dovecot import PASSWORD
 
 ROOT = "Backup/box"

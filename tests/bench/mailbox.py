@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
-from bot.mail.session import MailAccount
+from bot.mail.account import MailAccount
 from bot.sandbox.mail import utf7
 
 FOLDERS = {

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bot import copy_command  # noqa: F401  # the memory of the command is what counts
+from bot.mail.account import MailAccount
 from bot.mail.plan import Filter, make_plan
-from bot.mail.session import MailAccount
 
 
 async def main(source_port: str, source: str, target_port: str, target: str, password: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.mail.session import MailAccount
+from bot.mail.account import MailAccount
 from bot.sandbox.mail import utf7
 from tests.bench.mailbox import Mails
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.mail.session import MailAccount
+from bot.mail.account import MailAccount
 from tests.bench import book, domains, mailbox, process, reading
 from tests.bench.copiers import IMAPSYNC, INTERIMAP_COPIER, MBSYNC_COPIER, PLAIN, ROOT, Copier, ours
 from tests.bench.mailbox import Filled

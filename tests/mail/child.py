@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bot import copy_command
-from bot.mail.session import MailAccount
+from bot.mail.account import MailAccount
 from tests.servers.dovecot import PASSWORD
 
 

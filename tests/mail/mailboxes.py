@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from imapclient import IMAPClient
 
-from bot.mail.session import MailAccount
+from bot.mail.account import MailAccount
 
 CHINA = timezone(timedelta(hours=8))
 WORDS = ["合同", "报价", "会议", "纪要", "发票", "周报", "invoice", "meeting", "report", "weekly", "budget", "review"]

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from bot.mail.account import MailAccount
 from bot.mail.copy import CopyOutcome, Limits, copy_mail
 from bot.mail.plan import Filter
-from bot.mail.session import MailAccount
 from bot.mail.verify import Verification, verify_copy
 from storage.ledger import SqlLedger
 from tests.mail.mailboxes import bag, count, fill

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.mail import settling
+from bot.mail.account import MailAccount
 from bot.mail.arrival import first_since
 from bot.mail.copy import CopyOutcome, Limits, RefusalReason, copy_mail
 from bot.mail.errors import MailError, QuotaFull
 from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter, make_plan
-from bot.mail.session import MailAccount
 from bot.mail.verify import verify_copy
 from bot.sandbox.mailserver import Mailbox, MailServer
 from storage.ledger import SqlLedger

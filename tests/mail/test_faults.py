@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from bot.mail import prepare
+from bot.mail.account import MailAccount
 from bot.mail.copy import CopyOutcome, Limits, RefusalReason, copy_mail
 from bot.mail.errors import ConnectionLost, FolderRefused, LoginRefused, MailError, NotReachable, QuotaFull
 from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter
-from bot.mail.session import MailAccount, Session, open_session
+from bot.mail.session import Session, open_session
 from bot.mail.verify import verify_copy
 from storage.ledger import SqlLedger
 from tests.mail.mailboxes import bag, count, fill, message, opened

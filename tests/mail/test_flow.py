@@ -20,7 +20,7 @@ from bot.mail.errors import ConnectionLost, NotReachable
 from bot.mail.notes import NoteKind
 from bot.mail.outcome import Progress
 from bot.mail.plan import Filter, make_plan
-from bot.mail.session import STREAM_HELD_BYTES
+from bot.mail.stream import STREAM_HELD_BYTES
 from bot.mail.survey import list_mails
 from bot.mail.verify import verify_copy
 from bot.mail.work import GivenUp

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bot.mail import pace
+from bot.mail.account import MailAccount
 from bot.mail.append import Sent
 from bot.mail.copy import Limits, RefusalReason, copy_mail
 from bot.mail.digest import Digest
@@ -22,7 +23,7 @@ from bot.mail.flow import Item
 from bot.mail.pace import Hours, Throttle
 from bot.mail.plan import Filter, make_plan
 from bot.mail.pump import Pass, appended
-from bot.mail.session import Done, MailAccount
+from bot.mail.told import Done
 from bot.mail.verify import verify_copy
 from bot.mail.wire import uids_of
 from bot.mail.wrap import Wrapped, Wrapping

@@ -18,10 +18,10 @@ import pytest
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
+from bot.mail.account import MailAccount
 from bot.mail.copy import CopyOutcome, Limits, RefusalReason, copy_mail
 from bot.mail.notes import NoteKind
 from bot.mail.plan import Filter
-from bot.mail.session import MailAccount
 from bot.mail.verify import verify_copy
 from storage.ledger import SqlLedger
 from tests.mail.mailboxes import message, opened

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from bot.mail.account import MailAccount
 from bot.mail.copy import copy_mail
 from bot.mail.errors import FolderRefused, SameMailbox
 from bot.mail.names import Folder, WireName
 from bot.mail.notes import Note, NoteKind
 from bot.mail.plan import Filter, Plan, make_plan
-from bot.mail.session import MailAccount
 from bot.mail.tree import Ground, lay_out
 from bot.mail.verify import verify_copy
 from storage.ledger import SqlLedger

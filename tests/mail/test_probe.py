@@ -10,7 +10,7 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.mail import probe
-from bot.mail.session import MailAccount
+from bot.mail.account import MailAccount
 from bot.sandbox.mailserver import Mailbox, MailServer
 from tests.mail.mailboxes import bag, opened
 from tests.servers.dovecot import PASSWORD, Dovecot

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bot.mail.account import MailAccount
 from bot.mail.copy import Limits, copy_and_verify, copy_mail
 from bot.mail.outcome import CopyOutcome
 from bot.mail.plan import Filter, make_plan
-from bot.mail.session import MailAccount
 from bot.mail.verify import Verification
 from storage.ledger import SqlLedger
 from tests.mail.lockstep import Lockstep

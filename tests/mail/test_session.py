@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.mail import wire
+from bot.mail.account import MailAccount
+from bot.mail.connection import Command
 from bot.mail.errors import ConnectionLost, MailError
-from bot.mail.session import Command, MailAccount, Session, listed, open_session, selected, status_of
+from bot.mail.session import Session, open_session
+from bot.mail.told import listed, selected, status_of
 from tests.servers.dovecot import Dovecot
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, list[bytes]], Awaitable[None]]

@@ -14,7 +14,7 @@ from itertools import islice
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from bot.mail.session import MailAccount
+from bot.mail.account import MailAccount
 from bot.sandbox.mail import utf7
 from tests.bench import mailbox, reading, relay
 from tests.bench.mailbox import Filled
