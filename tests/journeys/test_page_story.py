@@ -1,17 +1,30 @@
-"""The demo as a newcomer does it: everything through the page in a browser, from the command to the receipt."""
+"""The demo as a newcomer does it: everything through the page in a browser, as its guided tour says."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from bot.sandbox.arrival import arrived
+from bot.sandbox.run import running
+from bot.sandbox.tour import SETTINGS
 from tests.journeys.conftest import Bot
 
 PICTURES = os.environ.get("STORY_PICTURES")  # a folder that keeps what the page looked like
 SLOW_MS = 60_000
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Bot]:
+    """What `make demo` starts: an organisation with two admins."""
+    with running(tmp_path / "data", **SETTINGS) as sandbox, closing(Bot(sandbox)) as player:
+        player.wait_ready()
+        yield player
 
 
 def pictured(page: Page, name: str) -> None:
@@ -21,7 +34,7 @@ def pictured(page: Page, name: str) -> None:
 
 
 def pictures(page: Page) -> None:
-    """The README's: what came of it beside three phones, and on a phone; in light and in dark."""
+    """The README's: the card and the receipt, what came of it beside three phones, and on a phone; light and dark."""
     page.locator("#hint > summary").click()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -32,12 +45,18 @@ def pictures(page: Page) -> None:
             page.set_viewport_size({"width": width, "height": height})
             page.goto(f"{page.url.partition('#')[0]}{place}")
             expect(page.locator(".phone")).to_have_count(3 if width > height else 1)
-            expect(page.locator(".phone .line").first).to_be_visible()
+            receipt = page.locator(".phone .line", has_text="are now in support@corp.test.").first
+            expect(receipt).to_be_visible()
+            receipt.evaluate("e => e.previousElementSibling.scrollIntoView({ block: 'start' })")  # its card
             pictured(page, f"{name}-{scheme}")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{page.url.partition('#')[0]}#mei,ahing,ling~/mailboxes")
+    page.locator("#hint > summary").click()
 
 
-def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
-    """Three people's work on one page: mei asks, ahing gives access, mei starts; the mail is there."""
+def test_from_the_command_to_the_receipt(demo: Bot, page: Page) -> None:
+    """Mei asks, ahing gives access, mei starts; the mail is there. Then what needs a second admin, and a manager."""
+    bot = demo
     page.set_default_timeout(SLOW_MS)
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(f"{bot.url}/#mei/mailboxes")
@@ -92,3 +111,26 @@ def test_from_the_command_to_the_receipt(bot: Bot, page: Page) -> None:
     if PICTURES:
         pictures(page)
     arrived(bot, "ahing@corp.test", "support@corp.test")
+    goes_on(page)
+
+
+def goes_on(page: Page) -> None:
+    """Three steps more of the tour, by its own buttons and the cards: each is ticked, and leads to the next."""
+    step = page.locator("#steps [aria-current=step]")
+
+    def press(name: str) -> None:
+        step.get_by_role("button", name=name, exact=True).click()
+
+    def on_phone(member: str, name: str) -> None:
+        page.locator(f".phone[data-member={member}]").get_by_role("button", name=name, exact=True).click()
+
+    for name, pressed, then in (
+        ("opened", ("Type it for me", ("mei", "Send"), "Be Yan", ("yan", "Approve")), "manager_asked"),
+        ("manager_asked", ("Type it for me", ("mei", "Send"), ("mei", "Ask")), "agreed"),
+        ("agreed", ("Be Ling", ("ling", "Approve")), "handed_over"),
+    ):
+        expect(step).to_have_attribute("data-step", name)
+        for each in pressed:
+            press(each) if isinstance(each, str) else on_phone(*each)
+        expect(step).to_have_attribute("data-step", then, timeout=SLOW_MS)
+    expect(page.locator("#tour-count")).to_have_text("6 of 15 done")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from bot.sandbox.page import POLICY
+from bot.words import CATALOGUE
 from tests.sandbox.page.world import DESKTOP, HOSTILE, PHONE, Served, last, nameless, opened, shot, story, visit
 
 FIRST_BYTES_MAX = 40_000  # of the one answer the first paint waits for
@@ -123,6 +125,27 @@ def test_every_sentence_stands_in_both_languages() -> None:
         assert english.keys() == chinese.keys(), words.name
         for key, sentence in english.items():
             assert set(re.findall(r"\{(\w+)\}", sentence)) == set(re.findall(r"\{(\w+)\}", chinese[key])), key
+
+
+def test_what_the_tour_says_to_press_is_there() -> None:
+    """Every label that a step of the tour quotes is a word of the page, or a button or page of the bot's."""
+    words = {}
+    for file in (Path(__file__).parents[3] / "bot/sandbox/page/static/js/words").glob("*.js"):
+        parts = re.search(r"\n  en: \{\n(.*?)\n  \},\n  zh: \{\n(.*?)\n  \},\n", file.read_text("utf-8"), re.DOTALL)
+        assert parts, file.name
+        for language, part in zip(("en", "zh"), parts.groups(), strict=True):
+            words.update(
+                {(language, key): text for key, text in re.findall(r'^    (\w+): "(.*)",$', part, re.MULTILINE)}
+            )
+    said = [each for file in CATALOGUE.glob("*.toml") for each in tomllib.loads(file.read_text("utf-8")).values()]
+    quotes = {"en": r"“([^“”]+)”", "zh": r"「((?:[^「」]|「[^「」]*」)+)」"}
+    for language, quote in quotes.items():
+        known = {text for (spoken, _), text in words.items() if spoken == language} | {each[language] for each in said}
+        patterns = [re.sub(r"\\{\w+\\}", ".+", re.escape(each)) for each in known if len(each) < 40]
+        steps = [text for (spoken, key), text in words.items() if spoken == language and key.endswith("_how")]
+        assert len(steps) == 15
+        for label in (each for step in steps for each in re.findall(quote, step)):
+            assert any(re.fullmatch(each, label) for each in patterns), f"there is nothing to press called {label}"
 
 
 @pytest.mark.parametrize(("locale", "scheme"), [("en-GB", "dark"), ("zh-CN", "light")])
