@@ -38,12 +38,8 @@ class Command:
     collect: bool = False
     opens: str | None = None  # the folder it opens or asks about
     until: float = 0.0  # its deadline, if not a byte more moves
+    ok: bool = False  # it was answered so by now
     lines: list[wire.Response] = field(default_factory=list)
-
-    @property
-    def opened(self) -> bool:
-        """It was answered OK by now."""
-        return self.done.done() and self.done.exception() is None and self.done.result().ok
 
 
 class Connection(asyncio.Protocol):
@@ -189,6 +185,7 @@ class Connection(asyncio.Protocol):
     def _finish(self, command: Command, done: Done) -> None:
         if command.go and not command.go.done():
             command.go.set_result(False)
+        command.ok = done.ok
         if not command.done.done():
             command.done.set_result(done)
 

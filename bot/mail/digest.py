@@ -152,7 +152,7 @@ class Reading:
         return command
 
     def _take(self, told: wire.Fetched, stream: Stream | None) -> bool:
-        if self._opening is not None and not (self._opening.done.done() and self._opening.done.result().ok):
+        if self._opening is not None and not self._opening.ok:
             return False
         if told.uid is None or told.uid not in self._wanted:
             return False

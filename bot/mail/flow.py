@@ -48,9 +48,8 @@ class Batch:
     held: dict[int, int]  # bytes of the budget by UID
     taken: bool = False  # its bytes are taken from the budget
     opening: Command | None = None
-    opened: bool = False
     command: Command | None = None
-    in_turn: bool = False  # asked for when its folder was open
+    in_turn: bool = False  # asked for once its folder was open, not behind the command that opens it
 
     @property
     def size_bytes(self) -> int:

@@ -262,10 +262,8 @@ class Pass:
 
     def _taker(self, session: Session, batch: Batch) -> Callable[[wire.Fetched, Stream | None], bool]:
         def take(told: wire.Fetched, stream: Stream | None) -> bool:
-            if not batch.opened:
-                if batch.opening is None or not batch.opening.opened:
-                    return False
-                batch.opened = True
+            if batch.opening is None or not batch.opening.ok:
+                return False
             uid = told.uid
             if uid is None and len(batch.lines) == 1 and batch.alone:
                 uid = next(iter(batch.lines))

@@ -216,15 +216,13 @@ class Page:
         )
         self._told: set[int] = set()
         self._parts: dict[int, wire.Fetched] = {}
-        self._opened = False
 
     def take(self, told: wire.Fetched, _stream: object) -> bool:
         uid = told.uid
         if uid is None or told.body is not None:  # a body: of a FETCH sent behind this one
             return False
-        if not self._opened and not self._opening.opened:
+        if not self._opening.ok:
             return False
-        self._opened = True
         if uid < self._low or (self._high is not None and uid > self._high):
             return False  # of another page, or news of a mail that was told of
         if uid in self._told:
