@@ -190,6 +190,52 @@ def test_deleted_a_moment_after_wecom_said_so(place: Place) -> None:
         assert item.entered_at == asked_at
 
 
+def in_book(place: Place) -> bool:
+    with place.store.begin() as tx:
+        return tx.recycle_bin.waiting_at(SUPPORT) is not None
+
+
+def test_a_look_that_is_refused_proves_nothing(place: Place) -> None:
+    """Deleted, says WeCom, and then it lets nobody look: that is no sign that the mailbox is gone."""
+    job = deletes(place)
+    place.wire.pretended["delete"] = 99
+    place.wire.just_before["delete"].append(
+        lambda: place.org.troubles.set("ip_not_trusted", True, path="exmail/publicmail/get")
+    )
+    place.approves("yan", job)
+    assert not in_book(place)
+    assert place.ending(job) != "done"
+    assert not any("is deleted and in the recycle bin" in each for each in place.heard("mei"))
+
+
+def test_a_busy_wecom_is_asked_again_and_nobody_is_sent_to_the_console(place: Place) -> None:
+    """It may delete it a moment later."""
+    job = deletes(place)
+    place.org.troubles.set("busy", True, path="exmail/publicmail/delete")
+    place.approves("yan", job)
+    assert place.stands(job) == (JobState.DUE, "act")
+    place.org.troubles.set("busy", False)
+    place.later(job, minutes=1)
+    assert in_book(place)
+    with place.store.begin() as tx:
+        assert list(tx.handovers.of_job(job)) == []
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_cancelled_between_two_looks_it_is_looked_at_once_more(place: Place, gone: bool) -> None:
+    """What is gone by then is in the book; what is still shown is not."""
+    job = deletes(place)
+    place.wire.pretended["delete"] = 99
+    place.approves("yan", job)
+    assert place.data(job)["deleting"]["looks"] == 1
+    if gone:
+        del place.org.public[1]
+    place.does("mei", jobs.cancel, job)
+    place.run(job)
+    assert in_book(place) is gone
+    assert (place.ending(job) == "done") is gone
+
+
 def test_a_no_or_work_on_it(place: Place) -> None:
     """Another admin says no; or a backup is under way."""
     job = deletes(place)
