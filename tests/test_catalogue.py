@@ -101,3 +101,42 @@ def test_what_a_sentence_says_to_type_is_understood() -> None:
         quoted = [each for each in re.findall(r"“([^“”]+)”", sentence["zh"]) if each not in ON_SCREEN]
         chinese = [command for each in quoted if (command := understood(each, "zh")) is not None]
         assert sorted(chinese) == sorted(command for _, command in english if command), f"{key}: {quoted}"
+
+
+# Spaces in Chinese: one between a character and Latin letters, a digit or a value, none beside a full-width mark
+
+CHINESE = "\u3400-\u9fff"
+FULL = "\u3001-\u303f\uff00-\uffef\u201c\u201d\u2026"
+NAMES = (  # of others, as they stand on their screens, and a date as people type it
+    "DKIM验证", "MX优先级", "企业ID", "企业可信IP", "设置API接收", "API编辑通讯录", "开启IMAP/SMTP服务", "网页授权及JS-SDK",
+    "2024年1月31日",
+)  # fmt: skip
+PHRASES = {  # values that are Chinese themselves: a sentence, or a piece of one
+    "before", "begin", "callback", "expected", "field", "groups", "last", "lost", "menu", "question", "seen", "title", "what",
+    "why",
+}  # fmt: skip
+QUOTED = {"possible.line_password_new", "possible.line_public_note"}  # a line to type, with a remark in quotes
+
+
+def loose(chinese: str) -> list[str]:
+    """Where a space lacks or is too much."""
+    text = re.sub("|".join(map(re.escape, NAMES)), "中", re.sub(r"^ *[·…] ", "", chinese, flags=re.MULTILINE))
+    text = re.sub(r"\{(\w+)[^}]*\}", lambda value: "中" if value[1] in PHRASES else "x1", text)
+    lacking = rf"[{CHINESE}][A-Za-z0-9]|[A-Za-z0-9][{CHINESE}]"
+    too_many = rf"(?<=\S) +[{FULL}]|[{FULL}] +(?![ >])"
+    return re.findall(rf".{{0,6}}(?:{lacking}|{too_many}).{{0,6}}", text)
+
+
+def test_spaces_in_chinese_are_those_of_the_house() -> None:
+    """As WeCom's own texts: 3 封, “帮助”之后; a mark brings its own room."""
+    assert [loose(each) for each in ("共 {count} 封。", "{why}请重试", "「应用 > 企业可信IP」", "· “帮助”：全部")] == [
+        []
+    ] * 4
+    assert all(map(loose, ("共{count}封", "共 3封", "正在查看 ……", "完成。 请", "用IMAP登录")))
+    wrong = {key: found for key, each in catalogue().items() if (found := loose(each["zh"])) and key not in QUOTED}
+    assert not wrong
+
+
+def test_brackets_in_chinese_are_full_width() -> None:
+    """Half-width ones only around what is typed or written so elsewhere, of which there is nothing now."""
+    assert not [key for key, each in catalogue().items() if re.search(r"[()\[\]]", each["zh"])]
