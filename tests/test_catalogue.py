@@ -108,12 +108,12 @@ def test_what_a_sentence_says_to_type_is_understood() -> None:
 CHINESE = "\u3400-\u9fff"
 FULL = "\u3001-\u303f\uff00-\uffef\u201c\u201d\u2026"
 NAMES = (  # of others, as they stand on their screens, and a date as people type it
-    "DKIM验证", "MX优先级", "企业ID", "企业可信IP", "设置API接收", "API编辑通讯录", "开启IMAP/SMTP服务", "网页授权及JS-SDK",
-    "2024年1月31日",
+    "DKIM验证", "MX优先级", "企业ID", "企业可信IP", "设置API接收", "API编辑通讯录", "开启IMAP/SMTP服务",
+    "网页授权及JS-SDK", "2024年1月31日",
 )  # fmt: skip
 PHRASES = {  # values that are Chinese themselves: a sentence, or a piece of one
-    "before", "begin", "callback", "expected", "field", "groups", "last", "lost", "menu", "question", "seen", "title", "what",
-    "why",
+    "before", "begin", "callback", "expected", "field", "groups", "last", "lost", "menu", "question", "seen",
+    "title", "what", "why",
 }  # fmt: skip
 QUOTED = {"possible.line_password_new", "possible.line_public_note"}  # a line to type, with a remark in quotes
 
