@@ -33,6 +33,8 @@ HEARD = {  # Chinese that is read, not said: what people type, what servers and 
     "bot/grammar/attempt.py": "what is typed",
     "bot/grammar/line.py": "what is typed",
     "bot/mail/pace.py": "what a mail server answers",
+    "bot/mail/wrap.py": "what was said around a mail in former ways, to know it again",
+    "handlers/copying/receipts.py": "a heading of the receipt's table",
     "bot/mail/quirks.py": "folders' names, and what a mail server answers",
     "bot/pinyin.py": "surnames",
     "handlers/address/alias_list.py": "what is typed",
