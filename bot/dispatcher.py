@@ -48,6 +48,8 @@ NAMED_PASSWORD = re.compile(
 CLIENT_PASSWORD = re.compile(r"(?<![A-Za-z0-9@._-])[A-Za-z0-9]{16}(?![A-Za-z0-9@._-])")
 SAID_PASSWORD = re.compile(r"(?:password|passwd|pwd|密码|授权码)\s*(?:is|[:：=是])\s*[:：=]?\s*(\S{6,})", re.IGNORECASE)
 SCRUBBED = "********"
+NO_SUCH = frozenset({"directory.unknown", "directory.unknown_nearest", "context.only_auditors"})
+ASKED = re.compile(r"怎么|怎样|如何|为什么|吗$|[?？]$")  # 邮箱满了怎么办 asks about no mailbox that is called so
 CHOICES_MAX = 10
 TELL_ADMINS_EVERY = timedelta(hours=1)
 ATTEMPTS_MAX = 5  # workflows of one message that met the database away or busy; then it counts as a bug
@@ -103,7 +105,7 @@ class Dispatcher:
             if isinstance(error, DBAPIError) and row.attempt < ATTEMPTS_MAX:
                 raise  # the database is away or busy: nothing is decided, the row is tried again
             ctx.starts = []
-            spoken = self.spoken(ctx, error)
+            spoken = self.perhaps_meant(ctx, message, error) or self.spoken(ctx, error)
             if spoken is None:
                 reference = secrets.token_hex(4)
                 log.exception("decide_failed", message_key=row.key, kind=row.kind, reference=reference)
@@ -303,6 +305,14 @@ class Dispatcher:
             choices=[Choice(each["value"], each["label"]) for each in choices],
         )
         return [card, Text(ctx.sender, say("dispatcher.or_type_number", list=numbered))]
+
+    def perhaps_meant(self, ctx: Context, message: Message, error: Exception) -> list[Reply]:
+        """To what somebody asked in words of his own: the commands that come near; nothing when there is better."""
+        if not isinstance(message, TextMessage):
+            return []
+        no_command = isinstance(error, NotUnderstood) and error.kind == "unknown" and not error.suggestion
+        a_question = isinstance(error, UserError) and error.words.key in NO_SUCH and ASKED.search(message.content)
+        return self._router.about(ctx, message.content) if no_command or a_question else []
 
     def spoken(self, ctx: Context, error: Exception) -> list[Reply] | None:
         """What an error on purpose says; None for a bug."""

@@ -82,6 +82,7 @@ class Router:
         self._actions: dict[str, tuple[Handler, Role | None]] = {}
         self._menus: dict[str, tuple[Handler, Role | None]] = {}
         self._events: dict[type, Handler] = {}
+        self._otherwise: Handler | None = None
         self._grammar: Grammar | None = None
 
     # declaring
@@ -149,6 +150,13 @@ class Router:
 
         return register
 
+    def otherwise(self, handler: F) -> F:
+        """The handler, `f(ctx, line)`, is asked about a line that is no command; what it returns may be nothing."""
+        if self._otherwise is not None:
+            raise PatternError("two handlers for what is no command")
+        self._otherwise = handler
+        return handler
+
     def include(self, other: Router) -> None:
         """Take over everything another router knows; raises PatternError on a clash."""
         for command in other.commands:
@@ -160,8 +168,14 @@ class Router:
         if known := self._events.keys() & other._events.keys():
             raise PatternError(f"two handlers for {', '.join(sorted(each.__name__ for each in known))}")
         self._events.update(other._events)
+        if other._otherwise is not None:
+            self.otherwise(other._otherwise)
 
     # asking
+
+    def about(self, ctx: object, line: str) -> list[Any]:
+        """What there is to say to a line that is no command; nothing when nobody knows."""
+        return list(self._otherwise(ctx, line)) if self._otherwise is not None else []
 
     @property
     def grammar(self) -> Grammar:

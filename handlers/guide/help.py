@@ -26,6 +26,8 @@ SMALL_TALK = "small talk"  # understood, but not worth a line of help
 NEAR_SCORE_MIN = 60
 SCREEN_LINES = 15  # of a phone, between the title and the keyboard
 LINE_COLUMNS = 30  # Latin letters in a bubble 390 px wide; a Chinese character takes two
+PERHAPS_MAX = 4  # commands offered for words that are none
+TYPED_SHOWN = 60  # characters
 EXAMPLES_MAX = 3  # of a topic, where there is room
 FIRST = ("my_mailbox", "approvals_list")  # the examples of their topics that everybody wants first
 
@@ -80,6 +82,18 @@ def help_(ctx: Context, topic: str | None = None) -> list[Reply]:
     if topic is not None:
         return [Text(ctx.sender, each) for each in packed(details(ctx, mine, topic))]
     return [Text(ctx.sender, "\n".join(screen(ctx, mine)))]
+
+
+@router.otherwise
+def perhaps(ctx: Context, line: str) -> list[Reply]:
+    """The commands that come near what was asked in other words, whoever it was about; nothing when none does."""
+    words = [each for each in line.split() if ctx.tx.members.find(each.casefold().removesuffix("'s")) is None]
+    about = " ".join(words)
+    for name in sorted((each.name for each in ctx.directory.everybody), key=len, reverse=True):
+        about = about.replace(name, " ")
+    found = search(commands_for(ctx), about)[:PERHAPS_MAX]
+    lines = "\n".join(f"· {example_of(ctx, each)}" for each in found)
+    return [Text(ctx.sender, say("help.perhaps", typed=line[:TYPED_SHOWN], lines=lines))] if found else []
 
 
 def screen(ctx: Context, mine: list[Command]) -> list[str]:

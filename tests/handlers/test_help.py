@@ -224,6 +224,30 @@ def test_help_shows_what_it_found_or_says_what_is_near(store: Store, speaking: S
 # --- the greeting ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("line", "first"),
+    [
+        ("ahing left", "backup ahing to support@"), ("forward ahing's mail to calvin", "backup ahing to support@"),
+        ("calvin lost his phone", "freeze ahing@"), ("阿兴离职了", "备份 ahing 到 support@"),
+        ("邮箱满了怎么办", "备份 ahing 到 support@"), ("sing a song", None), ("唱首歌", None), ("7", None),
+    ],
+)  # fmt: skip
+def test_who_asks_in_other_words_is_shown_what_comes_near(
+    store: Store, speaking: Speaking, line: str, first: str | None
+) -> None:
+    """Whoever it is about; only what the sender may type; and nothing when nothing comes near."""
+    everything()
+    language: Language = "en" if line.isascii() else "zh"
+    with store.begin() as tx:
+        told = said(help.perhaps(speaking(tx, "mei", language=language), line), language)
+        assert told.partition("\n· ")[2].startswith(first) if first is not None else told == ""
+        assert told.count("\n· ") <= help.PERHAPS_MAX
+        for_a_member = said(help.perhaps(speaking(tx, "calvin", language=language), line), language)
+        assert "support@" not in for_a_member
+        if line.startswith("邮箱满了"):
+            assert for_a_member.endswith("· 我的邮箱")
+
+
 def test_everybody_is_greeted_by_what_he_is_here_for(store: Store, speaking: Speaking) -> None:
     """Short, with things to type that work; whoever leads somebody is told what he will be asked."""
     router = everything()

@@ -66,6 +66,7 @@ def test_an_admin_asks_in_english(bot: Bot) -> None:
         ("approve 42", "There is no approval 42 for you. Type `approvals`"),
         ("job 99", "99"),
         ("sing a song", "I do not understand `sing a song`. Type `help`"),
+        ("ahing left", "Perhaps one of these is what you need; put in your own names:\n· backup ahing to support@"),
     )
 
 
@@ -106,6 +107,7 @@ def test_an_admin_asks_in_chinese(bot: Bot) -> None:
         ("同意", "审批编号"),
         ("审批", "没有待您处理的审批"),
         ("唱首歌", "我不明白“唱首歌”。"),
+        ("邮箱满了怎么办", "您要的也许是下面的指令"),
         ("审计", "还没有任何操作记录。\n审计记录完整。"),
     )
     assert "原因" in answer(bot, "mei", "备份ahing到support@")
