@@ -132,9 +132,31 @@ def test_as_a_public_mailbox_to_the_end(starting: Starting) -> None:
         quiet(bot, "2026-12-02 09:00")
         nothing_left(bot)
         assert days(bot, "mei") == ["2026-11-18", "2026-11-25"]
+        given_on_and_called_off(bot, rescue)
         bot.say("mei", f"after {rescue} leave")
         bot.hear("mei", f"{AHING} stays a public mailbox.")
         assert data(bot, rescue)["after"] == {"choice": "leave", "by": "mei"}
+
+
+def given_on_and_called_off(bot: Bot, rescue: int) -> None:
+    """To Calvin instead, as any change of owner: shown, agreed to by the manager; called off, it stays public."""
+    bot.say("mei", f"善后 {rescue} 分配 卡尔文")
+    bot.hear("mei", "calvin@corp.test 将与 卡尔文 解绑")
+    before = newest(bot, "reassign")
+    bot.say("mei", f"取消 {before}")
+    bot.wait("it is over", lambda: data(bot, before).get("ending") == "cancelled")
+    bot.say("mei", f"after {rescue} assign calvin")
+    told = text_of(bot.hear("mei", "calvin@corp.test leaves 卡尔文"))
+    assert AHING in told
+    bot.press("mei", "reassign_ask:")
+    job = newest(bot, "reassign")
+    assert data(bot, job)["facts"]["state"] == "public mailbox"
+    bot.press("ling", "approve:")
+    bot.wait("it is agreed to", lambda: data(bot, job).get("approved_by") == "ling")
+    bot.say("mei", f"cancel {job}")
+    bot.wait("it is over", lambda: data(bot, job).get("ending") == "cancelled")
+    assert any(each.address == AHING for each in bot.sandbox.organisation.public.values())
+    nothing_left(bot)
 
 
 def made_public(bot: Bot) -> None:
