@@ -132,7 +132,9 @@ def group_create(ctx: Context, group: str, name: str, people: list[str]) -> list
 
 
 @router.command(
-    "group add {group} {people:list}", "邮件群组|群组 添加成员|增加成员 {group} {people:list}",
+    "group add {group} {people:list}",
+    "group add {people:list} to {group}",
+    "邮件群组|群组 添加成员|增加成员 {group} {people:list}",
     role="admin", topic="groups",
     example=("group add all@ calvin, tag:oncall", "邮件群组 添加成员 all@ calvin、标签:值班"),
 )  # fmt: skip
@@ -144,7 +146,10 @@ def group_add(ctx: Context, group: str, people: list[str]) -> list[Reply]:
 
 
 @router.command(
-    "group remove {group} {people:list}", "邮件群组|群组 移除成员 {group} {people:list}", role="admin", topic="groups",
+    "group remove {group} {people:list}",
+    "group remove {people:list} from {group}",
+    "邮件群组|群组 移除成员 {group} {people:list}",
+    role="admin", topic="groups",
     example=("group remove all@ calvin", "邮件群组 移除成员 all@ calvin"),
 )  # fmt: skip
 def group_remove(ctx: Context, group: str, people: list[str]) -> list[Reply]:

@@ -46,6 +46,7 @@ FOUND_COLUMNS = ("What 类型", "Address 地址", "Name 名称", "More 说明")
 @router.command(
     "who can open {mailbox} [as {form:xlsx|csv}]",
     "谁能打开|谁可以打开 {mailbox} [导出 {form:xlsx|csv}]",
+    "{mailbox} 谁能打开|谁可以打开 [导出 {form:xlsx|csv}]",
     role="auditor",
     topic="people",
     example=("who can open support@", "谁能打开 support@"),
@@ -115,6 +116,7 @@ def row_of(
     "what can {member} open [as {form:xlsx|csv}]",
     "哪些邮箱 {member} 能打开|可以打开 [导出 {form:xlsx|csv}]",
     "能打开哪些邮箱 {member} [导出 {form:xlsx|csv}]",
+    "{member} 能打开哪些邮箱|可以打开哪些邮箱 [导出 {form:xlsx|csv}]",
     role="auditor",
     topic="people",
     example=("what can ahing open", "哪些邮箱 ahing 能打开"),

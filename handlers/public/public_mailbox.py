@@ -51,6 +51,7 @@ def asked(ctx: Context, do: str, address: str, title: Words, /, **params: Any) -
 @router.command(
     "public create {address} {name} for {people:list}",
     "公共邮箱 创建|新建 {address} {name} 成员|给 {people:list}",
+    "新建公共邮箱|创建公共邮箱 {address} {name} 成员|给 {people:list}",
     role="admin",
     topic="public",
     example=(
@@ -89,6 +90,7 @@ def checked_name(name: str) -> str:
 
 @router.command(
     "public add {mailbox} {people:list}",
+    "public add {people:list} to {mailbox}",
     "公共邮箱 添加成员|增加成员 {mailbox} {people:list}",
     role="admin",
     topic="public",
@@ -104,6 +106,7 @@ def public_add(ctx: Context, mailbox: str, people: list[str]) -> list[Reply]:
 
 @router.command(
     "public remove {mailbox} {people:list}",
+    "public remove {people:list} from {mailbox}",
     "公共邮箱 移除成员|删除成员 {mailbox} {people:list}",
     role="admin",
     topic="public",

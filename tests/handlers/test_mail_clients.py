@@ -1,4 +1,4 @@
-"""How to log in, mail programs, the two kinds of mailboxes compared: asked in whatever words, answered in full."""
+"""How to log in, mail programs, the two kinds of mailboxes compared: asked in whatever words and order, answered."""
 
 from __future__ import annotations
 
@@ -70,7 +70,17 @@ ASKED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("wanted", "lines"), ASKED.items())
+OTHER_ORDER = {
+    "public_add": ("public add calvin, dept:Sales to support@", "public add support@ calvin, dept:Sales"),
+    "public_remove": ("public remove calvin from support@",),
+    "public_create": ("新建公共邮箱 help@ 帮助 给 阿兴", "公共邮箱 新建 help@ 帮助 给 阿兴"),
+    "group_add": ("group add calvin to all@", "group add all@ calvin"),
+    "group_remove": ("group remove calvin from all@",),
+    "who_can_open": ("support@谁能打开", "谁能打开support@"), "what_can_open": ("阿兴能打开哪些邮箱",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wanted", "lines"), [*ASKED.items(), *OTHER_ORDER.items()])
 def test_asked_in_whatever_words(wanted: str, lines: tuple[str, ...]) -> None:
     """As people type it, and no other command is taken for it."""
     router = everything()
