@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from bot.settings import Settings
+from tests.core.test_settings import ENVIRONMENT
 from tests.journeys.test_doctor import free_port
 from tests.servers.dovecot import write_certificate
 
@@ -208,3 +209,54 @@ def test_the_dockerfile_copies_what_it_needs_and_starts_what_there_is() -> None:
     assert lines.index("USER bot") < lines.index('CMD ["exmail-bot"')
     assert f"-p 127.0.0.1:{environment['BOT_PORT']}:{environment['BOT_PORT']} -v exmail-bot:/data" in GUIDE
     assert "/healthz" in lines
+
+
+def test_the_lines_of_docker_name_the_image_and_settings_that_are() -> None:
+    """`docker build`, `run` and `exec` of the guide and of the Dockerfile: one image, one container, known settings."""
+    shown = re.findall(r"docker (?:build|run|exec) [^`\n]+", GUIDE + DOCKERFILE)
+    assert len(shown) >= 5
+    known = {each.upper() for each in Settings.model_fields}
+    for each in shown:
+        words = each.replace(" && ", "\n").split("\n")[0].split()
+        assert "exmail-bot" in words, each
+        given = [words[place + 1].partition("=")[0] for place, word in enumerate(words) if word == "-e"]
+        assert set(given) <= known, each
+        if words[1] != "build":  # what runs in it, if not what the image runs by itself
+            after = words[words.index("exmail-bot", words.index("--name") + 2 if "--name" in words else 0) + 1 :]
+            assert after == [] or after[0] == "exmail-bot", each
+
+
+def test_the_image_s_folder_holds_a_bot_that_starts_and_is_found_healthy(tmp_path: Path) -> None:
+    """No engine is here to build it, so: what is copied and nothing else, served, and asked as HEALTHCHECK does."""
+    lines = re.sub(r"\\\n\s*", " ", DOCKERFILE)
+    app, data = tmp_path / "app", tmp_path / "data"
+    app.mkdir()
+    data.mkdir()
+    for name in (word for each in re.findall(r"^COPY (.+)$", lines, re.MULTILINE) for word in each.split()[:-1]):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, app / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, app / name)
+    port = free_port()
+    given = {**ENVIRONMENT, "BOT_DATA_DIR": str(data), "BOT_PORT": str(port), "BOT_HOST": "127.0.0.1"}
+    given |= {"WECOM_API_BASE": "http://127.0.0.1:9", "BOT_PUBLIC_URL": "http://127.0.0.1:9"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WECOM_", "EXMAIL_", "BOT_"))}
+    environment = kept | given | {"PYTHONPATH": str(app)}
+    program = [sys.executable, "-c", "import sys; from bot.cli import main; sys.exit(main())", "serve"]
+    asks = re.search(r'HEALTHCHECK .+ CMD \["python", "-c", "(.+)"\]', lines)
+    assert asks is not None
+    with (tmp_path / "log").open("wb") as output:
+        process = subprocess.Popen(program, env=environment, cwd=data, stdout=output, stderr=output)
+        try:
+            until = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < until:
+                asked = subprocess.run(
+                    [sys.executable, "-c", asks[1]], env=environment, capture_output=True, timeout=30
+                )
+                if asked.returncode == 0:
+                    break
+            assert asked.returncode == 0, (tmp_path / "log").read_text("utf-8")[-2000:]
+        finally:
+            process.kill()  # it may wait long for a WeCom that is not there
+            process.wait(30)
+    assert (data / "bot.sqlite").exists()
