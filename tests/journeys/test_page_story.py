@@ -47,7 +47,12 @@ def pictures(page: Page) -> None:
             expect(page.locator(".phone")).to_have_count(3 if width > height else 1)
             receipt = page.locator(".phone .line", has_text="are now in support@corp.test.").first
             expect(receipt).to_be_visible()
-            receipt.evaluate("e => e.previousElementSibling.scrollIntoView({ block: 'start' })")  # its card
+            for phone in page.locator(".phone").all():
+                expect(phone.locator(".line").first).to_be_visible()
+            receipt.evaluate(  # its card stands above it
+                """e => { const log = e.closest(".log"), card = e.previousElementSibling;
+                          log.scrollTop += card.getBoundingClientRect().top - log.getBoundingClientRect().top - 8 }"""
+            )
             pictured(page, f"{name}-{scheme}")
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(f"{page.url.partition('#')[0]}#mei,ahing,ling~/mailboxes")
