@@ -89,7 +89,7 @@ teach({
     tour_rescued_how: "按「替我输入」，再按「发送」，在卡片上按「后台备份」。\n按「切换到魏强」：他是李军的上级。在他的卡片上按「同意」。\n按「打开「管理后台」」，在那里按「照做并回复完成」。\n按上方的「+1 小时」：机器人等到不再有邮件进来，然后告诉美玲。",
     tour_rescued_type: "抢救 jun@ 到 support@ 原因 客户邮件",
     tour_connected: "接入域名",
-    tour_connected_how: "按「替我输入」，再按「发送」，在卡片上按「写入并删旧MX」。\n按「打开「DNS」」：最上面就是阿里云的 ID 和 Secret。\n按「切换到美玲」，打开她最新消息里的链接，填入两项，按「提交密钥」。",
+    tour_connected_how: "按「替我输入」，再按「发送」，在卡片上按「写入并删旧 MX」。\n按「打开「DNS」」：最上面就是阿里云的 ID 和 Secret。\n按「切换到美玲」，打开她最新消息里的链接，填入两项，按「提交密钥」。",
     tour_connected_type: "域名 配置 newcorp.test",
     tour_aliased: "增加一个地址",
     tour_aliased_how: "按「替我输入」，再按「发送」。\n按卡片上的「执行」。",
