@@ -155,7 +155,7 @@ def asked(services: Services, question: Question) -> Iterator[Finding]:
             tx.answers.saw(question.name, now.answer, now.detail, by="doctor")
         seen = tx.answers.find(question.name)
     if now.answer is None and seen is None:
-        detail = say(f"live.{question.name}_unknown", detail=now.detail or "-")
+        detail = say(f"live.{question.name}_unknown", detail=now.detail or say("live.none"))
         yield finding(question, say("live.unknown", question=words, detail=detail))
     elif seen is not None:
         yield from told(services, question, seen)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from bot.mail import wire
 from bot.mail.account import MailAccount
 from bot.mail.errors import CommandRefused, ConnectionLost, LoginRefused
-from bot.mail.names import WireName, quoted
+from bot.mail.names import WireName, decode, quoted
 from bot.mail.quirks import EXMAIL_ROOT
 from bot.mail.session import Session, append_limit, open_session
 from bot.mail.stream import Stream
@@ -144,13 +144,14 @@ async def removed(session: Session, name: WireName, tried: Tried) -> bool:
 
     Mail in it that is ours is removed in any case.
     """
+    shown = decode(name)
     try:
         mails = await inside(session, name)
     except CommandRefused as error:  # it is hidden
-        tried.left.append(f"{name}: {error.text}")
+        tried.left.append(f"{shown}: {error.text}")
         return False
     if any(raw != MAIL for raw in mails.values()):
-        tried.left.append(f"{name}: {len(mails)}")
+        tried.left.append(f"{shown} ({len(mails)})")
         return False
     await session.examine("INBOX")  # some let nobody delete what is open
     refusal = await said_no(session, b"DELETE " + quoted(name))
@@ -161,7 +162,7 @@ async def removed(session: Session, name: WireName, tried: Tried) -> bool:
         numbers = b",".join(b"%d" % each for each in sorted(mails))
         await session.run(b"UID STORE " + numbers + b" +FLAGS.SILENT (\\Deleted)")
         await session.run(b"UID EXPUNGE " + numbers if "UIDPLUS" in session.capabilities else b"EXPUNGE")
-    tried.left.append(f"{name}: {refusal}")
+    tried.left.append(f"{shown}: {refusal}")
     return False
 
 

@@ -54,7 +54,7 @@ REVIEW_REMINDERS_MAX = 5
     example=("override 42 because the manager is in hospital", "越权 42 原因 上级住院"),
 )
 def override(ctx: Context, approval_id: int, reason: str | None = None) -> list[Reply]:
-    """In an emergency, answer in the place of those who were asked; any admin can stop it for 30 minutes."""
+    """In an emergency, say yes in the place of those who were asked; any admin can stop it for 30 minutes."""
     by = ctx.require(Role.SUPER_ADMIN)
     approval = still_open(ctx, involved(ctx, approval_id))
     why_not = why_no_override(by, asker=approval.asked_by, approvers=approval.approvers, gains=approval.gains)

@@ -150,7 +150,7 @@ def domain_mx(ctx: Context, domain: str, records: str) -> list[Reply]:
 )  # fmt: skip
 @router.action("domain_write", role="admin")
 def domain_write_it(ctx: Context, job_id: int) -> list[Reply]:
-    """Write what was shown at the DNS provider, other services' MX records removed."""
+    """Write at the DNS provider what was shown, and remove other services' MX records."""
     return agreed(ctx, job_id, "plan", "domain_key")
 
 

@@ -127,6 +127,8 @@ def test_what_cannot_be_told_is_said_to_be_so(world: World) -> None:
     told = asked(world)
     assert answer(world, "foreign_public") is None
     assert "no record of making: support@corp.test" in told["live_foreign_public"].words.text("en")
+    assert "no record of making: none. One among" in told["live_foreign_groups"].words.text("en")
+    assert "没有创建记录的：无。" in told["live_foreign_groups"].words.text("zh")
     assert "cannot be told here" in told["live_aliases_shown"].words.text("en")
     world.client.lost["exmail/publicmail/search"] = [False]
     found = list(questions.ask(world.services))
@@ -160,7 +162,7 @@ def test_tried_with_a_password_that_lives_for_a_minute(world: World, own: list[A
     """What was seen is kept and told to who asked; what could not be removed, too; no key is left."""
     own.append(Tried({"appenduid": (False, "OK"), "connections": (True, "2"), "minted_login": (True, "")}, ["x: no"]))
     said = world.does("mei", live.doctor_live)
-    assert f"What I made in {PROBE} to try the mail server could not be removed: x: no" in said
+    assert f"The folder that I made in {PROBE} to try the mail server could not be removed: x: no" in said
     assert "(APPENDUID): no (asked at 2026-03-02" in said
     assert (answer(world, "appenduid"), answer(world, "minted_login")) == ("no", "yes")
     assert answer(world, "connections") is None  # two of four say nothing of four

@@ -158,7 +158,7 @@ def test_one_refused_mail_is_listed_and_the_others_are_copied(bot: Bot) -> None:
     bot.say("mei", f"accept {job}")
     bot.hear("mei", "The backup stays partial for the other reasons")
     bot.say("mei", f"接受 {job}")
-    bot.hear("mei", f"任务 {job} 没有可以接受的拒收邮件列表")
+    bot.hear("mei", f"任务 {job} 没有等待您接受的未复制邮件")
     with bot.store.begin() as tx:
         assert [each.who for each in tx.audit.latest(5) if each.what == "backup.accepted"] == ["mei"]
 
