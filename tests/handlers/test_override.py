@@ -64,7 +64,8 @@ def test_everybody_is_told_and_after_half_an_hour_it_counts_once(
             assert [button.key for button in card.buttons] == ["stop_override:1"]
         assert "unless an admin stops it" in texts(replies, "ahing")[0], "whose mailbox it is"
         (noted,) = texts(replies, "fang")
-        assert noted.startswith("Noted. Approval 1 counts as a yes at 2026-03-02 17:30, unless an admin stops it or 凌")
+        assert noted.startswith("Noted. Approval 1 counts as a yes at 2026-03-02 17:30, unless an admin stops it, or ")
+        assert "an answer from 凌 comes first" in noted
         with pytest.raises(UserError, match="running"):
             override(speak(tx, "fang"), 1, "again")
     clock.advance(minutes=29, seconds=59)
@@ -187,7 +188,7 @@ def test_another_answer_comes_first(
     if answer == "facts":
         assert "who can read the copy was 美玲, 凌, is now 美玲, 凌, 方敏" in texts(replies, "fang")[0]
     else:
-        assert texts(replies, "fang")[0].startswith("Your override of approval 1 is over before it took effect. ")
+        assert texts(replies, "fang")[0].startswith("Your override of approval 1 ended before it took effect. ")
     assert run(store, settings) == []
     with store.begin() as tx:
         row = tx.overrides.of(1)

@@ -377,7 +377,7 @@ def test_the_address_is_somebody_elses_by_the_time_wecom_answers(place: Place) -
     place.later(job, minutes=3)
     assert not member(place, "calvin").frozen
     assert not member(place, "ahing").frozen
-    assert "owner: then 阿兴, now 卡尔文" in place.last()
+    assert "Its owner: then 阿兴, now 卡尔文" in place.last()
     assert place.ending(job) == "refused"
 
 

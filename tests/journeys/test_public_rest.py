@@ -170,8 +170,8 @@ def seats_with_one_refused(bot: Bot) -> None:
 def secure_login(bot: Bot) -> None:
     """As it is, on, on again, off; a public mailbox has no such switch."""
     ahing = "ahing@corp.test"
-    check(bot, "mei", ("secure login ahing@", "secure login is demanded"))
-    changed(bot, "mei", "secure login ahing@ on", "client password", f"{ahing}: secure login is demanded is on now")
+    check(bot, "mei", ("secure login ahing@", "forced secure login"))
+    changed(bot, "mei", "secure login ahing@ on", "client password", f"{ahing}: forced secure login is on now")
     check(bot, "mei", ("secure login ahing@ on", ahing), ("secure login support@ on", "support@corp.test"))
     changed(bot, "yan", "安全登录 阿兴 关闭", "成员可自行关闭安全登录", "“强制安全登录”现在为“关”")
     check(bot, "yan", ("安全登录 ahing@", "强制安全登录"), ("安全登录 support@ 打开", "support@corp.test"))

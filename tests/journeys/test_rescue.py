@@ -97,7 +97,7 @@ def test_as_a_public_mailbox_to_the_end(starting: Starting) -> None:
         bot.hear("mei", "转为公共邮箱")
         restart(bot)
         says_done(bot, rescue, "done")
-        bot.hear("mei", "the mail API shows me no public mailbox")
+        bot.hear("mei", "WeCom shows me no public mailbox")
         bot.advance(LOOK_AGAIN)
         bot.hear("mei", "/pages/")  # proof by login is asked for; the console refuses a password for the bin
         until(bot, "2026-11-25 09:00")
