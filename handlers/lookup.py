@@ -174,7 +174,7 @@ def frozen(held: Freeze, directory: Directory, zone: ZoneInfo) -> Words:
     """That a mailbox was switched off through us, by whom, when and why."""
     return say(
         "lookup.frozen", by=directory.name(held.frozen_by), day=f"{held.frozen_at.astimezone(zone):%Y-%m-%d}",
-        reason=held.reason or "-",
+        reason=held.reason or say("freeze.no_reason"),
     )  # fmt: skip
 
 

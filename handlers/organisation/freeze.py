@@ -79,7 +79,10 @@ def frozen(ctx: Context, form: Form | None = None) -> list[Reply]:
     if not rows:
         return [Text(ctx.sender, say("freeze.none"))]
     if form is None and len(rows) <= LISTED_MAX:
-        told = [say("freeze.line", address=at, by=by, day=day, reason=reason or "-") for at, by, day, reason in rows]
+        told = [
+            say("freeze.line", address=at, by=by, day=day, reason=reason or say("freeze.no_reason"))
+            for at, by, day, reason in rows
+        ]
         return [Text(ctx.sender, lines(*told, say("freeze.only_mine")))]
     name = f"frozen-{ctx.now.astimezone(zone):%Y%m%d}"
     return [
@@ -135,7 +138,7 @@ def look(job: JobContext) -> Question | Words:
         held = step.tx.freezes.of(userid=whose["userid"], public_id=whose["public_id"])
         by = step.directory.name(held.frozen_by) if held is not None else ""
         if off and held is not None:
-            return say("freeze.already", address=address, by=by, reason=held.reason or "-")
+            return say("freeze.already", address=address, by=by, reason=held.reason or say("freeze.no_reason"))
         hints = [say("freeze.not_by_me", address=address)] if not off and held is None else []
         who = step.directory.name(whose["userid"]) if whose["userid"] else whose["name"]
         reason = str(step.job.data["reason"])
@@ -181,7 +184,7 @@ def tell(step: JobStep, address: str, userid: str | None, *, off: bool) -> None:
         step.say(Text(owner, say("freeze.owner_off" if off else "freeze.owner_on", address=address, by=by)))
     if manager is not None:
         named = {"owner": step.directory.name(str(userid)), "address": address, "by": by}
-        why = [say("freeze.manager_why", reason=str(step.job.data["reason"]) or "-")] if off else []
+        why = [say("freeze.manager_why", reason=str(step.job.data["reason"]) or say("freeze.no_reason"))] if off else []
         secret = [say("freeze.manager_quiet", owner=named["owner"])] if off and quiet else []
         step.say(
             Text(manager, lines(say("freeze.manager_off" if off else "freeze.manager_on", **named), *why, *secret))

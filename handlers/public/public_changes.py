@@ -115,15 +115,15 @@ def look(job: JobContext) -> Question | Words:
     if job.params["do"] == "alias_remove":
         gone = [each for each in wish if each in has]
         if not gone:
-            return say("public.no_such_alias", address=box.address, aliases=has or "-")
+            return say("public.no_such_alias", address=box.address, aliases=shown(has))
         left = [each for each in has if each not in gone]
-        words = say("public.ask_alias_remove", address=box.address, aliases=gone, left=left or "-")
+        words = say("public.ask_alias_remove", address=box.address, aliases=gone, left=shown(left))
         return Question(words, "change_public_mailbox", facts, hints=[say("public.alias_comes_back")])
     new = [each for each in wish if each not in has]
     if not new:
         return say("public.has_alias", address=box.address, aliases=wish)
     if len(has) + len(new) > limits.ALIASES_MAX:
-        raise Refused(say("public.too_many_aliases", address=box.address, max=limits.ALIASES_MAX, aliases=has or "-"))
+        raise Refused(say("public.too_many_aliases", address=box.address, max=limits.ALIASES_MAX, aliases=shown(has)))
     for each in new:
         if (taken := clash.holder_we_see(job, each)) is not None:
             raise Refused(taken)
@@ -135,6 +135,11 @@ def facts_of(job: JobContext, box: Mailbox, seen: exmail.PublicMailbox) -> dict[
     """What is agreed to; of a list only the wish, another admin may change it at the same time."""
     before = {"name": seen.name} if job.params["do"] == "rename" else {}
     return {"mailbox": box.address, "id": seen.id, **before}
+
+
+def shown(aliases: list[str]) -> list[str] | Words:
+    """Them, or the word for none."""
+    return aliases or say("public.aliases_none")
 
 
 def folded(aliases: Sequence[str]) -> list[str]:
@@ -179,10 +184,10 @@ def wanted(job: JobContext, now: exmail.PublicMailbox, address: str) -> tuple[di
     if job.params["do"] == "alias_add":
         after = list(dict.fromkeys([*has, *wish]))
         if len(after) > limits.ALIASES_MAX:
-            raise Refused(say("public.too_many_aliases", address=address, max=limits.ALIASES_MAX, aliases=has or "-"))
+            raise Refused(say("public.too_many_aliases", address=address, max=limits.ALIASES_MAX, aliases=shown(has)))
     else:
         after = [each for each in has if each not in wish]
-    said = say("public.done_aliases", address=address, aliases=after or "-")
+    said = say("public.done_aliases", address=address, aliases=shown(after))
     return ({"aliases": after} if after != has else {}), said
 
 
