@@ -27,6 +27,13 @@ def test_several_phones_side_by_side(served: Served, english: Page) -> None:
     expect(phones).to_have_count(3)  # of four: beside an open panel there is room for no more
     assert [each.get_attribute("data-member") for each in phones.all()] == ["mei", "ahing", "ling"]
     assert (phones.nth(2).bounding_box() or {})["width"] < 250  # the small screen
+    english.get_by_role("tab", name="Phones only").click()
+    expect(phones).to_have_count(4)
+    tops = {(phone.bounding_box() or {})["y"] for phone in phones.all()}
+    assert len(tops) == 1, "side by side"
+    assert english.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    english.get_by_role("tab", name="Mailboxes").click()
+    expect(phones).to_have_count(3)
     served.text("tao", "for somebody without a phone here")
     expect(english.locator(".member[data-member=tao] .badge")).to_contain_text("1 new")
     code = served.card("mei|ahing|ling")
