@@ -257,6 +257,6 @@ def test_the_image_s_folder_holds_a_bot_that_starts_and_is_found_healthy(tmp_pat
                     break
             assert asked.returncode == 0, (tmp_path / "log").read_text("utf-8")[-2000:]
         finally:
-            process.kill()  # it may wait long for a WeCom that is not there
+            process.terminate()
             process.wait(30)
     assert (data / "bot.sqlite").exists()
