@@ -144,7 +144,8 @@ def given_on_and_called_off(bot: Bot, rescue: int) -> None:
     bot.hear("mei", "calvin@corp.test 将与 卡尔文 解绑")
     before = newest(bot, "reassign")
     bot.say("mei", f"取消 {before}")
-    bot.wait("it is over", lambda: data(bot, before).get("ending") == "cancelled")
+    bot.hear("mei", f"邮箱转移 {before} 已取消")
+    assert data(bot, before)["ending"] == "cancelled"
     bot.say("mei", f"after {rescue} assign calvin")
     told = text_of(bot.hear("mei", "calvin@corp.test leaves 卡尔文"))
     assert AHING in told
@@ -154,7 +155,8 @@ def given_on_and_called_off(bot: Bot, rescue: int) -> None:
     bot.press("ling", "approve:")
     bot.wait("it is agreed to", lambda: data(bot, job).get("approved_by") == "ling")
     bot.say("mei", f"cancel {job}")
-    bot.wait("it is over", lambda: data(bot, job).get("ending") == "cancelled")
+    bot.hear("mei", f"Change of owner {job} is cancelled")
+    assert data(bot, job)["ending"] == "cancelled"
     assert any(each.address == AHING for each in bot.sandbox.organisation.public.values())
     nothing_left(bot)
 
