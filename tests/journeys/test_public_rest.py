@@ -45,6 +45,8 @@ def test_what_is_left_of_public_mailboxes_groups_seats_and_switches(office: Bot)
     told_of_by_hand(office)
     addresses_that_are_not_free(office)
     office.advance(MINUTE)
+    a_member_s_aliases(office)
+    office.advance(MINUTE)
     what_an_address_is(office)
     office.advance(MINUTE)
     a_group_changes(office)
@@ -85,7 +87,7 @@ def addresses_that_are_not_free(bot: Bot) -> None:
     check(
         bot, "mei",
         ("public alias add support@ ahing@", "ahing@corp.test is taken: it belongs to 阿兴"),
-        (f"public alias add support@ {', '.join(six)}", "can have 5 aliases. It has service@corp.test: remove one"),
+        (f"public alias add support@ {', '.join(six)}", "can have 5 aliases. It has service@corp.test. Name fewer"),
         ("public alias remove support@ nobody@", "service@corp.test"),
         ("public create service@ Service for ahing", "it is an alias of support@corp.test"),
     )  # fmt: skip
@@ -97,6 +99,38 @@ def addresses_that_are_not_free(bot: Bot) -> None:
         ("公共邮箱 创建 team@ “团队” 成员 ahing", "它是邮件群组“Team”"),
     )  # fmt: skip
     assert [org.public_of_address(each).aliases for each in BOXES.values()] == [["service@corp.test"], []]
+
+
+def a_member_s_aliases(bot: Bot) -> None:
+    """Told by hand what there is, one too many, one taken away: WeCom gets the whole list, so none of it is lost."""
+    org = bot.sandbox.organisation
+    org.members["ahing"].aliases = [f"a{number}@corp.test" for number in range(5)]
+    org.members["calvin"].aliases = [f"c{number}@corp.test" for number in range(5)]
+    a, c = (", ".join(each.aliases) for each in (org.members["ahing"], org.members["calvin"]))
+    check(
+        bot, "mei",
+        ("aliases ahing@", "I do not know which aliases ahing@corp.test has"),
+        (f"aliases ahing@ are {a}, a5@", "at most 5 aliases"), ("aliases ahing@ are support@", "support@corp.test"),
+        (f"aliases ahing@ are {a}", "Noted: the aliases of ahing@corp.test are"),
+        ("alias add more@ to ahing@", "has 5 aliases already, more are not possible"),
+        ("alias remove nobody@", "I know no mailbox with the alias"), ("aliases support@", "1 of 5 possible aliases"),
+    )  # fmt: skip
+    told = changed(
+        bot, "mei", "alias remove a1@", "It will be: a0@corp.test, a2@", "a1@corp.test is no longer an alias"
+    )
+    assert "a4@corp.test" in told
+    check(
+        bot, "yan",
+        ("查看别名 calvin@", "我不知道 calvin@corp.test 有哪些别名"),
+        (f"登记别名 calvin@ 为 {c}、c5@", "最多 5 个别名"),
+        (f"登记别名 calvin@ 为 {c}", "已登记：calvin@corp.test 的别名为"),
+        ("添加别名 more@ 到 calvin@", "已有 5 个别名，不能再加"), ("删除别名 nobody@", "我不知道哪个邮箱有别名"),
+    )  # fmt: skip
+    changed(bot, "yan", "删除别名 c0@", "届时为：c1@corp.test、c2@", "c0@corp.test 不再是 calvin@corp.test 的别名")
+    check(
+        bot, "yan", ("查看别名 calvin@", "有 4 个别名（最多 5 个）"), ("添加别名 ahing@ 到 calvin@", "ahing@corp.test")
+    )
+    assert [len(org.members[each].aliases) for each in ("ahing", "calvin")] == [4, 4]
 
 
 def what_an_address_is(bot: Bot) -> None:
